@@ -1,0 +1,36 @@
+"""rbcc: a compiler and a runtime for economies.
+
+    import rbcc
+
+    model = rbcc.compile("models/open_rbc.yaml")
+    run = rbcc.train("models/open_rbc_small.yaml", out="runs/small")
+    equilibrium = rbcc.verify("runs/small")
+
+Names are imported when first used: `import rbcc` does not import JAX.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from rbcc.compiler.diagnostics import CompileError as CompileError
+    from rbcc.compiler.primitives import primitive as primitive
+    from rbcc.runtime.model import Model as Model, compile as compile
+
+_PLACES = {
+    "CompileError": "rbcc.compiler.diagnostics",
+    "primitive": "rbcc.compiler.primitives",
+    "Model": "rbcc.runtime.model",
+    "compile": "rbcc.runtime.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'rbcc' has no attribute '{name}'")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PLACES]

@@ -1,0 +1,1 @@
+"""From a spec to a JAX program. Nothing here imports JAX."""

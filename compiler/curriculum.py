@@ -1,0 +1,353 @@
+"""The training and verification settings of a spec, resolved: for each phase and agent type one complete record."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from rbcc.compiler import ir, syntax
+from rbcc.compiler.diagnostics import Diagnostics, Source, Span, suggest
+from rbcc.compiler.infer import Names, Scope, infer
+from rbcc.compiler.order import Cycle, in_order
+from rbcc.compiler.source import Document, KeyPath, Scalar
+from rbcc.compiler.spec import Learner, Phase, Spec, Training, Window
+from rbcc.compiler.types import Kind, Role, Time, Type
+from rbcc.compiler.units import ONE
+
+
+MAX_JOINT_CHOICES = 4096
+
+# What a spec that is silent gets; `rbcc compile` and the run's manifest show the resolved settings.
+DEFAULTS = Learner(
+    algorithm="ppo",
+    network=[64, 64],
+    learning_rate="5e-4",
+    epochs=2,
+    period=1,
+    clip="0.1",
+    value_weight="0.5",
+    gae="0.95",
+    entropy="0.01",
+    gradient_clip="2",
+    reward_scale="1",
+    starts=0.0,
+    joint=[],
+    lagrangian={},
+)
+
+_EXPRESSIONS = ("learning_rate", "clip", "value_clip", "value_weight", "gae", "entropy", "gradient_clip", "reward_scale")
+
+
+def check_training(
+    spec: Spec, document: Document, names: Names, actions: tuple[ir.Action, ...]
+) -> tuple[ir.Phase, ...]:
+    """The phases of training with every setting resolved; a spec without `training` has none."""
+    if spec.training is None:
+        return ()
+    return _Training(spec, spec.training, document, names, actions).phases()
+
+
+class _Training:
+    def __init__(
+        self, spec: Spec, training: Training, document: Document, names: Names, actions: tuple[ir.Action, ...]
+    ):
+        self.spec, self.training, self.document, self.names = spec, training, document, names
+        self.diagnostics: Diagnostics = names.diagnostics
+        self.actions = {action.symbol: action for action in actions}
+        self.learners = [owner for owner, agent in spec.agents.items() if agent.actions]
+
+    def phases(self) -> tuple[ir.Phase, ...]:
+        root: KeyPath = ("training",)
+        self.known_types(self.training.types, root)
+        self.known_constraints()
+        return tuple(self.phase(name, phase) for name, phase in self.training.phases.items())
+
+    def known_types(self, types: dict[str, Learner], path: KeyPath) -> None:
+        for name in types:
+            if name not in self.learners:
+                known = [*self.learners, *Learner.model_fields, "phases", "default", "anneal", "schedules"]
+                close = suggest(name, known)
+                self.diagnostics.error(
+                    "RB702",
+                    f"'{name}' is neither a setting nor an agent type with choices",
+                    self.document.key((*path, name)),
+                    help=f"did you mean '{close}'?" if close else f"agent types with choices: {', '.join(self.learners)}",
+                )
+
+    def known_constraints(self) -> None:
+        for owner, learner in self.training.types.items():
+            agent = self.spec.agents.get(owner)
+            for name in learner.lagrangian or {}:
+                if agent and name not in agent.constraints:
+                    self.diagnostics.error(
+                        "RB702",
+                        f"'{owner}' has no constraint '{name}'",
+                        self.document.key(("training", owner, "lagrangian", name)),
+                        expected=f"one of: {', '.join(agent.constraints)}" if agent.constraints else None,
+                        help="declare it under 'constraints' of the agent type",
+                    )
+
+    def phase(self, name: str, phase: Phase) -> ir.Phase:
+        path: KeyPath = ("training", "phases", name)
+        self.known_types(phase.types, path)
+        finished = phase.curriculum == "finished"
+        starts = {owner: Fraction(0) if finished else self.starts(owner, name, phase) for owner in self.learners}
+        schedules, scope = self.schedules(name, phase, starts)
+        anneal, windows = ((), ()) if finished else self.anneal(name, phase, scope)
+        learners = tuple(self.learner(owner, name, phase, scope, starts[owner]) for owner in self.learners)
+        return ir.Phase(
+            name,
+            phase.iterations,
+            phase.economies,
+            phase.optimizer == "fresh",
+            schedules,
+            anneal,
+            windows,
+            tuple(learner for learner in learners if learner is not None),
+        )
+
+    # --- where a setting comes from ----------------------------------------------------------------------------
+
+    def sources(self, owner: str, name: str, phase: Phase) -> Iterator[tuple[Learner, KeyPath]]:
+        """The tables in which a setting of `owner` is looked up, the most specific first."""
+        yield phase.types.get(owner, Learner()), ("training", "phases", name, owner)
+        yield phase, ("training", "phases", name)
+        yield self.training.types.get(owner, Learner()), ("training", owner)
+        yield self.training.default, ("training", "default")
+
+    def setting(self, key: str, owner: str, name: str, phase: Phase) -> tuple[object, KeyPath | None]:
+        for table, path in self.sources(owner, name, phase):
+            if getattr(table, key) is not None:
+                return getattr(table, key), (*path, key)
+        return getattr(DEFAULTS, key), None
+
+    def starts(self, owner: str, name: str, phase: Phase) -> Fraction:
+        value, _ = self.setting("starts", owner, name, phase)
+        return Fraction(repr(value))
+
+    # --- schedules ---------------------------------------------------------------------------------------------
+
+    def schedules(
+        self, name: str, phase: Phase, starts: dict[str, Fraction]
+    ) -> tuple[tuple[ir.Statement, ...], Scope]:
+        clock = Type(unit=ONE, time=Time.FIXED)
+        place = ir.Place(self.document.sources[0].name, 1, 1)
+        local = {
+            word: ir.Symbol(word, Role.CLOCK, None, (), clock, None, place) for word in ("progress", "iteration")
+        }
+        texts: dict[str, KeyPath] = {key: ("training", "schedules", key) for key in self.training.schedules}
+        texts |= {key: ("training", "phases", name, "schedules", key) for key in phase.schedules}
+        nodes: dict[str, syntax.Expression] = {}
+        for key, path in texts.items():
+            node = self.parse(path)
+            if node is not None:
+                nodes[key] = node
+        for key in nodes:
+            local[key] = ir.Symbol(f"schedule.{key}", Role.CLOCK, None, (), clock, None, place)
+        scope = Scope("a schedule", latest=Time.FIXED, local=local, since=starts)
+        needs = {key: [r.name for r in syntax.references(node) if r.name in nodes] for key, node in nodes.items()}
+        try:
+            order = in_order(needs)
+        except Cycle as cycle:
+            span = self.document.key(texts[cycle.path[0]])
+            self.diagnostics.error("RB602", f"schedules need each other: {' -> '.join(cycle.path)}", span)
+            return (), scope
+        found = []
+        for key in order:
+            value = self.scalar(nodes[key], scope, f"schedule '{key}'")
+            if value is not None:
+                found.append(ir.Statement(key, (), value, self.place(texts[key])))
+        return tuple(found), scope
+
+    def parse(self, path: KeyPath) -> syntax.Expression | None:
+        return syntax.parse_expression(self.document.scalar(path), self.diagnostics)
+
+    def scalar(self, node: syntax.Expression, scope: Scope, what: str) -> ir.Expression | None:
+        value = infer(node, scope, self.names)
+        if value is not None and (value.type.axes or value.type.kind is Kind.CHOICE):
+            self.diagnostics.error("RB702", f"{what} must be a single number", node.span)
+            return None
+        return value
+
+    def place(self, path: KeyPath) -> ir.Place:
+        span = self.document.key(path)
+        return ir.Place(span.source.name, *span.source.position(span.start))
+
+    # --- what changes while training ---------------------------------------------------------------------------
+
+    def anneal(
+        self, name: str, phase: Phase, scope: Scope
+    ) -> tuple[tuple[ir.Statement, ...], tuple[ir.Window, ...]]:
+        entries = {key: (value, ("training", "anneal", key)) for key, value in self.training.anneal.items()}
+        entries |= {key: (value, ("training", "phases", name, "anneal", key)) for key, value in phase.anneal.items()}
+        parameters, windows = [], []
+        for key, (value, path) in entries.items():
+            if isinstance(value, Window):
+                window = self.window(key, value, path)
+                if window is not None:
+                    windows.append(window)
+                continue
+            symbol = self.names.symbols.get(key)
+            if symbol is None or symbol.role is not Role.PARAMETER or symbol.sets:
+                known = [s.name for s in self.names.symbols.values() if s.role is Role.PARAMETER and not s.sets]
+                close = suggest(key, known)
+                self.diagnostics.error(
+                    "RB702",
+                    f"'{key}' is no parameter that could be annealed",
+                    self.document.key(path),
+                    expected="a parameter without an index, or a choice with a window {open: [0, 0.2], from: ...}",
+                    help=f"did you mean '{close}'?" if close else None,
+                )
+                continue
+            node = self.parse(path)
+            expression = self.scalar(node, scope, f"'{key}'") if node is not None else None
+            if expression is not None:
+                parameters.append(ir.Statement(key, (), expression, self.place(path)))
+        return tuple(parameters), tuple(windows)
+
+    def window(self, key: str, window: Window, path: KeyPath) -> ir.Window | None:
+        action = self.actions.get(key)
+        if action is None or action.of is not None:
+            close = suggest(key, self.actions)
+            self.diagnostics.error(
+                "RB702",
+                f"'{key}' is no choice among numbers",
+                self.document.key(path),
+                expected="type.choice, such as worker.hours",
+                help=f"did you mean '{close}'?" if close else None,
+            )
+            return None
+        begin, end = window.open
+        if not 0 <= begin <= end <= 1:
+            self.diagnostics.error(
+                "RB702", "a window opens between two points of progress", self.document.span((*path, "open")),
+                expected="two numbers from 0 to 1, rising",
+            )  # fmt: skip
+            return None
+        if not any(math.isclose(window.from_, choice) for choice in action.choices):
+            self.diagnostics.error(
+                "RB702", f"{window.from_:g} is not among the choices of '{key}'", self.document.span((*path, "from")),
+                expected=_listed(action.choices),
+            )  # fmt: skip
+            return None
+        return ir.Window(key, window.from_, begin, end)
+
+    # --- learners ----------------------------------------------------------------------------------------------
+
+    def learner(self, owner: str, name: str, phase: Phase, scope: Scope, starts: Fraction) -> ir.Learner | None:
+        values: dict[str, ir.Expression | None] = {}
+        for key in _EXPRESSIONS:
+            values[key] = self.expression(key, owner, name, phase, scope)
+        lagrangian = []
+        for table, path in reversed(list(self.sources(owner, name, phase))):
+            for constraint in table.lagrangian or {}:
+                if constraint not in self.spec.agents[owner].constraints:
+                    continue
+                node = self.parse((*path, "lagrangian", constraint))
+                step = self.scalar(node, scope, "the step of a multiplier") if node is not None else None
+                if step is not None:
+                    lagrangian = [pair for pair in lagrangian if pair[0] != constraint] + [(constraint, step)]
+        if any(values[key] is None for key in _EXPRESSIONS if key != "value_clip"):
+            return None
+        plain = {key: self.setting(key, owner, name, phase)[0] for key in ("algorithm", "network", "epochs", "period")}
+        return ir.Learner(
+            agent=owner,
+            network=tuple(plain.pop("network")),  # type: ignore[arg-type]
+            starts=float(starts),
+            joint=self.joint(owner, name, phase),
+            lagrangian=tuple(lagrangian),
+            **plain,  # type: ignore[arg-type]
+            **values,  # type: ignore[arg-type]
+        )
+
+    def expression(self, key: str, owner: str, name: str, phase: Phase, scope: Scope) -> ir.Expression | None:
+        value, path = self.setting(key, owner, name, phase)
+        if value is None:
+            return None
+        if path is None:
+            source = Source("default settings", str(value))
+            text = Scalar(str(value), str(value), Span(source, 0, len(source.text)))
+            node = syntax.parse_expression(text, self.diagnostics)
+        else:
+            node = self.parse(path)
+        return self.scalar(node, scope, f"'{key}'") if node is not None else None
+
+    def joint(self, owner: str, name: str, phase: Phase) -> tuple[str, ...]:
+        value, path = self.setting("joint", owner, name, phase)
+        chosen: list[str] = value or []  # type: ignore[assignment]
+        size = 1
+        for action in chosen:
+            found = self.actions.get(f"{owner}.{action}")
+            if found is None or self.spec.agents[owner].actions[action].over is not None:
+                close = suggest(action, self.spec.agents[owner].actions)
+                self.diagnostics.error(
+                    "RB702",
+                    f"'{owner}' has no choice '{action}' that could be drawn jointly",
+                    self.document.span(path or ("training",)),
+                    expected="choices of this type without 'over'",
+                    help=f"did you mean '{close}'?" if close and close != action else None,
+                )
+                return ()
+            size *= found.size
+        if chosen and (len(chosen) < 2 or len(set(chosen)) < len(chosen) or size > MAX_JOINT_CHOICES):
+            self.diagnostics.error(
+                "RB702",
+                f"{len(chosen)} choices with {size} combinations cannot be drawn jointly",
+                self.document.span(path or ("training",)),
+                expected=f"two or more different choices with at most {MAX_JOINT_CHOICES} combinations",
+            )
+            return ()
+        return tuple(f"{owner}.{action}" for action in chosen)
+
+
+def check_verification(
+    spec: Spec, document: Document, names: Names, actions: tuple[ir.Action, ...], indicators: tuple[ir.Statement, ...]
+) -> ir.Verification:
+    """The verification settings; conditions of `alive` speak of indicators."""
+    verify, diagnostics = spec.verify, names.diagnostics
+    place = ir.Place(document.sources[0].name, 1, 1)
+    local = {
+        i.name: ir.Symbol(f"indicator.{i.name}", Role.VALUE, None, (), replace(i.expression.type, time=Time.FIXED), None, place)
+        for i in indicators
+    }
+    scope = Scope("a condition of 'alive', which speaks of indicators", latest=Time.FIXED, local=local)
+    alive = []
+    for position, text in enumerate(verify.alive):
+        node = syntax.parse_expression(document.scalar(("verify", "alive", position)), diagnostics)
+        condition = infer(node, scope, names) if node is not None else None
+        if node is None or condition is None:
+            continue
+        if condition.type.kind is not Kind.FLAG:
+            diagnostics.error("RB401", "'alive' lists conditions", node.span, expected="for example hours > 50")
+            continue
+        span = node.span
+        alive.append(ir.Statement(text, (), condition, ir.Place(span.source.name, *span.source.position(span.start))))
+    offered = {action.symbol: action for action in actions}
+    for key, value in verify.shutdown.items():
+        if key not in offered:
+            close = suggest(key, offered)
+            help = f"did you mean '{close}'?" if close else f"choices: {', '.join(offered)}"
+            diagnostics.error("RB703", f"there is no choice '{key}'", document.key(("verify", "shutdown", key)), help=help)
+        elif value not in offered[key].choices:
+            diagnostics.error(
+                "RB703",
+                f"{value:g} is not among the choices of '{key}'",
+                document.span(("verify", "shutdown", key)),
+                expected=_listed(offered[key].choices),
+            )
+    return ir.Verification(
+        tuple(alive),
+        verify.target,
+        tuple(verify.shutdown.items()),
+        verify.economies,
+        verify.iterations,
+        verify.episodes,
+        verify.learning_rate,
+        verify.epochs,
+    )
+
+
+def _listed(choices: tuple[float, ...]) -> str:
+    shown = ", ".join(f"{choice:g}" for choice in choices[:12])
+    return shown + (", ..." if len(choices) > 12 else "")
+

@@ -1,0 +1,49 @@
+"""Every diagnostic code with its title. A code, once published, keeps its meaning."""
+
+CODES = {
+    # files and YAML
+    "RB001": "file cannot be read",
+    "RB002": "not valid YAML",
+    "RB003": "key given twice",
+    "RB004": "YAML feature that specs do not use",
+    "RB005": "file too large",
+    "RB006": "specs that extend each other in a circle",
+    "RB007": "override that changes nothing",
+    "RB008": "custom primitives cannot be loaded",
+    # keys and values of the spec
+    "RB101": "unknown key",
+    "RB102": "missing key",
+    "RB103": "value of the wrong form",
+    # expressions and names
+    "RB201": "expression that cannot be read",
+    "RB202": "undefined name",
+    "RB203": "name declared twice",
+    "RB204": "name that two agent types declare",
+    "RB205": "unknown function",
+    "RB206": "wrong number of arguments",
+    "RB207": "name never used",
+    "RB208": "name that cannot be used here",
+    # indices
+    "RB301": "wrong number of indices",
+    "RB302": "index of another agent type",
+    "RB303": "index without a range",
+    "RB304": "index bound twice",
+    "RB305": "agents without an index",
+    # kinds of value
+    "RB401": "number, flag or choice where another kind is needed",
+    # units
+    "RB501": "units do not agree",
+    "RB502": "unknown unit",
+    "RB503": "number without a unit added to one with a unit",
+    # time and structure
+    "RB601": "value read before it is known",
+    "RB602": "values that need each other",
+    "RB603": "state without an equation",
+    "RB604": "value with two equations",
+    "RB605": "left side that cannot be assigned",
+    "RB606": "observation without a scale",
+    # choices, training and verification
+    "RB701": "choices that cannot be offered",
+    "RB702": "training setting that does not fit the model",
+    "RB703": "verification setting that does not fit the model",
+}

@@ -1,0 +1,151 @@
+import bisect
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+from rbcc.compiler.diagnostics.codes import CODES
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text that a message can point into: a spec file, or one `--set` override."""
+
+    name: str
+    text: str
+
+    @cached_property
+    def line_starts(self) -> list[int]:
+        starts = [0]
+        starts.extend(k + 1 for k, character in enumerate(self.text) if character == "\n")
+        return starts
+
+    def offset(self, line: int, column: int) -> int:
+        """The offset of a zero-based (line, column)."""
+        if line >= len(self.line_starts):
+            return len(self.text)
+        return min(self.line_starts[line] + column, len(self.text))
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """The one-based (line, column) of an offset."""
+        line = bisect.bisect_right(self.line_starts, offset) - 1
+        return line + 1, offset - self.line_starts[line] + 1
+
+    def line(self, number: int) -> str:
+        """The text of a one-based line, without its line feed."""
+        start = self.line_starts[number - 1]
+        end = self.text.find("\n", start)
+        return self.text[start:] if end < 0 else self.text[start:end]
+
+
+@dataclass(frozen=True)
+class Span:
+    """The characters `start:end` of a source."""
+
+    source: Source
+    start: int
+    end: int
+
+    @property
+    def place(self) -> str:
+        line, column = self.source.position(self.start)
+        return f"{self.source.name}:{line}:{column}"
+
+
+@dataclass(frozen=True)
+class Label:
+    """A second place that explains the first, such as where a name was declared."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One finding.
+
+    `message` says what is wrong, in one line. `expected` and `found` are shown as a pair where both help;
+    `help` is the likely fix. `code` is stable: documentation and tests refer to it.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    span: Span | None = None
+    expected: str | None = None
+    found: str | None = None
+    help: str | None = None
+    labels: tuple[Label, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.code not in CODES:
+            raise ValueError(f"unregistered diagnostic code {self.code}")
+
+
+class CompileError(Exception):
+    """A spec that cannot be compiled; `diagnostics` holds every finding, in the order of the file."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]):
+        self.diagnostics = tuple(diagnostics)
+        super().__init__(self.diagnostics)
+
+    def __str__(self) -> str:
+        from rbcc.compiler.diagnostics.render import render_text
+
+        return "\n" + render_text(self.diagnostics)
+
+
+@dataclass
+class Diagnostics:
+    """Collects the findings of all stages, so that one run reports them all."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+
+    def error(self, code: str, message: str, span: Span | None = None, **details: object) -> None:
+        self._add(Diagnostic(code, Severity.ERROR, message, span, **details))  # type: ignore[arg-type]
+
+    def warning(self, code: str, message: str, span: Span | None = None, **details: object) -> None:
+        self._add(Diagnostic(code, Severity.WARNING, message, span, **details))  # type: ignore[arg-type]
+
+    def _add(self, diagnostic: Diagnostic) -> None:
+        if diagnostic not in self.found:
+            self.found.append(diagnostic)
+
+    @property
+    def failed(self) -> bool:
+        return any(d.severity is Severity.ERROR for d in self.found)
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        return [d for d in self.sorted() if d.severity is Severity.ERROR]
+
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        return [d for d in self.sorted() if d.severity is Severity.WARNING]
+
+    def sorted(self) -> list[Diagnostic]:
+        def order(diagnostic: Diagnostic) -> tuple[str, int]:
+            span = diagnostic.span
+            return (span.source.name, span.start) if span else ("", -1)
+
+        return sorted(self.found, key=order)
+
+    def raise_if_failed(self) -> None:
+        if self.failed:
+            raise CompileError(self.sorted())
+
+
+def suggest(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most like `name`, or None if none is close."""
+    pool = sorted(set(candidates))
+    folded = {c.casefold(): c for c in pool}
+    if name.casefold() in folded:
+        return folded[name.casefold()]
+    close = difflib.get_close_matches(name, pool, n=1, cutoff=0.6)
+    return close[0] if close else None

@@ -1,0 +1,88 @@
+import json
+from collections.abc import Iterable
+
+from rbcc.compiler.diagnostics.codes import CODES
+from rbcc.compiler.diagnostics.diagnostic import Diagnostic, Severity, Span
+
+
+WIDTH = 120
+
+
+def render_text(diagnostics: Iterable[Diagnostic]) -> str:
+    """Findings as a person reads them in a terminal, with a closing line that counts them."""
+    diagnostics = tuple(diagnostics)
+    blocks = [_block(diagnostic) for diagnostic in diagnostics]
+    counts = [
+        f"{number} {severity}{'s' if number > 1 else ''}"
+        for severity in Severity
+        if (number := sum(d.severity is severity for d in diagnostics))
+    ]
+    return "\n\n".join([*blocks, ", ".join(counts)]) if blocks else ""
+
+
+def render_json(diagnostics: Iterable[Diagnostic]) -> str:
+    """Findings as a JSON array, one object each, for editors and other programs."""
+    return json.dumps([_record(diagnostic) for diagnostic in diagnostics], indent=2, ensure_ascii=False)
+
+
+def _block(diagnostic: Diagnostic) -> str:
+    place = f"{diagnostic.span.place}: " if diagnostic.span else ""
+    lines = [f"{place}{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"]
+    if diagnostic.span:
+        lines += _excerpt(diagnostic.span)
+    lines += [
+        f"  {title}: {text}"
+        for title, text in (
+            ("expected", diagnostic.expected),
+            ("found", diagnostic.found),
+            ("help", diagnostic.help),
+        )
+        if text
+    ]
+    for label in diagnostic.labels:
+        lines.append(f"  {label.text}: {label.span.place}")
+    return "\n".join(lines)
+
+
+def _excerpt(span: Span) -> list[str]:
+    """The line of the span with carets under it; a long line is cut around the span."""
+    number, column = span.source.position(span.start)
+    text = span.source.line(number).rstrip()
+    length = max(1, min(span.end - span.start, len(text) - column + 1))
+    cut = max(0, column - 1 - WIDTH // 2) if len(text) > WIDTH else 0
+    shown = text[cut : cut + WIDTH]
+    lead, tail = "…" if cut else "", "…" if cut + WIDTH < len(text) else ""
+    start = column - 1 - cut
+    # Tabs are kept in the line, so that the caret stands under the same column in any terminal.
+    pad = "".join("\t" if character == "\t" else " " for character in shown[:start])
+    carets = "^" * max(1, min(length, len(shown) - start))
+    gutter = f"{number:>5} | "
+    return [f"{gutter}{lead}{shown}{tail}", f"      | {' ' * len(lead)}{pad}{carets}"]
+
+
+def _record(diagnostic: Diagnostic) -> dict[str, object]:
+    return {
+        "code": diagnostic.code,
+        "title": CODES[diagnostic.code],
+        "severity": str(diagnostic.severity),
+        "message": diagnostic.message,
+        "location": _location(diagnostic.span),
+        "expected": diagnostic.expected,
+        "found": diagnostic.found,
+        "help": diagnostic.help,
+        "related": [{"text": label.text, "location": _location(label.span)} for label in diagnostic.labels],
+    }
+
+
+def _location(span: Span | None) -> dict[str, object] | None:
+    if span is None:
+        return None
+    line, column = span.source.position(span.start)
+    end_line, end_column = span.source.position(span.end)
+    return {
+        "file": span.source.name,
+        "line": line,
+        "column": column,
+        "end_line": end_line,
+        "end_column": end_column,
+    }

@@ -1,0 +1,46 @@
+"""The whole compiler as one readable function."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbcc.compiler import ir
+from rbcc.compiler.check import check
+from rbcc.compiler.diagnostics import Diagnostic, Diagnostics
+from rbcc.compiler.passes import optimise
+from rbcc.compiler.source import Document, load
+from rbcc.compiler.spec import read
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the front end makes of a spec: the resolved document, the typed IR and the warnings."""
+
+    document: Document
+    model: ir.Model
+    warnings: tuple[Diagnostic, ...]
+
+    def python(self) -> str:
+        """The text of the generated module."""
+        from rbcc.compiler.emit.jax import emit
+
+        return emit(optimise(self.model))
+
+
+def compile_spec(path: str | Path, overrides: Mapping[str, object] | None = None) -> Compiled:
+    """Reads, merges, checks and types the spec at `path`, without importing JAX.
+
+    `overrides` maps dotted paths to values, such as `{"agents.consumer.count": 7}`. Raises CompileError with every
+    error found.
+    """
+    diagnostics = Diagnostics()
+    document = load(path, overrides, diagnostics)
+    diagnostics.raise_if_failed()
+    assert document is not None
+    spec = read(document, diagnostics)
+    diagnostics.raise_if_failed()
+    assert spec is not None
+    model = check(spec, document, diagnostics)
+    diagnostics.raise_if_failed()
+    assert model is not None
+    return Compiled(document, model, tuple(diagnostics.warnings))

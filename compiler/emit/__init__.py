@@ -1,0 +1,1 @@
+"""Every output of the compiler is printed from the IR."""

@@ -1,0 +1,541 @@
+"""The intermediate representation: the only thing that passes between the stages of the compiler.
+
+A checked model: every name is resolved to a symbol, every expression carries its type, equations stand in an order
+in which they can be evaluated. All records are frozen; `Model.text()` prints them for people, `to_json` and
+`from_json` are inverse to each other.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from fractions import Fraction
+from typing import Any, Literal
+
+from rbcc.compiler.types import Kind, Role, Time, Type
+from rbcc.compiler.units import Unit
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a spec something was written."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+# --- expressions ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Constant:
+    value: Fraction | bool
+    type: Type
+
+
+@dataclass(frozen=True)
+class IndexValue:
+    """An index variable used as a number: 0, 1, 2, ..."""
+
+    index: str
+    type: Type
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A symbol at given indices; an index is a variable or an expression that chooses a member (a lookup)."""
+
+    symbol: str
+    indices: "tuple[str | Expression, ...]"
+    type: Type
+
+
+@dataclass(frozen=True)
+class Unary:
+    operator: Literal["-", "not"]
+    operand: "Expression"
+    type: Type
+
+
+@dataclass(frozen=True)
+class Binary:
+    operator: Literal["+", "-", "*", "/", "^", "and", "or", "==", "!=", "<", "<=", ">", ">="]
+    left: "Expression"
+    right: "Expression"
+    type: Type
+
+
+@dataclass(frozen=True)
+class Conditional:
+    condition: "Expression"
+    then: "Expression"
+    otherwise: "Expression"
+    type: Type
+
+
+@dataclass(frozen=True)
+class Apply:
+    """A primitive applied to its arguments, element by element."""
+
+    function: str
+    arguments: "tuple[Expression, ...]"
+    type: Type
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """sum, product, mean, min, max or count of `body` over `indices`, where `condition` holds."""
+
+    operator: Literal["sum", "product", "mean", "min", "max", "count"]
+    indices: tuple[str, ...]
+    condition: "Expression | None"
+    body: "Expression"
+    type: Type
+
+
+@dataclass(frozen=True)
+class SegmentSum:
+    """The sum of `body` over index `index`, put into the member of `of` that `choice` names, at index `segment`.
+
+    Equal to the sum of `body` over `index` where `choice == segment`, with work in proportion to the agents that
+    choose rather than to all pairs.
+    """
+
+    index: str
+    segment: str
+    choice: "Expression"
+    body: "Expression"
+    type: Type
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A random draw, independent for every value of the indices in `type.axes`; `number` tells the draws apart."""
+
+    distribution: Literal["normal", "uniform", "bernoulli"]
+    arguments: "tuple[Expression, ...]"
+    number: int
+    type: Type
+
+
+Expression = (
+    Constant | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
+)
+
+
+# --- declarations --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A named array of the model.
+
+    `name` is `type.name` for what belongs to an agent type and `name` otherwise; next values of states have a symbol
+    of their own, with a prime. `sets` are the agent types it is indexed by, `type.axes` the same as index names.
+    """
+
+    name: str
+    role: Role
+    owner: str | None
+    sets: tuple[str, ...]
+    type: Type
+    doc: str | None
+    place: Place
+
+
+@dataclass(frozen=True)
+class Agent:
+    name: str
+    indices: tuple[str, ...]
+    count: int
+    discount: Expression | None
+    doc: str | None
+
+
+@dataclass(frozen=True)
+class Definition:
+    """`symbol[indices] = expression`; `text` is the line of the spec, `group` the group of equations it stands in."""
+
+    symbol: str
+    indices: tuple[str, ...]
+    expression: Expression
+    text: str
+    group: str | None
+    doc: str | None
+    place: Place
+
+
+@dataclass(frozen=True)
+class Action:
+    """The choices of one action: numbers, or members of the agent type `of`."""
+
+    symbol: str
+    choices: tuple[float, ...]
+    of: str | None
+    place: Place
+
+    @property
+    def size(self) -> int:
+        return len(self.choices)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One block of an observation: `expression` laid out over `axes`, encoded into `size` numbers."""
+
+    name: str
+    expression: Expression
+    encoding: Literal["linear", "log", "digits", "one_hot"]
+    scale: Expression | None
+    axes: tuple[str, ...]
+    size: int
+    place: Place
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one agent of a type sees: `shared` is the same for all of them, `own` varies over `index`."""
+
+    agent: str
+    index: str | None
+    shared: tuple[Feature, ...]
+    own: tuple[Feature, ...]
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        return self.shared + self.own
+
+
+@dataclass(frozen=True)
+class Constraint:
+    name: str
+    agent: str
+    index: str | None
+    violation: Expression
+    at_end: bool
+    place: Place
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A named expression outside the equations: an indicator, an invariant, a condition."""
+
+    name: str
+    indices: tuple[str, ...]
+    expression: Expression
+    place: Place
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An equality that must hold in every step, up to rounding."""
+
+    name: str
+    indices: tuple[str, ...]
+    left: Expression
+    right: Expression
+    place: Place
+
+
+# --- training and verification -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Window:
+    """The choices of `action` open from `value` to all of them while progress goes from `begin` to `end`."""
+
+    action: str
+    value: float
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Learner:
+    """All settings with which one type learns in one phase."""
+
+    agent: str
+    algorithm: Literal["ppo", "policy_gradient"]
+    network: tuple[int, ...]
+    epochs: int
+    period: int
+    starts: float
+    joint: tuple[str, ...]
+    learning_rate: Expression
+    clip: Expression
+    value_clip: Expression | None
+    value_weight: Expression
+    gae: Expression
+    entropy: Expression
+    gradient_clip: Expression
+    reward_scale: Expression
+    lagrangian: tuple[tuple[str, Expression], ...]
+
+
+@dataclass(frozen=True)
+class Phase:
+    name: str
+    iterations: int
+    economies: int
+    fresh_optimizer: bool
+    schedules: tuple[Statement, ...]
+    anneal: tuple[Statement, ...]
+    windows: tuple[Window, ...]
+    learners: tuple[Learner, ...]
+
+
+@dataclass(frozen=True)
+class Verification:
+    alive: tuple[Statement, ...]
+    target: float
+    shutdown: tuple[tuple[str, float], ...]
+    economies: int
+    iterations: int
+    episodes: int
+    learning_rate: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class PrimitiveSource:
+    """A primitive that the model uses, as Python text that needs only `jax` and `jnp`."""
+
+    name: str
+    text: str
+
+
+# --- the model -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    title: str | None
+    reference: str | None
+    digest: str
+    files: tuple[str, ...]
+    horizon: int
+    agents: tuple[Agent, ...]
+    indices: tuple[tuple[str, str], ...]
+    symbols: tuple[Symbol, ...]
+    parameters: tuple[Definition, ...]
+    starts: tuple[Definition, ...]
+    actions: tuple[Action, ...]
+    equations: tuple[Definition, ...]
+    observations: tuple[Observation, ...]
+    constraints: tuple[Constraint, ...]
+    identities: tuple[Identity, ...]
+    invariants: tuple[Statement, ...]
+    indicators: tuple[Statement, ...]
+    phases: tuple[Phase, ...]
+    verification: Verification
+    primitives: tuple[PrimitiveSource, ...]
+
+    def count(self, agent: str) -> int:
+        return self.agent(agent).count
+
+    def agent(self, name: str) -> Agent:
+        return next(agent for agent in self.agents if agent.name == name)
+
+    def symbol(self, name: str) -> Symbol:
+        return next(symbol for symbol in self.symbols if symbol.name == name)
+
+    def action(self, name: str) -> Action:
+        return next(action for action in self.actions if action.symbol == name)
+
+    def set_of(self, index: str) -> str:
+        return dict(self.indices)[index]
+
+    def text(self) -> str:
+        """The model as people read it, one declaration a line."""
+        return "\n".join(_model_lines(self)) + "\n"
+
+
+# --- traversal -----------------------------------------------------------------------------------------------------
+
+
+def children(node: Expression) -> Iterator[Expression]:
+    """The expressions directly inside `node`."""
+    for field in fields(node):
+        value = getattr(node, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if is_dataclass(item) and not isinstance(item, Type):
+                yield item  # type: ignore[misc]
+
+
+def walk(node: Expression) -> Iterator[Expression]:
+    """`node` and every expression inside it."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def references(node: Expression) -> set[str]:
+    """The names of all symbols that `node` reads."""
+    return {inner.symbol for inner in walk(node) if isinstance(inner, Reference)}
+
+
+def rebuild(node: Any, change: Any) -> Any:
+    """`node` with `change` applied to every expression in it, innermost first.
+
+    `node` may be any record of this module, or a tuple of them.
+    """
+    if isinstance(node, tuple):
+        return tuple(rebuild(item, change) for item in node)
+    if not is_dataclass(node) or isinstance(node, (Type, Unit, Place)):
+        return node
+    values = {field.name: rebuild(getattr(node, field.name), change) for field in fields(node)}
+    fresh = replace(node, **values) if any(values[k] is not getattr(node, k) for k in values) else node  # type: ignore[type-var]
+    return change(fresh) if isinstance(fresh, Expression) else fresh
+
+
+# --- printing ------------------------------------------------------------------------------------------------------
+
+_PRECEDENCE = {"or": 1, "and": 2, "==": 4, "!=": 4, "<": 4, "<=": 4, ">": 4, ">=": 4}
+_PRECEDENCE |= {"+": 5, "-": 5, "*": 6, "/": 6, "^": 8}
+
+
+def show(node: Expression, outer: int = 0) -> str:
+    """An expression in the language of specs."""
+    text, own = _show(node)
+    return f"({text})" if own < outer else text
+
+
+def _show(node: Expression) -> tuple[str, int]:
+    match node:
+        case Constant(bool() as value):
+            return str(value).lower(), 9
+        case Constant(value):
+            return _number(value), 9 if value.denominator == 1 and value >= 0 else 6
+        case IndexValue(index):
+            return index, 9
+        case Reference(symbol, indices):
+            inner = ", ".join(i if isinstance(i, str) else show(i) for i in indices)
+            return f"{symbol}[{inner}]" if indices else symbol, 9
+        case Unary("not", operand):
+            return f"not {show(operand, 3)}", 3
+        case Unary(_, operand):
+            return f"-{show(operand, 7)}", 7
+        case Binary("^", left, right):
+            return f"{show(left, 9)}^{show(right, 8)}", 8
+        case Binary(operator, left, right):
+            own = _PRECEDENCE[operator]
+            return f"{show(left, own)} {operator} {show(right, own + 1)}", own
+        case Conditional(condition, then, otherwise):
+            return f"{show(then, 1)} if {show(condition, 1)} else {show(otherwise)}", 0
+        case Apply(function, arguments):
+            return f"{function}({', '.join(map(show, arguments))})", 9
+        case Reduce(operator, indices, condition, body):
+            where = f" where {show(condition)}" if condition is not None else ""
+            inside = ", ".join(indices) + where
+            return f"{operator}({inside})" if operator == "count" else f"{operator}({inside}, {show(body)})", 9
+        case SegmentSum(index, segment, choice, body):
+            return f"segment_sum({index} to {segment} = {show(choice)}, {show(body)})", 9
+        case Draw(distribution, arguments, number):
+            return f"{distribution}#{number}({', '.join(map(show, arguments))})", 9
+    raise TypeError(node)
+
+
+def _number(value: Fraction) -> str:
+    if value.denominator == 1:
+        return str(value.numerator)
+    decimal = repr(float(value))
+    return decimal if Fraction(decimal) == value else f"{value.numerator}/{value.denominator}"
+
+
+def _model_lines(model: Model) -> Iterator[str]:
+    yield f"model {model.name}, horizon {model.horizon}"
+    for agent in model.agents:
+        discount = f", discount {show(agent.discount)}" if agent.discount is not None else ""
+        yield f"agent {agent.name}[{', '.join(agent.indices)}], count {agent.count}{discount}"
+    yield ""
+    for symbol in model.symbols:
+        sets = f"[{', '.join(symbol.sets)}]" if symbol.sets else ""
+        unit = f" {{{symbol.type.unit}}}" if symbol.type.unit is not None else ""
+        of = f" of {symbol.type.of}" if symbol.type.of else ""
+        yield f"{symbol.role} {symbol.name}{sets}: {symbol.type.kind}{of}{unit}, {symbol.type.time.words}"
+    for title, definitions in (
+        ("parameters", model.parameters),
+        ("start", model.starts),
+        ("equations", model.equations),
+    ):
+        yield f"\n{title}"
+        for definition in definitions:
+            indices = f"[{', '.join(definition.indices)}]" if definition.indices else ""
+            yield f"  {definition.symbol}{indices} = {show(definition.expression)}"
+    yield "\nactions"
+    for action in model.actions:
+        shown = ", ".join(f"{choice:g}" for choice in action.choices[:12])
+        yield f"  {action.symbol}: {f'one {action.of}' if action.of else shown}"
+    yield "\nobservations"
+    for observation in model.observations:
+        yield f"  {observation.agent}"
+        for feature in observation.features:
+            scale = f" / {show(feature.scale, 6)}" if feature.scale is not None else ""
+            yield f"    {feature.name}: {feature.encoding} {show(feature.expression)}{scale}, {feature.size} numbers"
+    for title, statements in (
+        ("invariants", model.invariants),
+        ("indicators", model.indicators),
+        ("alive", model.verification.alive),
+    ):
+        yield f"\n{title}"
+        for statement in statements:
+            yield f"  {statement.name}: {show(statement.expression)}"
+    yield "\nidentities"
+    for identity in model.identities:
+        yield f"  {identity.name}: {show(identity.left)} == {show(identity.right)}"
+    for constraint in model.constraints:
+        yield f"\nconstraint {constraint.agent}.{constraint.name}: {show(constraint.violation)}"
+    for phase in model.phases:
+        fresh = ", fresh optimizer" if phase.fresh_optimizer else ""
+        yield f"\nphase {phase.name}: {phase.iterations} iterations, {phase.economies} economies{fresh}"
+        for statement in phase.anneal:
+            yield f"  anneal {statement.name} = {show(statement.expression)}"
+        for window in phase.windows:
+            yield f"  window {window.action}: from {window.value:g}, open over {window.begin:g}-{window.end:g}"
+        for learner in phase.learners:
+            yield f"  {learner.agent}: {learner.algorithm} {learner.network}, starts {learner.starts:g}"
+            for field in fields(learner):
+                value = getattr(learner, field.name)
+                if isinstance(value, Expression):
+                    yield f"    {field.name} = {show(value)}"
+
+
+# --- JSON ----------------------------------------------------------------------------------------------------------
+
+
+def to_json(node: Any) -> Any:
+    """Any record of this module as JSON data; `from_json` turns it back into an equal one."""
+    if isinstance(node, (Kind, Role, Time)):
+        return {"is": type(node).__name__, "name": node.name}
+    if isinstance(node, Fraction):
+        return {"is": "Fraction", "value": str(node)}
+    if isinstance(node, tuple):
+        return [to_json(item) for item in node]
+    if is_dataclass(node):
+        return {"is": type(node).__name__, **{f.name: to_json(getattr(node, f.name)) for f in fields(node)}}
+    return node
+
+
+def from_json(data: Any) -> Any:
+    if isinstance(data, list):
+        return tuple(from_json(item) for item in data)
+    if not isinstance(data, dict):
+        return data
+    name = data["is"]
+    if name == "Fraction":
+        return Fraction(data["value"])
+    if name in _ENUMS:
+        return _ENUMS[name][data["name"]]
+    return _RECORDS[name](**{key: from_json(value) for key, value in data.items() if key != "is"})
+
+
+_ENUMS = {"Kind": Kind, "Role": Role, "Time": Time}
+_RECORDS = {
+    record.__name__: record
+    for record in list(globals().values())
+    if isinstance(record, type) and is_dataclass(record)
+}
+

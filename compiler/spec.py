@@ -1,0 +1,371 @@
+"""The keys of a spec: the only description of them, from which the editor schema is made.
+
+Values that hold expressions are kept as written; `rbcc.compiler.check` reads them with their place in the file.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from rbcc.compiler.diagnostics import Diagnostics, suggest
+from rbcc.compiler.source import Document, KeyPath
+
+
+def _expression(value: Any) -> Any:
+    if isinstance(value, (str, int, float, bool)):
+        return str(value)
+    raise PydanticCustomError("expression", "an expression or a number is needed here")
+
+
+Expression = Annotated[str, BeforeValidator(_expression)]
+Name = Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Table(BaseModel):
+    """A table of the spec with a fixed set of keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+
+def _shorthand(value: Any, key: str) -> Any:
+    """A bare value stands for a table with that one key."""
+    return value if isinstance(value, dict) else {key: value}
+
+
+class Parameter(Table):
+    """A constant of the model, or of each agent of a type."""
+
+    value: Expression = Field(description="number or expression; of an agent's parameter, it may use the agent's index")
+    unit: str | None = Field(None, description="unit such as money/good; left out: a pure number")
+    over: Name | None = Field(None, description="agent type this value is also indexed by")
+    doc: str | None = Field(None, description="what it is, for people")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return _shorthand(value, "value")
+
+
+Encoding = Literal["linear", "log", "digits"]
+
+
+class State(Table):
+    """A value carried from step to step; an equation must give its next value (written with a prime)."""
+
+    start: Expression = Field(description="value at the first step; true or false makes it a flag")
+    unit: str | None = Field(None, description="unit such as money/good; left out: a pure number")
+    over: Name | None = Field(None, description="agent type this value is also indexed by")
+    scale: Expression | None = Field(None, description="typical size, for networks that observe it")
+    encode: Encoding | None = Field(
+        None, description="how networks see it: linear x/scale, log sign(x) log(1+|x|/scale), digits (x mod 10^k)/10^k"
+    )
+    doc: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return _shorthand(value, "start")
+
+
+class Grid(Table):
+    """Equally spaced choices, both ends included."""
+
+    from_: float = Field(alias="from")
+    to: float
+    step: float = Field(gt=0)
+
+
+class Action(Table):
+    """What an agent chooses each step."""
+
+    choices: Grid | Annotated[list[float], Field(min_length=1)] | None = Field(
+        None, description="the numbers to choose from: a list or {from, to, step}"
+    )
+    choose: Name | None = Field(None, description="agent type one member of which is chosen")
+    over: Name | None = Field(None, description="agent type for each member of which one choice is made")
+    unit: str | None = None
+    doc: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Action":
+        if (self.choices is None) == (self.choose is None):
+            raise PydanticCustomError("choices", "give either 'choices' (numbers) or 'choose' (an agent type)")
+        return self
+
+
+class Constraint(Table):
+    """A limit enforced by a penalty, the multiplier of which is raised while it is violated (Lagrangian)."""
+
+    violation: Expression = Field(description="how far the limit is violated: 0 where it holds")
+    scale: Expression = Field("1", description="size by which the violation is divided")
+    at: Literal["end", "every step"] = Field("every step", description="when it is checked")
+
+
+class Observation(Table):
+    """One observed value with its own encoding."""
+
+    value: Expression
+    scale: Expression | None = None
+    encode: Encoding | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return _shorthand(value, "value")
+
+
+class Agent(Table):
+    """A type of agents."""
+
+    index: Name | list[Name] | None = Field(None, description="index name(s); left out for a type of one agent")
+    count: Positive = Field(description="how many agents of this type")
+    discount: Expression | None = Field(None, description="discount factor per step, if it differs from the model's")
+    parameters: dict[Name, Parameter] = {}
+    state: dict[Name, State] = {}
+    actions: dict[Name, Action] = {}
+    observes: list[Observation] = Field([], description="what each agent knows when it chooses")
+    reward: Expression | None = Field(None, description="what each agent wants, per step")
+    constraints: dict[Name, Constraint] = {}
+    doc: str | None = None
+
+
+class Window(Table):
+    """Choices that open, from one value to the whole range, while the phase progresses."""
+
+    open: tuple[float, float] = Field(description="progress at which the window starts to open and is fully open")
+    from_: float = Field(alias="from", description="the only choice before the window opens")
+
+
+class Learner(Table):
+    """How a type of agents learns; every setting left out is taken from `default`."""
+
+    algorithm: Literal["ppo", "policy_gradient"] | None = None
+    network: list[Positive] | None = Field(None, description="widths of the hidden layers")
+    learning_rate: Expression | None = None
+    epochs: Positive | None = Field(None, description="passes over each batch")
+    period: Positive | None = Field(None, description="the type learns every so many iterations")
+    clip: Expression | None = Field(None, description="PPO's clipping range")
+    value_clip: Expression | None = Field(None, description="clipping range of the value estimate; left out: none")
+    value_weight: Expression | None = Field(None, description="weight of the value loss")
+    gae: Expression | None = Field(None, description="lambda of generalised advantage estimation")
+    entropy: Expression | None = Field(None, description="weight of the entropy bonus")
+    gradient_clip: Expression | None = Field(None, description="largest norm of a gradient")
+    reward_scale: Expression | None = Field(None, description="rewards are divided by this")
+    starts: float | None = Field(None, ge=0, le=1, description="progress at which the type starts to learn")
+    joint: list[Name] | None = Field(None, description="actions that are drawn together, as one choice of all pairs")
+    lagrangian: dict[Name, Expression] | None = Field(None, description="step size of each constraint's multiplier")
+
+
+def _types_apart(cls: type[BaseModel], value: Any) -> Any:
+    """Keys that are no settings are names of agent types: gathers them under `types`."""
+    if not isinstance(value, dict):
+        return value
+    own = {field.alias or name for name, field in cls.model_fields.items()}
+    types = {k: v for k, v in value.items() if k not in own}
+    return {**{k: v for k, v in value.items() if k in own}, **({"types": types} if types else {})}
+
+
+class Phase(Learner):
+    """One stretch of training; a learning setting given here holds for all types, under a type's name for that one."""
+
+    iterations: Positive = Field(description="number of rollouts and updates")
+    economies: Positive = Field(description="economies simulated in parallel")
+    curriculum: Literal["running", "finished"] = Field(
+        "running", description="finished: all types learn, windows are open, annealed parameters have their own value"
+    )
+    optimizer: Literal["keep", "fresh"] = "keep"
+    schedules: dict[Name, Expression] = {}
+    anneal: dict[str, Window | Expression] = {}
+    types: dict[Name, Learner] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _types(cls, value: Any) -> Any:
+        return _types_apart(cls, value)
+
+
+class Training(Table):
+    phases: Annotated[dict[Name, Phase], Field(min_length=1)] = Field(description="one after another")
+    schedules: dict[Name, Expression] = Field({}, description="named expressions in progress, iteration, since(type)")
+    anneal: dict[str, Window | Expression] = Field({}, description="parameters and choices that change while training")
+    default: Learner = Learner()
+    types: dict[Name, Learner] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _types(cls, value: Any) -> Any:
+        return _types_apart(cls, value)
+
+
+def _share(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100
+        except ValueError:
+            pass
+    return value
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)]
+
+
+class Verify(Table):
+    """How the result is judged."""
+
+    alive: list[Expression] = Field([], description="conditions on indicators that a result worth the name fulfils")
+    target: Share = Field(0.01, description="largest acceptable gain, as a share of the payoff above doing nothing")
+    shutdown: dict[str, float] = Field({}, description="choices that mean doing nothing, such as worker.hours: 0")
+    economies: Positive = Field(256, description="economies in which each deviator learns")
+    iterations: Positive = Field(400, description="iterations for which each deviator learns")
+    episodes: Positive = Field(4096, description="test episodes behind each estimate")
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    epochs: Positive = 4
+
+
+# An agent type's settings stand beside these keys, so it cannot have their names.
+RESERVED_TYPES = frozenset(
+    (field.alias or name) for table in (Learner, Phase, Training) for name, field in table.model_fields.items()
+)
+
+
+class Spec(Table):
+    """A model of an economy."""
+
+    rbcc: Literal[1] = Field(description="version of the language")
+    model: Name = Field(description="short name")
+    title: str | None = None
+    reference: str | None = Field(None, description="the paper or book it comes from")
+    doc: str | None = None
+    extends: str | None = Field(None, description="a spec to start from; tables are merged, null removes a key")
+    use: list[str] = Field([], description="Python files with primitives of your own")
+    units: list[Name] = Field([], description="base units; util is built in")
+    horizon: Positive = Field(description="steps in an episode")
+    discount: Expression | None = Field(None, description="discount factor per step")
+    parameters: dict[Name, Parameter] = {}
+    state: dict[Name, State] = Field({}, description="state of the economy as a whole")
+    public: list[Observation] = Field([], description="what 'public' in 'observes' stands for")
+    agents: Annotated[dict[Name, Agent], Field(min_length=1)]
+    equations: dict[str, str] = Field({}, description="groups of equations, in any order")
+    identities: dict[str, Expression] = Field({}, description="accounting that must hold in every step")
+    invariants: list[Expression] = Field([], description="conditions that must hold in every step")
+    indicators: dict[Name, Expression] = Field({}, description="numbers shown while training and reported")
+    training: Training | None = None
+    verify: Verify = Verify()
+
+
+def read(document: Document, diagnostics: Diagnostics) -> Spec | None:
+    """The spec in `document`, or None with every misfit of key and value in `diagnostics`."""
+    from pydantic import ValidationError
+
+    try:
+        spec = Spec.model_validate(document.plain)
+    except ValidationError as error:
+        for problem in error.errors():
+            _report(document, problem, diagnostics)
+        return None
+    for override in document.overrides:
+        if not override.known and _user_names(override.path):
+            name = override.path[-1]
+            table = document.node(override.path[:-1])
+            names = [k for k in getattr(table, "entries", {}) if k != name]
+            close = suggest(str(name), names)
+            diagnostics.error(
+                "RB007",
+                f"the spec has no '{'.'.join(map(str, override.path))}'",
+                override.span,
+                expected=f"one of: {', '.join(names)}" if names else None,
+                help=f"did you mean '{close}'?" if close else "add it to the spec first",
+            )
+    return spec
+
+
+def _user_names(path: KeyPath) -> bool:
+    """Whether the last key of `path` is a name that the author chose rather than a key of the language."""
+    tables = {"parameters", "state", "actions", "agents", "equations", "identities", "indicators", "schedules", "phases"}
+    return len(path) > 1 and path[-2] in tables
+
+
+def _report(document: Document, problem: Any, diagnostics: Diagnostics) -> None:
+    path = _spec_path(document, problem["loc"])
+    kind, name = problem["type"], str(path[-1]) if path else ""
+    if kind == "extra_forbidden":
+        known = _keys_beside(problem["loc"][:-1])
+        close = suggest(name, known)
+        diagnostics.error(
+            "RB101",
+            f"'{name}' is not a key of {_table_name(path[:-1])}",
+            document.key(path),
+            expected=f"one of: {', '.join(known)}",
+            help=f"did you mean '{close}'?" if close else None,
+        )
+    elif kind == "missing":
+        diagnostics.error(
+            "RB102",
+            f"{_table_name(path[:-1])} has no '{name}'",
+            document.key(path[:-1]) if len(path) > 1 else None,
+            help=f"add '{name}: ...': {_description(problem['loc'])}",
+        )
+    elif kind == "string_pattern_mismatch" and "[key]" in problem["loc"]:
+        diagnostics.error(
+            "RB103",
+            f"'{problem['input']}' cannot be a name",
+            document.key(path),
+            expected="letters, digits and _, not starting with a digit",
+        )
+    else:
+        message = problem["msg"][0].lower() + problem["msg"][1:]
+        shown = problem["input"] if isinstance(problem["input"], (str, int, float, bool)) else None
+        diagnostics.error(
+            "RB103",
+            f"'{name}' has a value of the wrong form" if name else "wrong form",
+            document.span(path),
+            expected=message.removeprefix("input should be ").removeprefix("value error, "),
+            found=repr(shown) if shown is not None else None,
+        )
+
+
+def _spec_path(document: Document, loc: tuple[str | int, ...]) -> KeyPath:
+    """pydantic's location as keys of the document: without union tags and gathered type names."""
+    node, path = document.plain, []
+    for position, part in enumerate(loc):
+        last = position == len(loc) - 1
+        if isinstance(node, dict) and part in node:
+            node = node[part]  # type: ignore[index]
+            path.append(part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+            path.append(part)
+        elif last and part != "[key]" and isinstance(node, dict):
+            path.append(part)
+    return tuple(path)
+
+
+def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
+    """The table that pydantic was reading at `loc`."""
+    model: type[BaseModel] = Spec
+    for part in loc:
+        field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
+        inner = _models_in(field.annotation) if field else []
+        model = inner[0] if inner else model
+    return model
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]
+
+
+def _keys_beside(loc: tuple[str | int, ...]) -> list[str]:
+    return [f.alias or name for name, f in _model_at(loc).model_fields.items() if name != "types"]
+
+
+def _description(loc: tuple[str | int, ...]) -> str:
+    field = next((f for n, f in _model_at(loc[:-1]).model_fields.items() if loc[-1] in (n, f.alias)), None)
+    return (field.description if field else None) or "it is needed"
+
+
+def _table_name(path: KeyPath) -> str:
+    return f"'{'.'.join(map(str, path))}'" if path else "the spec"

@@ -1,0 +1,1 @@
+"""The economies that ship with rbcc, one spec a file."""

@@ -1,0 +1,1 @@
+"""From a compiled model to trained, verified agents. Generic over agent types: nothing here knows an economy."""

@@ -1,0 +1,161 @@
+import builtins
+import itertools
+import linecache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rbcc.compiler import ir
+from rbcc.compiler.diagnostics import Diagnostic
+from rbcc.compiler.driver import Compiled, compile_spec
+from rbcc.compiler.emit.jax import layout
+from rbcc.runtime.spaces import ActionSpace, action_spaces
+
+
+State = dict[str, jax.Array]
+Actions = dict[str, jax.Array]
+
+_MODULES = itertools.count()
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Outcome:
+    """What happened in a step, each entry a dictionary of arrays by name.
+
+    `rewards` by agent type, (agents,); `values` by the name of an equation, in the order of the spec's indices;
+    `indicators` scalars; `violations` of constraints by `type.constraint`; `identities` pairs of sides that should be
+    equal; `invariants` flags that should be true; `done` whether this was the last step of the episode.
+    """
+
+    rewards: dict[str, jax.Array]
+    values: dict[str, jax.Array]
+    indicators: dict[str, jax.Array]
+    violations: dict[str, jax.Array]
+    identities: dict[str, tuple[jax.Array, jax.Array]]
+    invariants: dict[str, jax.Array]
+    done: jax.Array
+
+
+class Model:
+    """A compiled economy.
+
+    All methods are pure functions of one economy and work under `jit`, `vmap`, `scan` and, where the model is smooth,
+    `grad`. States, actions and values are flat dictionaries by `type.name`; their axes stand in the order in which the
+    spec writes the indices. `parameters` replaces parameters by name for that call, so that they can be traced.
+    """
+
+    def __init__(self, compiled: Compiled):
+        self.compiled = compiled
+        self.text = compiled.python()
+        self.module = _load(self.text, compiled.model.name)
+        self.spaces: dict[str, ActionSpace] = action_spaces(compiled.model)
+
+    @property
+    def ir(self) -> ir.Model:
+        return self.compiled.model
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        return self.compiled.warnings
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{agent.count} {agent.name}" for agent in self.ir.agents)
+        return f"Model({self.ir.name}: {counts}; horizon {self.ir.horizon})"
+
+    def reset(self, key: jax.Array, parameters: Mapping[str, Any] | None = None) -> State:
+        """The state at the start of an episode."""
+        return self._written(self.module.reset(key, parameters))
+
+    def sample(self, state: State, key: jax.Array) -> Actions:
+        """Legal actions drawn uniformly, in physical units."""
+        del state
+        keys = jax.random.split(key, max(1, len(self.spaces)))
+        return {
+            name: space.table[jax.random.randint(k, space.shape, 0, len(space.values))]
+            for k, (name, space) in zip(keys, self.spaces.items(), strict=False)
+        }
+
+    def step(
+        self, state: State, actions: Actions, key: jax.Array, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[State, Outcome]:
+        """One step of the economy: the next state and what happened on the way.
+
+        Raises ValueError if a state or action is missing, unknown or of the wrong shape.
+        """
+        self._check(state, {"time": (), **self.state_shapes}, "state")
+        self._check(actions, {name: space.shape for name, space in self.spaces.items()}, "action")
+        actions = {
+            name: jnp.asarray(actions[name], int if space.of else float) for name, space in self.spaces.items()
+        }
+        following, result = self.module.step(self._stored(state), self._stored(actions), key, parameters)
+        result = {**result, "values": self._written(result["values"])}
+        return self._written(following), Outcome(**result)
+
+    def observe(self, state: State, parameters: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
+        """What each agent sees, (agents, numbers), or (numbers,) for a type without an index."""
+        found = {}
+        for agent, seen in self.module.observe(self._stored(state), parameters).items():
+            shared, own = seen["shared"], seen["own"]
+            if own.ndim == 2:
+                own = own.T
+                shared = jnp.broadcast_to(shared, (own.shape[0], shared.shape[0]))
+            found[agent] = jnp.concatenate([shared, own], axis=-1)
+        return found
+
+    @cached_property
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each state in the order of the spec, without the clock `time`."""
+        starts = [definition.symbol for definition in self.ir.starts]
+        return {name: tuple(self.ir.count(s) for s in self.ir.symbol(name).sets) for name in starts}
+
+    @cached_property
+    def _orders(self) -> dict[str, tuple[int, ...]]:
+        """For arrays whose layout differs from the spec: the permutation from the spec's order to the layout's."""
+        orders = {symbol.name: layout(self.ir, symbol) for symbol in self.ir.symbols}
+        return {name: order for name, order in orders.items() if list(order) != sorted(order)}
+
+    def _stored(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        return {k: jnp.transpose(v, self._orders[k]) if k in self._orders else v for k, v in arrays.items()}
+
+    def _written(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        return {k: jnp.transpose(v, _inverse(self._orders[k])) if k in self._orders else v for k, v in arrays.items()}
+
+    @staticmethod
+    def _check(given: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], kind: str) -> None:
+        for name, shape in shapes.items():
+            if name not in given:
+                raise ValueError(f"{kind} '{name}' is missing; needed: {', '.join(shapes)}")
+            if jnp.shape(given[name]) != shape:
+                raise ValueError(f"{kind} '{name}' has shape {jnp.shape(given[name])}, expected {shape}")
+        if unknown := set(given) - set(shapes):
+            raise ValueError(f"there is no {kind} '{min(unknown)}'; known: {', '.join(shapes)}")
+
+
+def compile(path: str | Path, overrides: Mapping[str, object] | None = None) -> Model:
+    """Compiles the spec at `path`, a file or the name of a model that ships with rbcc.
+
+    `overrides` maps dotted paths to values, such as `{"agents.consumer.count": 7}`. Raises CompileError, which carries
+    every error of the spec with its place.
+    """
+    return Model(compile_spec(path, overrides))
+
+
+def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(order.index(k) for k in range(len(order)))
+
+
+def _load(text: str, name: str) -> ModuleType:
+    """Runs the generated text as a module; tracebacks and debuggers find its lines."""
+    filename = f"<rbcc {name} {next(_MODULES)}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    module = ModuleType(f"rbcc_generated_{name}")
+    exec(builtins.compile(text, filename, "exec"), vars(module))
+    return module
+
