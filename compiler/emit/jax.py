@@ -78,6 +78,7 @@ class _Emitter:
             *(primitive.text for primitive in model.primitives),
             *self.helpers(),
             self.constants(),
+            self.discounts(),
             self.reset(),
             self.observe(),
             self.step(),
@@ -130,6 +131,12 @@ CHOICES = {{
             lines.append(f'    {local} = jnp.asarray(given.get("{definition.symbol}", {code.text}), float)')
         entries = [f'        "{d.symbol}": {self.locals[d.symbol]},' for d in self.model.parameters]
         return "\n".join([*lines, "    return {", *entries, "    }"])
+
+    def discounts(self) -> str:
+        found = {a.name: a.discount for a in self.model.agents if a.discount is not None}
+        lines = ["def discounts(given=None):", '    """The discount factor per step of each agent type."""']
+        entries = [f'        "{name}": {self.float(value, ())},' for name, value in found.items()]
+        return "\n".join([*lines, *self.inputs(found.values()), "    return {", *entries, "    }"])
 
     def reset(self) -> str:
         lines = ["def reset(key, given=None):", '    """The state at the start of an episode."""']

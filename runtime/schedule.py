@@ -1,0 +1,32 @@
+"""The generated schedules as the learner needs them: parameters, masks and settings of an iteration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from rbcc.compiler import ir
+from rbcc.runtime.model import Model
+from rbcc.runtime.policy import Masks, Policy
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What holds in one iteration of a phase; every entry may be traced."""
+
+    parameters: dict[str, jax.Array]
+    masks: dict[str, Masks]
+    settings: dict[str, dict[str, jax.Array]]
+
+
+def iteration(
+    model: Model, phase: ir.Phase, policies: Mapping[str, Policy], number: jax.Array
+) -> Iteration:
+    """The schedule of `phase` at iteration `number`; progress is its share of the phase."""
+    progress = number / phase.iterations
+    found: dict[str, Any] = getattr(model.module, f"schedule_{phase.name}")(number, progress)
+    values = {window.action: window.value for window in phase.windows}
+    openings = {name: (values[name], share) for name, share in found["openings"].items()}
+    masks = {agent: tuple(head.allowed(openings) for head in policy.heads) for agent, policy in policies.items()}
+    return Iteration(found["parameters"], masks, {agent: found[agent] for agent in policies})
