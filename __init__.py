@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rbcc.compiler.diagnostics import CompileError as CompileError
     from rbcc.compiler.primitives import primitive as primitive
+    from rbcc.runtime.equilibrium import Equilibrium as Equilibrium, verify as verify
     from rbcc.runtime.model import Model as Model, compile as compile
+    from rbcc.runtime.run import Run as Run, RunError as RunError, train as train
 
 _PLACES = {
     "CompileError": "rbcc.compiler.diagnostics",
     "primitive": "rbcc.compiler.primitives",
+    "Equilibrium": "rbcc.runtime.equilibrium",
+    "verify": "rbcc.runtime.equilibrium",
+    "Run": "rbcc.runtime.run",
+    "RunError": "rbcc.runtime.run",
+    "train": "rbcc.runtime.run",
     "Model": "rbcc.runtime.model",
     "compile": "rbcc.runtime.model",
 }

@@ -60,7 +60,22 @@ class _Training:
         root: KeyPath = ("training",)
         self.known_types(self.training.types, root)
         self.known_constraints()
-        return tuple(self.phase(name, phase) for name, phase in self.training.phases.items())
+        phases = tuple(self.phase(name, phase) for name, phase in self.training.phases.items())
+        self.same_networks(phases)
+        return phases
+
+    def same_networks(self, phases: tuple[ir.Phase, ...]) -> None:
+        """A network goes through all phases, so its shape cannot change between them."""
+        for phase in phases[1:]:
+            for first, later in zip(phases[0].learners, phase.learners, strict=False):
+                for key in ("network", "joint"):
+                    if first.agent == later.agent and getattr(first, key) != getattr(later, key):
+                        self.diagnostics.error(
+                            "RB702",
+                            f"'{key}' of '{later.agent}' changes between the phases {phases[0].name} and {phase.name}",
+                            self.document.key(("training", "phases", phase.name)),
+                            help=f"set '{key}' once, under the agent type or 'default'",
+                        )
 
     def known_types(self, types: dict[str, Learner], path: KeyPath) -> None:
         for name in types:

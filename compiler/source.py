@@ -476,3 +476,8 @@ def _override_value(source: Source, start: int, diagnostics: Diagnostics) -> Nod
     except _Refused:
         return None
     return node
+
+
+def is_text(text: str) -> bool:
+    """Whether `text`, written without quotes, is read back as text and not as a number or a word such as true."""
+    return _value(text) == text and isinstance(_value(text), str)

@@ -15,8 +15,16 @@ from rbcc.runtime.spaces import decode
 Observation = tuple[jax.Array, jax.Array]
 """What a type sees: shared features (n, economies) and own features (m, economies, agents)."""
 
-Player = Callable[[Observation, jax.Array], tuple[tuple[jax.Array, ...], Any]]
-"""Chooses: (observation, uniform numbers (draws, economies, agents)) -> (choice per head, what to record)."""
+Play = Callable[[Observation, jax.Array], tuple[tuple[jax.Array, ...], Any]]
+"""(observation, uniform numbers (draws, economies, agents)) -> (choice per head, what to record)."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """Chooses for all agents of a type, from `draws` uniform numbers per agent and step."""
+
+    draws: int
+    play: Play
 
 
 @jax.tree_util.register_dataclass
@@ -56,7 +64,7 @@ def learner(policy: Policy, parameters: Parameters, masks: Masks) -> Player:
         chance = jnp.broadcast_to(log_probability(found, indices), value.shape)
         return indices, Record(*observation, indices, chance, value)
 
-    return play
+    return Player(policy.draws, play)
 
 
 def free_masks(policy: Policy) -> Masks:
@@ -96,8 +104,8 @@ def rollout(
         actions: dict[str, jax.Array] = {}
         records = {}
         for source, (agent, policy) in zip(noise, policies.items(), strict=True):
-            uniform = jax.random.uniform(source, (policy.draws, economies, policy.agents))
-            indices, records[agent] = players[agent](observations[agent], uniform)
+            uniform = jax.random.uniform(source, (players[agent].draws, economies, policy.agents))
+            indices, records[agent] = players[agent].play(observations[agent], uniform)
             actions |= decode(agent, policy.heads, indices, model.spaces, economies)
         following, result = jax.vmap(lambda s, a, k: model.module.step(s, a, k, parameters))(
             state, actions, jax.random.split(shocks, economies)
@@ -111,9 +119,7 @@ def rollout(
     return trajectory
 
 
-def penalised(
-    trajectory: Trajectory, agent: str, multipliers: Mapping[str, jax.Array]
-) -> jax.Array:
+def penalised(trajectory: Trajectory, agent: str, multipliers: Mapping[str, jax.Array]) -> jax.Array:
     """A type's rewards less its penalties, (horizon, economies, agents): the payoff it plays for."""
     rewards = trajectory.rewards[agent]
     for name, violation in trajectory.violations.items():

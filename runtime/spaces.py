@@ -62,6 +62,13 @@ class Head:
             index = index // len(action.values)
         return parts[::-1]
 
+    def join(self, parts: Sequence[jax.Array]) -> jax.Array:
+        """The joint choice of one choice per action; the inverse of `split`."""
+        index = jnp.zeros_like(parts[0])
+        for action, part in zip(self.actions, parts, strict=True):
+            index = index * len(action.values) + part
+        return index
+
     def allowed(self, openings: Mapping[str, tuple[float, jax.Array]]) -> jax.Array:
         """Which choices the windows leave open, (choices,).
 

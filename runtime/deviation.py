@@ -1,0 +1,267 @@
+"""Playing otherwise than trained: deviators that learn a best response, and exploits planted on purpose."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from rbcc.runtime.model import Model
+from rbcc.runtime.policy import Parameters, Policy, distributions, log_probability, sample
+from rbcc.runtime.ppo import OPTIMIZER, batch_of, update
+from rbcc.runtime.rollout import Observation, Player, Record, Trajectory, free_masks, learner, penalised, rollout
+
+
+Notion = Literal["individual", "team"]
+
+# While deviators learn, this share of a type's agents deviates at once, for more data; estimates use exactly one.
+LEARNING_SHARE = 0.03
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """`action` is always the choice number `choice`, for all agents of its type or for one `member`."""
+
+    agent: str
+    action: str
+    choice: int
+    member: int | None = None
+
+
+@dataclass(frozen=True)
+class Random:
+    """Each agent of the type plays uniformly random choices in a `share` of its steps."""
+
+    agent: str
+    share: float
+
+
+Plant = Frozen | Random
+
+
+def planted(policy: Policy, player: Player, plants: Sequence[Plant]) -> Player:
+    """`player` with the behaviour of its type changed by `plants`."""
+    for plant in plants:
+        if plant.agent == policy.agent:
+            player = _random(policy, player, plant) if isinstance(plant, Random) else _frozen(policy, player, plant)
+    return player
+
+
+def _random(policy: Policy, player: Player, plant: Random) -> Player:
+    def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Any]:
+        indices, record = player.play(observation, uniform[: player.draws])
+        strays = uniform[player.draws] < plant.share
+        noise, row, mixed = uniform[player.draws + 1 :], 0, []
+        for head, index in zip(policy.heads, indices, strict=True):
+            drawn = jnp.floor(noise[row : row + head.repeats] * head.choices).astype(index.dtype)
+            mixed.append(jnp.where(strays, jnp.minimum(drawn, head.choices - 1), index))
+            row += head.repeats
+        return tuple(mixed), record
+
+    return Player(player.draws + 1 + policy.draws, play)
+
+
+def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
+    def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Any]:
+        indices, record = player.play(observation, uniform)
+        changed = []
+        for head, index in zip(policy.heads, indices, strict=True):
+            parts = head.split(index)
+            for place, action in enumerate(head.actions):
+                if action.name == plant.action:
+                    members = jnp.arange(index.shape[-1])
+                    held = jnp.ones_like(members, bool) if plant.member is None else members == plant.member
+                    parts[place] = jnp.where(held, plant.choice, parts[place])
+            changed.append(head.join(parts))
+        return tuple(changed), record
+
+    return Player(player.draws, play)
+
+
+def individual(policy: Policy, base: Player, network: Parameters, members: jax.Array) -> Player:
+    """All agents follow `base`, except `members` (economies, k), who follow `network` and are recorded."""
+    masks = free_masks(policy)
+    economies = jnp.arange(members.shape[0])[:, None]
+
+    def of_members(x: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(x, jnp.broadcast_to(members, (*x.shape[:-1], members.shape[1])), axis=-1)
+
+    def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Record]:
+        indices, _ = base.play(observation, uniform)
+        shared, own = observation[0], of_members(observation[1])
+        logits, value = policy(network, shared, own)
+        found = distributions(logits, masks)
+        chosen = sample(found, of_members(uniform[: policy.draws]))
+        merged = [index.at[:, economies, members].set(new) for index, new in zip(indices, chosen, strict=True)]
+        chance = jnp.broadcast_to(log_probability(found, chosen), value.shape)
+        return tuple(merged), Record(shared, own, chosen, chance, value)
+
+    return Player(base.draws, play)
+
+
+@dataclass(frozen=True)
+class Arena:
+    """The frozen economy in which deviators play: its policies, plants, multipliers and discount factors."""
+
+    model: Model
+    policies: Mapping[str, Policy]
+    networks: Mapping[str, Parameters]
+    multipliers: Mapping[str, jax.Array]
+    plants: tuple[Plant, ...]
+    economies: int
+
+    def base(self, agent: str, networks: Mapping[str, Parameters]) -> Player:
+        policy = self.policies[agent]
+        return planted(policy, learner(policy, networks[agent], free_masks(policy)), self.plants)
+
+    def players(self, networks: Mapping[str, Parameters]) -> dict[str, Player]:
+        return {agent: self.base(agent, networks) for agent in self.policies}
+
+    def deviating(
+        self, agent: str, notion: Notion, networks: Mapping[str, Parameters], network: Parameters, members: jax.Array
+    ) -> dict[str, Player]:
+        """The players when `members` of `agent`, or for a team all of it, follow `network`."""
+        players, policy = self.players(networks), self.policies[agent]
+        if notion == "individual":
+            players[agent] = individual(policy, players[agent], network, members)
+        else:
+            alone = learner(policy, network, free_masks(policy))
+            players[agent] = Player(players[agent].draws, lambda seen, u: alone.play(seen, u[: alone.draws]))
+        return players
+
+    def play(self, players: Mapping[str, Player], key: jax.Array) -> Trajectory:
+        return rollout(self.model, self.policies, players, key, self.economies, {})
+
+    def payoffs(self, played: Trajectory) -> dict[str, jax.Array]:
+        """Discounted payoffs of whole episodes per type, (economies, agents)."""
+        factors = self.model.module.discounts()
+        steps = jnp.arange(self.model.ir.horizon)[:, None, None]
+        return {
+            agent: jnp.sum(factors[agent] ** steps * penalised(played, agent, self.multipliers), axis=0)
+            for agent in self.policies
+        }
+
+    def members(self, agent: str, key: jax.Array, count: int) -> jax.Array:
+        """`count` different random agents of a type in each economy, (economies, count)."""
+        agents = self.policies[agent].agents
+        keys = jax.random.split(jax.random.fold_in(key, 0xDE7), self.economies)
+        return jax.vmap(lambda k: jax.random.permutation(k, agents)[:count])(keys)
+
+
+def evaluate_base(arena: Arena) -> Callable[..., Any]:
+    """A program: (networks, keys) -> payoffs per type (episodes, agents), indicators and use of choices.
+
+    One batch of economies is played per key.
+    """
+
+    @jax.jit
+    def run(networks: Mapping[str, Parameters], keys: jax.Array) -> Any:
+        def batch(key: jax.Array) -> Any:
+            players = {
+                agent: _recording(arena.policies[agent], player) for agent, player in arena.players(networks).items()
+            }
+            played = arena.play(players, key)
+            use = {agent: _use(arena.policies[agent], played.records[agent]) for agent in arena.policies}
+            return arena.payoffs(played), {n: jnp.mean(v) for n, v in played.indicators.items()}, use
+
+        payoffs, indicators, use = jax.lax.map(batch, keys)
+        mean = partial(jnp.mean, axis=0)
+        return _episodes(payoffs), jax.tree.map(mean, indicators), jax.tree.map(mean, use)
+
+    return run
+
+
+def _recording(policy: Policy, player: Player) -> Player:
+    """`player`, recording its choices after all plants."""
+
+    def play(observation: Observation, uniform: jax.Array) -> Any:
+        indices, _ = player.play(observation, uniform)
+        return indices, indices
+
+    return Player(player.draws, play)
+
+
+def _use(policy: Policy, indices: Sequence[jax.Array]) -> dict[str, jax.Array]:
+    """How often each choice of each action is taken, as shares."""
+    found = {}
+    for head, index in zip(policy.heads, indices, strict=True):
+        for action, part in zip(head.actions, head.split(index), strict=True):
+            counts = jnp.bincount(part.reshape(-1), length=len(action.values))
+            found[action.name] = counts / part.size
+    return found
+
+
+def evaluate_deviation(arena: Arena, agent: str, notion: Notion) -> Callable[..., Any]:
+    """A program: (networks, deviator, keys) -> (payoffs per type (episodes, agents), deviating agents (episodes,))."""
+
+    @jax.jit
+    def run(networks: Mapping[str, Parameters], deviator: Parameters, keys: jax.Array) -> Any:
+        def batch(key: jax.Array) -> Any:
+            members = arena.members(agent, key, 1)
+            players = arena.deviating(agent, notion, networks, deviator, members)
+            return arena.payoffs(arena.play(players, key)), members[:, 0]
+
+        payoffs, members = jax.lax.map(batch, keys)
+        return _episodes(payoffs), members.reshape(-1)
+
+    return run
+
+
+def _episodes(payoffs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    return {agent: x.reshape(-1, x.shape[-1]) for agent, x in payoffs.items()}
+
+
+def learn_deviation(arena: Arena, agent: str, notion: Notion, epochs: int) -> Callable[..., Any]:
+    """A program that trains a deviator by PPO.
+
+    Signature: (networks, deviator, optimizer, key, first, count, total, learning_rate, entropy) -> (deviator,
+    optimizer). The learning rate falls to a tenth and the entropy bonus to nothing over `total` iterations. An
+    individual learns from its own payoff, a team from the mean payoff of the type.
+    """
+    model, policy = arena.model, arena.policies[agent]
+    phase = model.ir.phases[-1]
+    together = max(1, round(LEARNING_SHARE * policy.agents))
+
+    @partial(jax.jit, donate_argnums=(1, 2))
+    def run(
+        networks: Mapping[str, Parameters],
+        deviator: Parameters,
+        optimizer: Any,
+        key: jax.Array,
+        first: jax.Array,
+        count: jax.Array,
+        total: jax.Array,
+        learning_rate: jax.Array,
+        entropy: jax.Array,
+    ) -> tuple[Parameters, Any]:
+        schedule = getattr(model.module, f"schedule_{phase.name}")(phase.iterations, 1.0)[agent]
+        kept = {name: schedule[name] for name in ("clip", "value_weight", "gae", "gradient_clip")}
+        discount = model.module.discounts()[agent]
+
+        def one(number: jax.Array, carry: tuple[Parameters, Any]) -> tuple[Parameters, Any]:
+            deviator, optimizer = carry
+            now = jax.random.fold_in(key, number)
+            members = arena.members(agent, now, together)
+            played = arena.play(arena.deviating(agent, notion, networks, deviator, members), now)
+            rewards = penalised(played, agent, arena.multipliers) / schedule["reward_scale"]
+            if notion == "individual":
+                rewards = jnp.take_along_axis(rewards, members[None], axis=-1)
+            else:
+                rewards = jnp.broadcast_to(jnp.mean(rewards, axis=-1, keepdims=True), rewards.shape)
+            batch = batch_of(played.records[agent], rewards, discount, schedule["gae"])
+            done = number / total
+            settings = {**kept, "learning_rate": learning_rate * (1 - 0.9 * done), "entropy": entropy * (1 - done)}
+            deviator, optimizer, _ = update(
+                policy, "ppo", epochs, settings, deviator, optimizer, batch, free_masks(policy)
+            )
+            return deviator, optimizer
+
+        return jax.lax.fori_loop(first, first + count, one, (deviator, optimizer))
+
+    return run
+
+
+def fresh_optimizer(network: Parameters) -> Any:
+    return OPTIMIZER.init(network)

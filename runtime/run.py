@@ -1,0 +1,301 @@
+"""The run directory: everything needed to repeat, resume, verify and plot a training.
+
+    manifest.json             spec digest, overrides, seed, versions, device, state of the run
+    spec.yaml                 the spec with everything it extends and all overrides merged in
+    module.py                 the generated module that ran
+    metrics.jsonl             one line per stretch of iterations
+    checkpoint.safetensors    the newest networks, optimizers and multipliers
+    phases/NAME.safetensors   the same at the end of each phase
+
+Files are replaced atomically: a run that is killed can be resumed, with the numbers it would have had.
+"""
+
+import json
+import math
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import yaml
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from rbcc.compiler.source import is_text
+from rbcc.runtime.model import Model, compile
+from rbcc.runtime.train import Progress, TrainState, initial_state, training
+
+
+CHECKPOINT_SECONDS = 10.0
+
+Listener = Callable[["Run", Progress], None]
+
+
+class RunError(Exception):
+    """A run directory that cannot be used as asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training and its results."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @staticmethod
+    def open(folder: str | Path) -> "Run":
+        """The run in `folder`. Raises RunError if there is none."""
+        folder = Path(folder)
+        path = folder / "manifest.json"
+        if not path.is_file():
+            near = sorted(p.parent.name for p in folder.parent.glob("*/manifest.json")) if folder.parent.is_dir() else []
+            known = f"; runs beside it: {', '.join(near)}" if near else "; 'rbcc train model.yaml' makes one"
+            raise RunError(f"{folder} is no run directory{known}")
+        try:
+            return Run(folder, json.loads(path.read_text(encoding="utf-8")))
+        except json.JSONDecodeError as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+
+    @cached_property
+    def model(self) -> Model:
+        return compile(self.folder / "spec.yaml")
+
+    def recompiled(self, overrides: Mapping[str, object]) -> Model:
+        """The run's model with other verification settings. Raises RunError if anything else is to be changed."""
+        for name in overrides:
+            if not name.startswith("verify."):
+                raise RunError(f"'{name}' cannot be changed after training; only verify.* can")
+        return compile(self.folder / "spec.yaml", overrides)
+
+    @property
+    def finished(self) -> bool:
+        return self.manifest["status"] == "finished"
+
+    def state(self, name: str = "checkpoint") -> TrainState:
+        """The networks of a checkpoint: the newest, or `phases/NAME`."""
+        return self.checkpoint(name)[0]
+
+    def checkpoint(self, name: str = "checkpoint") -> tuple[TrainState, int, int]:
+        """(state, number of the phase, iterations done in it) of a checkpoint. Raises RunError if it is missing."""
+        path = self.folder / f"{name}.safetensors"
+        template = initial_state(self.model, self.manifest["seed"])
+        if not path.is_file():
+            raise RunError(f"{path} does not exist: the run was stopped before its first checkpoint")
+        leaves, structure = jax.tree_util.tree_flatten_with_path(template)
+        with safe_open(path, "numpy") as file:
+            place = json.loads(file.metadata()["place"])
+            arrays = [file.get_tensor(jax.tree_util.keystr(key)) for key, _ in leaves]
+        state = jax.tree_util.tree_unflatten(structure, [jax.numpy.asarray(array) for array in arrays])
+        return state, place["phase"], place["iteration"]
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of the training in order, each a dictionary of metrics."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+    # --- writing -----------------------------------------------------------------------------------------------
+
+    def write_manifest(self, **changes: Any) -> "Run":
+        run = replace(self, manifest={**self.manifest, **changes})
+        write_file(self.folder / "manifest.json", (json.dumps(run.manifest, indent=2) + "\n").encode())
+        return run
+
+    def write_checkpoint(self, progress: Progress, name: str = "checkpoint") -> None:
+        leaves = jax.tree_util.tree_flatten_with_path(jax.device_get(progress.state))[0]
+        arrays = {jax.tree_util.keystr(key): np.ascontiguousarray(leaf) for key, leaf in leaves}
+        place = {"phase": progress.phase, "iteration": progress.iteration}
+        write_file(self.folder / f"{name}.safetensors", save(arrays, {"place": json.dumps(place)}))
+
+    def write_metrics(self, progress: Progress, seconds: float) -> None:
+        phase = self.model.ir.phases[progress.phase].name
+        values = {k: v if math.isfinite(v) else None for k, v in progress.metrics.items()}
+        record = {"phase": phase, "iteration": progress.iteration, "seconds": round(seconds, 3), **values}
+        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def cut_metrics(self, phase: int, iteration: int) -> None:
+        """Drops the records after a checkpoint: a resumed run writes them again."""
+        names = [p.name for p in self.model.ir.phases]
+        kept = [r for r in self._readable() if (names.index(r["phase"]), r["iteration"]) <= (phase, iteration)]
+        write_file(self.folder / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in kept).encode())
+
+    def _readable(self) -> list[dict[str, Any]]:
+        records = []
+        path = self.folder / "metrics.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:  # the line that was being written when the run was killed
+                break
+        return records
+
+
+def train(
+    path: str | Path,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    listener: Listener | None = None,
+) -> Run:
+    """Trains the spec at `path` and writes the run directory `out`, by default `runs/MODEL`.
+
+    `resume` goes on with a run that was stopped; the result is the same as without the stop. `listener` is called
+    after every stretch of iterations. Raises CompileError for a bad spec, RunError if the directory holds another run
+    or the spec has no training, FloatingPointError if a number stops being finite.
+    """
+    model = compile(path, overrides)
+    if not model.ir.phases:
+        raise RunError(f"{path} has no 'training'; add 'training: {{phases: {{learn: {{iterations: 1000, economies: 32}}}}}}'")
+    if resume:
+        run, state, phase, first = _resumed(model, seed, Path(out) if out else _newest(model))
+    else:
+        run = _created(model, path, overrides, seed, Path(out) if out else _unused(model))
+        state, phase, first = None, 0, 0
+    if phase == len(model.ir.phases):
+        return run
+    return _trained(run, model, state, phase, first, listener)
+
+
+def _trained(
+    run: Run, model: Model, state: TrainState | None, phase: int, first: int, listener: Listener | None
+) -> Run:
+    before = run.manifest.get("seconds", 0.0)
+    began = saved = time.monotonic()
+    progress = None
+    run = run.write_manifest(status="running")
+    try:
+        for progress in training(model, run.manifest["seed"], state, phase, first):
+            now = time.monotonic()
+            _check_finite(model, progress)
+            run.write_metrics(progress, before + now - began)
+            last = progress.iteration == model.ir.phases[progress.phase].iterations
+            if last or now - saved > CHECKPOINT_SECONDS:
+                run.write_checkpoint(progress)
+                saved = now
+            if last:
+                (run.folder / "phases").mkdir(exist_ok=True)
+                run.write_checkpoint(progress, f"phases/{model.ir.phases[progress.phase].name}")
+            if listener:
+                listener(run, progress)
+    except KeyboardInterrupt:
+        if progress is not None:
+            run.write_checkpoint(progress)
+        run.write_manifest(status="interrupted", seconds=before + time.monotonic() - began)
+        raise
+    return run.write_manifest(status="finished", seconds=round(before + time.monotonic() - began, 3))
+
+
+def _check_finite(model: Model, progress: Progress) -> None:
+    for name, value in progress.metrics.items():
+        if name.startswith(("reward.", "indicator.")) and not math.isfinite(value):
+            from rbcc.runtime.trouble import locate
+
+            phase = model.ir.phases[progress.phase]
+            raise FloatingPointError(
+                f"{name} is {value} in phase {phase.name} at iteration {progress.iteration}.\n"
+                + locate(model, phase, progress)
+            )
+
+
+def _created(
+    model: Model, path: str | Path, overrides: Mapping[str, object] | None, seed: int, folder: Path
+) -> Run:
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} already exists; choose another with --out, or go on with it with --resume")
+    folder.mkdir(parents=True, exist_ok=True)
+    document = model.compiled.document
+    plain: dict[str, Any] = dict(document.plain)  # type: ignore[call-overload]
+    plain.pop("extends", None)
+    copies = []
+    for position, name in enumerate(plain.get("use", [])):
+        source = document.file_beside(document.span(("use", position)), name)
+        copies.append(f"{position}_{source.name}")
+        shutil.copyfile(source, folder / copies[-1])
+    plain |= {"use": copies} if copies else {}
+    write_file(folder / "spec.yaml", yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120).encode())
+    write_file(folder / "module.py", model.text.encode())
+    manifest = {
+        "model": model.ir.name,
+        "spec": str(path),
+        "digest": model.ir.digest,
+        "overrides": {k: str(v) for k, v in (overrides or {}).items()},
+        "seed": seed,
+        "status": "running",
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seconds": 0.0,
+        "device": str(jax.devices()[0].device_kind),
+        "platform": platform.platform(),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("rbcc", "jax", "jaxlib", "optax", "numpy")},
+    }
+    return Run(folder, manifest).write_manifest()
+
+
+def _resumed(model: Model, seed: int, folder: Path) -> tuple[Run, TrainState | None, int, int]:
+    run = Run.open(folder)
+    if run.manifest["digest"] != model.ir.digest:
+        raise RunError(f"{folder} was trained from another version of the spec; train anew with --out")
+    if run.manifest["seed"] != seed:
+        raise RunError(f"{folder} was trained with --seed {run.manifest['seed']}, not {seed}")
+    if not (folder / "checkpoint.safetensors").is_file():
+        run.cut_metrics(-1, 0)
+        return run, None, 0, 0
+    state, phase, iteration = run.checkpoint()
+    run.cut_metrics(phase, iteration)
+    if iteration == model.ir.phases[phase].iterations:
+        return run, state, phase + 1, 0
+    return run, state, phase, iteration
+
+
+def _unused(model: Model) -> Path:
+    """runs/MODEL, or the first of runs/MODEL-2, -3, ... that does not exist."""
+    folder, number = Path("runs") / model.ir.name, 2
+    while folder.exists():
+        folder, number = Path("runs") / f"{model.ir.name}-{number}", number + 1
+    return folder
+
+
+def _newest(model: Model) -> Path:
+    """The newest run of this very spec under runs/."""
+    found = []
+    for path in Path("runs").glob(f"{model.ir.name}*/manifest.json"):
+        run = Run.open(path.parent)
+        if run.manifest["digest"] == model.ir.digest:
+            found.append((run.manifest["started"], path.parent))
+    if not found:
+        raise RunError(f"there is no run of this spec under runs/ to resume; name its directory with --out")
+    return max(found)[1]
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replaces a file so that at any moment either the old or the new content is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    with open(fresh, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes YAML that our reader (YAML 1.2 words and numbers) reads back as the same values."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in value else None if is_text(value) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
