@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rbcc.runtime.equilibrium import Equilibrium as Equilibrium, verify as verify
     from rbcc.runtime.model import Model as Model, compile as compile
     from rbcc.runtime.run import Run as Run, RunError as RunError, train as train
+    from rbcc.runtime.simulate import simulate as simulate
 
 _PLACES = {
     "CompileError": "rbcc.compiler.diagnostics",
@@ -28,6 +29,7 @@ _PLACES = {
     "Run": "rbcc.runtime.run",
     "RunError": "rbcc.runtime.run",
     "train": "rbcc.runtime.run",
+    "simulate": "rbcc.runtime.simulate",
     "Model": "rbcc.runtime.model",
     "compile": "rbcc.runtime.model",
 }

@@ -649,7 +649,7 @@ class _Checker:
             if node is None:
                 continue
             indices = tuple(self.free_indices(node))
-            condition = infer(node, Scope("an invariant", indices), self.names)
+            condition = infer(node, Scope("an invariant", indices, bare_numbers=True), self.names)
             if condition is not None and condition.type.kind is not Kind.FLAG:
                 self.diagnostics.error("RB401", "an invariant is a condition", node.span, expected="for example x[i] >= 0")
             elif condition is not None:

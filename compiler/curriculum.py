@@ -325,7 +325,7 @@ def check_verification(
         i.name: ir.Symbol(f"indicator.{i.name}", Role.VALUE, None, (), replace(i.expression.type, time=Time.FIXED), None, place)
         for i in indicators
     }
-    scope = Scope("a condition of 'alive', which speaks of indicators", latest=Time.FIXED, local=local)
+    scope = Scope("a condition of 'alive', which speaks of indicators", latest=Time.FIXED, local=local, bare_numbers=True)
     alive = []
     for position, text in enumerate(verify.alive):
         node = syntax.parse_expression(document.scalar(("verify", "alive", position)), diagnostics)

@@ -70,6 +70,7 @@ class Scope:
     latest: Time = Time.NEXT
     home: str | None = None
     draws: bool = False
+    bare_numbers: bool = False  # whether a number without a unit may be compared with any
     local: Mapping[str, ir.Symbol] = field(default_factory=dict)
     since: Mapping[str, Fraction] | None = None
 
@@ -182,7 +183,7 @@ class _Inference:
                     found=f"{part.type.unit}",
                 )
                 return False, None
-        if unit != ONE:
+        if unit != ONE and not self.scope.bare_numbers:
             for part, span in parts:
                 if is_literal(part) and any(
                     isinstance(n, ir.Constant) and n.value not in (0, False) for n in ir.walk(part)

@@ -224,7 +224,7 @@ def learn_deviation(arena: Arena, agent: str, notion: Notion, epochs: int) -> Ca
     phase = model.ir.phases[-1]
     together = max(1, round(LEARNING_SHARE * policy.agents))
 
-    @partial(jax.jit, donate_argnums=(1, 2))
+    @jax.jit
     def run(
         networks: Mapping[str, Parameters],
         deviator: Parameters,

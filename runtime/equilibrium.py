@@ -107,9 +107,13 @@ class Gain:
 
 @dataclass(frozen=True)
 class Equilibrium:
-    """The result of a verification; `equilibrium.json` holds the same."""
+    """The result of a verification; `equilibrium.json` holds the same.
 
-    verdict: Verdict
+    `verdicts` answers two questions: `individual`, is it a Nash equilibrium among agents; `team`, is it one among types
+    that each act as one. Where agents of a type compete with each other, one excludes the other.
+    """
+
+    verdicts: dict[str, Verdict]
     target: float
     alive: dict[str, bool]
     indicators: dict[str, float]
@@ -178,7 +182,7 @@ class _Verification:
             found.append({**gain, "scale": scales[agent], "of_improvement": gain["gain"] / (abs(improvement[agent]) or math.nan)})
         gains = judge(found, self.settings.target)
         return Equilibrium(
-            overall(gains, alive),
+            {notion: overall(gains, notion, alive) for notion in ("individual", "team")},
             self.settings.target,
             alive,
             {name: float(value) for name, value in indicators.items()},
@@ -261,10 +265,9 @@ class _Verification:
         key = jax.random.fold_in(self.train_key, number)
         for start, source in enumerate(("continued", "from scratch")):
             own = jax.random.fold_in(key, start)
-            # A copy: the program gives its arguments' memory to its results.
-            network = jax.tree.map(jnp.array, self.networks[agent]) if start == 0 else policy.init(own)
+            network = self.networks[agent] if start == 0 else policy.init(own)
             if start == 1:
-                yield Candidate(source, 0, math.nan), jax.tree.map(jnp.array, network)
+                yield Candidate(source, 0, math.nan), network
             optimizer, done = fresh_optimizer(network), 0
             for share in BUDGETS:
                 budget = max(1, round(share * settings.iterations))
@@ -275,7 +278,7 @@ class _Verification:
                     jnp.float32(settings.learning_rate), jnp.float32(ENTROPY_FROM_SCRATCH * start),
                 )  # fmt: skip
                 done = budget
-                yield Candidate(source, budget, math.nan), jax.tree.map(jnp.array, network)
+                yield Candidate(source, budget, math.nan), network
 
     def edges(self, use: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[str, ...]:
         """Actions that are nearly always at an end of their range: there the grid decides, not the economy."""
@@ -367,12 +370,13 @@ def _p_value(excess: float, error: float) -> float:
     return 1 - NormalDist().cdf(excess / error)
 
 
-def overall(gains: Sequence[Gain], alive: Mapping[str, bool]) -> Verdict:
-    """The verdict on the whole economy: no better than the worst part, and no result at all if it is not alive."""
+def overall(gains: Sequence[Gain], notion: str, alive: Mapping[str, bool]) -> Verdict:
+    """The verdict under one notion: no better than that of any type, and no result at all if nothing is alive."""
     if not all(alive.values()):
         return Verdict.TRIVIAL
+    verdicts = {gain.verdict for gain in gains if notion in gain.notion}
     for verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE):
-        if any(gain.verdict is verdict for gain in gains):
+        if verdict in verdicts:
             return verdict
     return Verdict.NOT_REFUTED
 

@@ -71,7 +71,7 @@ class Model:
 
     def reset(self, key: jax.Array, parameters: Mapping[str, Any] | None = None) -> State:
         """The state at the start of an episode."""
-        return self._written(self.module.reset(key, parameters))
+        return self.written(self.module.reset(key, parameters))
 
     def sample(self, state: State, key: jax.Array) -> Actions:
         """Legal actions drawn uniformly, in physical units."""
@@ -94,14 +94,14 @@ class Model:
         actions = {
             name: jnp.asarray(actions[name], int if space.of else float) for name, space in self.spaces.items()
         }
-        following, result = self.module.step(self._stored(state), self._stored(actions), key, parameters)
-        result = {**result, "values": self._written(result["values"])}
-        return self._written(following), Outcome(**result)
+        following, result = self.module.step(self.stored(state), self.stored(actions), key, parameters)
+        result = {**result, "values": self.written(result["values"])}
+        return self.written(following), Outcome(**result)
 
     def observe(self, state: State, parameters: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
         """What each agent sees, (agents, numbers), or (numbers,) for a type without an index."""
         found = {}
-        for agent, seen in self.module.observe(self._stored(state), parameters).items():
+        for agent, seen in self.module.observe(self.stored(state), parameters).items():
             shared, own = seen["shared"], seen["own"]
             if own.ndim == 2:
                 own = own.T
@@ -121,10 +121,12 @@ class Model:
         orders = {symbol.name: layout(self.ir, symbol) for symbol in self.ir.symbols}
         return {name: order for name, order in orders.items() if list(order) != sorted(order)}
 
-    def _stored(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    def stored(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """Arrays of one economy, by name, from the order of the spec to the layout of the generated module."""
         return {k: jnp.transpose(v, self._orders[k]) if k in self._orders else v for k, v in arrays.items()}
 
-    def _written(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    def written(self, arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """Arrays of one economy, by name, from the layout of the generated module to the order of the spec."""
         return {k: jnp.transpose(v, _inverse(self._orders[k])) if k in self._orders else v for k, v in arrays.items()}
 
     @staticmethod

@@ -19,6 +19,10 @@ Play = Callable[[Observation, jax.Array], tuple[tuple[jax.Array, ...], Any]]
 """(observation, uniform numbers (draws, economies, agents)) -> (choice per head, what to record)."""
 
 
+Watch = Callable[[dict[str, jax.Array], dict[str, jax.Array], dict[str, Any]], Any]
+"""(state, actions, result of the step), all of one economy and in the layout of the generated module -> what to keep."""
+
+
 @dataclass(frozen=True)
 class Player:
     """Chooses for all agents of a type, from `draws` uniform numbers per agent and step."""
@@ -33,13 +37,15 @@ class Trajectory:
     """Episodes of `economies`, time first.
 
     `records` per type as its player made them; `rewards` per type, (horizon, economies, agents), unscaled and without
-    penalties; `violations` by `type.constraint`, of the same shape; `indicators`, (horizon,), means over economies.
+    penalties; `violations` by `type.constraint`, of the same shape; `indicators`, (horizon,), means over economies;
+    `watched` what `watch` made of each economy's step, (horizon, economies, ...).
     """
 
     records: dict[str, Any]
     rewards: dict[str, jax.Array]
     violations: dict[str, jax.Array]
     indicators: dict[str, jax.Array]
+    watched: Any = None
 
 
 @jax.tree_util.register_dataclass
@@ -88,6 +94,7 @@ def rollout(
     key: jax.Array,
     economies: int,
     parameters: Mapping[str, Any],
+    watch: Watch | None = None,
 ) -> Trajectory:
     """One episode of `economies` copies of the model.
 
@@ -113,7 +120,8 @@ def rollout(
         rewards = {agent: result["rewards"][agent].reshape(economies, -1) for agent in policies}
         violations = {name: v.reshape(economies, -1) for name, v in result["violations"].items()}
         indicators = {name: jnp.mean(v) for name, v in result["indicators"].items()}
-        return following, Trajectory(records, rewards, violations, indicators)
+        watched = jax.vmap(watch)(state, actions, result) if watch else None
+        return following, Trajectory(records, rewards, violations, indicators, watched)
 
     _, trajectory = jax.lax.scan(advance, state, jnp.arange(model.ir.horizon))
     return trajectory

@@ -127,7 +127,7 @@ def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, di
         state, sums = jax.lax.fori_loop(0, count, body, (state, zero))
         return state, {name: total / n for name, (total, n) in sums.items()}
 
-    return jax.jit(run, donate_argnums=0)
+    return jax.jit(run)
 
 
 def training(

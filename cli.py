@@ -1,0 +1,175 @@
+"""The command line: one function a command, no logic of its own.
+
+Commands that only read specs (compile to IR or JSON, errors, summaries) never import JAX.
+"""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rbcc.compiler.diagnostics import CompileError, render_text
+
+
+app = typer.Typer(
+    name="rbcc",
+    help="A compiler and a runtime for economies.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Spec = Annotated[str, typer.Argument(help="a spec file, or the name of a model that ships with rbcc", show_default=False)]
+Folder = Annotated[Path, typer.Argument(help="a run directory", show_default=False)]
+Set = Annotated[
+    list[str], typer.Option("--set", metavar="PATH=VALUE", help="override a value of the spec, such as parameters.eta=0.2")
+]
+Seed = Annotated[int, typer.Option(help="seed of all randomness", min=0, max=2**31 - 1)]
+
+
+class Emit(StrEnum):
+    PYTHON = "python"
+    IR = "ir"
+    JSON = "json"
+    JAXPR = "jaxpr"
+    HLO = "hlo"
+
+
+@app.command("compile")
+def compile_command(
+    spec: Spec,
+    set_: Set = [],  # noqa: B006
+    emit: Annotated[Emit | None, typer.Option(help="print a stage of the compiler instead of the summary")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="where to write the generated module")] = None,
+) -> None:
+    """Check a spec, compile it, and print a summary of the model."""
+    from rbcc.compiler.driver import compile_spec
+    from rbcc.compiler.summary import summary, write_module
+
+    compiled = compile_spec(spec, _overrides(set_))
+    if compiled.warnings:
+        typer.echo(render_text(compiled.warnings) + "\n", err=True)
+    if emit is None:
+        typer.echo(summary(compiled, write_module(compiled, out)))
+    elif emit is Emit.IR:
+        typer.echo(compiled.model.text(), nl=False)
+    elif emit is Emit.JSON:
+        from rbcc.compiler.ir import to_json
+
+        typer.echo(json.dumps(to_json(compiled.model), ensure_ascii=False))
+    elif emit is Emit.PYTHON:
+        typer.echo(compiled.python(), nl=False)
+    else:
+        from rbcc.runtime.inspect import lowered
+
+        typer.echo(lowered(compiled, emit.value))
+
+
+@app.command()
+def train(
+    spec: Spec,
+    set_: Set = [],  # noqa: B006
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="run directory; default: runs/MODEL")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with a run that was stopped")] = False,
+) -> None:
+    """Train every type of agents in a model; Ctrl-C saves and stops."""
+    from rbcc.runtime.display import training_display
+    from rbcc.runtime.run import train as run_training
+
+    with training_display(spec) as display:
+        run = run_training(spec, _overrides(set_), seed=seed, out=out, resume=resume, listener=display.update)
+    typer.echo(display.closing(run))
+
+
+@app.command()
+def verify(
+    run: Folder,
+    set_: Set = [],  # noqa: B006
+    plant: Annotated[
+        list[str],
+        typer.Option(help="change the trained behaviour on purpose: worker.random=20% or shop[0].set_price=500"),
+    ] = [],  # noqa: B006
+    seed: Seed = 0,
+) -> None:
+    """Estimate how much any agent could gain by deviating, with confidence bounds."""
+    from rbcc.runtime.display import verification_display, verification_table
+    from rbcc.runtime.equilibrium import verify as run_verification
+
+    with verification_display() as listener:
+        result = run_verification(run, _overrides(set_), plants=plant, seed=seed, listener=listener)
+    typer.echo(verification_table(result))
+
+
+@app.command()
+def simulate(
+    run: Folder,
+    episodes: Annotated[int, typer.Option(help="episodes to play", min=1)] = 100,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="netCDF file; default: RUN/simulation.nc")] = None,
+) -> None:
+    """Play trained episodes and write all states, choices, values and rewards, with named dimensions, to netCDF."""
+    from rbcc.runtime.simulate import simulate as run_simulation
+
+    path = out or run / "simulation.nc"
+    data = run_simulation(run, episodes=episodes, seed=seed)
+    data.to_netcdf(path, engine="h5netcdf")
+    typer.echo(f"{path}: {len(data.data_vars)} variables, {', '.join(f'{k} {v}' for k, v in data.sizes.items())}")
+
+
+@app.command()
+def plot(
+    run: Folder,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="folder for the pictures; default: the run")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Draw the training curves and one trained episode as PNG files."""
+    from rbcc.runtime.plot import plot as draw
+
+    for path in draw(run, out, seed=seed):
+        typer.echo(path)
+
+
+@app.command()
+def models() -> None:
+    """List the models that ship with rbcc."""
+    from rbcc.compiler.summary import shipped
+
+    for name, title in shipped():
+        typer.echo(f"{name:<28}{title}")
+
+
+def _overrides(pairs: list[str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for pair in pairs:
+        path, equals, value = pair.partition("=")
+        if not equals or not path.strip():
+            raise typer.BadParameter(f"'{pair}' is not PATH=VALUE, such as parameters.eta=0.2", param_hint="--set")
+        found[path.strip()] = value.strip()
+    return found
+
+
+def main() -> None:
+    """Runs the command line; mistakes of the user end in a message, never in a traceback."""
+    try:
+        app()
+    except CompileError as error:
+        typer.echo(render_text(error.diagnostics), err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        sys.exit(130)
+    except Exception as error:
+        # Only the runtime raises these; naming the types here would import JAX for every command.
+        if type(error).__name__ not in ("RunError", "FloatingPointError"):
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

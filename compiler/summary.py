@@ -1,0 +1,91 @@
+"""What a person wants to know of a compiled model on one screen."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from rbcc.compiler import ir
+from rbcc.compiler.driver import Compiled
+from rbcc.compiler.source import shipped_models
+from rbcc.compiler.types import Role
+
+
+def write_module(compiled: Compiled, path: Path | None) -> Path:
+    """Writes the generated module, by default into the user's cache folder, and returns where."""
+    if path is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        path = cache / "rbcc" / f"{compiled.model.name}_{compiled.model.digest[:12]}.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(compiled.python(), encoding="utf-8")
+    return path
+
+
+def summary(compiled: Compiled, module: Path) -> str:
+    """Agent types, states, choices, observations, equations, training, warnings, and where the module is."""
+    model = compiled.model
+    title = f"{model.name}: {model.title}" if model.title else model.name
+    lines = [title + (f" ({model.reference})" if model.reference else "")]
+    lines.append(f"{model.horizon} steps; {sum(a.count for a in model.agents)} agents of {len(model.agents)} types")
+    for agent in model.agents:
+        lines += ["", *_agent(model, agent)]
+    economy = [s.name for s in model.symbols if s.role is Role.STATE and s.owner is None and not s.name.endswith("'")]
+    if economy:
+        lines += ["", f"state of the economy: {', '.join(economy)}"]
+    groups = len({d.group for d in model.equations if d.group})
+    lines += [
+        "",
+        f"{len(model.equations)} equations in {groups} groups, {len(model.parameters)} parameters, "
+        f"{len(model.identities)} identities, {len(model.invariants)} invariants",
+    ]
+    for phase in model.phases:
+        fresh = ", fresh optimizer" if phase.fresh_optimizer else ""
+        lines.append(f"training {phase.name}: {phase.iterations} iterations of {phase.economies} economies{fresh}")
+    if not model.phases:
+        lines.append("no training in this spec")
+    warnings = len(compiled.warnings)
+    lines.append(f"{warnings or 'no'} warning{'' if warnings == 1 else 's'}; module written to {module}")
+    return "\n".join(lines)
+
+
+def _agent(model: ir.Model, agent: ir.Agent) -> Iterator[str]:
+    index = f"[{', '.join(agent.indices)}]" if agent.indices else ""
+    yield f"{agent.count} {agent.name}{index}{f': {agent.doc}' if agent.doc else ''}"
+    mine = [s for s in model.symbols if s.owner == agent.name]
+    states = [_short(s) for s in mine if s.role is Role.STATE and not s.name.endswith("'")]
+    if states:
+        yield f"  owns     {', '.join(states)}"
+    parameters = [_short(s) for s in mine if s.role is Role.PARAMETER]
+    if parameters:
+        yield f"  is       {', '.join(parameters)}"
+    for action in model.actions:
+        symbol = model.symbol(action.symbol)
+        if symbol.owner == agent.name:
+            yield f"  chooses  {_short(symbol)}: {_choices(action)}"
+    for observation in model.observations:
+        if observation.agent == agent.name:
+            shared, own = (sum(f.size for f in part) for part in (observation.shared, observation.own))
+            yield f"  sees     {shared + own} numbers: {shared} that all see, {own} of its own"
+    reward = next((d for d in model.equations if d.symbol == f"{agent.name}.reward"), None)
+    if reward is not None:
+        yield f"  wants    {ir.show(reward.expression)}"
+
+
+def _short(symbol: ir.Symbol) -> str:
+    over = [owner for owner in symbol.sets if owner != symbol.owner]
+    return symbol.name.rpartition(".")[2] + (f" for each {over[0]}" if over else "")
+
+
+def _choices(action: ir.Action) -> str:
+    if action.of is not None:
+        return f"one {action.of}"
+    first = ", ".join(f"{choice:g}" for choice in action.choices[:3])
+    return first if action.size <= 3 else f"{first}, ... {action.choices[-1]:g} ({action.size} choices)"
+
+
+def shipped() -> Iterator[tuple[str, str]]:
+    """(name, title) of the models that ship with rbcc."""
+    for path in sorted(shipped_models().glob("*.yaml")):
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        yield path.stem, data.get("title", "")

@@ -1,0 +1,192 @@
+"""What the commands show while they work and when they are done."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rbcc.runtime.equilibrium import Equilibrium, Gain, Verdict
+from rbcc.runtime.run import Run
+from rbcc.runtime.train import Progress
+
+
+PLAIN_SECONDS = 5.0
+
+
+class TrainingDisplay:
+    """Live progress in a terminal; a line every few seconds where output is not a terminal."""
+
+    def __init__(self, name: str):
+        self.console = Console(highlight=False)
+        self.live = Live(console=self.console, refresh_per_second=4, transient=True)
+        self.name = name
+        self.phase = -1
+        self.began = self.shown = time.monotonic()
+        self.first = 0
+
+    def __enter__(self) -> "TrainingDisplay":
+        if self.console.is_terminal:
+            self.live.start()
+            self.live.update(Text(f"{self.name}: compiling the training program"))
+        else:
+            self.console.print(f"{self.name}: compiling the training program")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+        if kind is KeyboardInterrupt:
+            self.console.print("stopped; the same command with --resume goes on from here")
+
+    def update(self, run: Run, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.phase != self.phase:
+            # Speed counts from the end of a phase's first stretch: that one includes compilation.
+            self.phase, self.began, self.first = progress.phase, now, progress.iteration
+        phases = run.model.ir.phases
+        phase = phases[progress.phase]
+        done = progress.iteration - self.first
+        speed = done / (now - self.began) if done else math.nan
+        left = (phase.iterations - progress.iteration) / speed if done else math.nan
+        head = (
+            f"{run.manifest['model']}, phase {phase.name} ({progress.phase + 1} of {len(phases)}): iteration "
+            f"{progress.iteration} of {phase.iterations}, {_speed(speed)}, {_time(left)} left in this phase"
+        )
+        if self.console.is_terminal:
+            bar = ProgressBar(total=phase.iterations, completed=progress.iteration, width=60)
+            self.live.update(Group(Text(head), bar, _metrics(progress.metrics)))
+        elif now - self.shown > PLAIN_SECONDS or progress.iteration == phase.iterations:
+            self.shown = now
+            values = ", ".join(f"{name} {_number(value)}" for name, value in _shown(progress.metrics))
+            self.console.print(f"{head}; {values}", soft_wrap=True)
+
+    def closing(self, run: Run) -> str:
+        """What came out, and what to do next."""
+        record = run.metrics[-1]
+        lines = [f"{run.manifest['model']} trained in {_time(run.manifest['seconds'])}; last iterations, means per step:"]
+        lines += [f"  {name:<28}{_number(value)}" for name, value in _shown(record)]
+        found = run.model.module.alive({k.partition(".")[2]: v for k, v in record.items() if k.startswith("indicator.")})
+        lines += [f"  not alive: {name} does not hold" for name, ok in found.items() if not bool(ok)]
+        return "\n".join([*lines, f"run directory: {run.folder}", f"next: rbcc verify {run.folder}"])
+
+
+def training_display(name: str) -> TrainingDisplay:
+    return TrainingDisplay(name)
+
+
+def _shown(metrics: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Rewards, indicators and violations, under the names that people know."""
+    for prefix, words in (("reward.", "reward of "), ("indicator.", ""), ("violation.", "violation of ")):
+        for name, value in metrics.items():
+            if name.startswith(prefix):
+                yield words + name.removeprefix(prefix), value
+
+
+def _metrics(metrics: dict[str, float]) -> Table:
+    table = Table.grid(padding=(0, 3))
+    cells = [f"{name} {_number(value)}" for name, value in _shown(metrics)]
+    cells += [f"{n.replace('.', ' of ')} {_number(v)}" for n, v in metrics.items() if n.startswith("entropy.")]
+    for start in range(0, len(cells), 3):
+        table.add_row(*cells[start : start + 3])
+    return table
+
+
+@contextmanager
+def verification_display() -> Iterator[Any]:
+    console = Console(highlight=False, stderr=True)
+    began = time.monotonic()
+    if console.is_terminal:
+        with console.status("compiling") as status:
+            yield lambda message: status.update(f"{_time(time.monotonic() - began)}  {message}")
+    else:
+        yield lambda message: console.print(f"{_time(time.monotonic() - began):>6}  {message}")
+
+
+def verification_table(result: Equilibrium) -> str:
+    """The verification on one screen."""
+    table = Table(title=None, box=None, pad_edge=False, header_style="")
+    for name in ("type", "deviation", "payoff", "gain", "in %", "lower", "upper", "best deviator", "power", "verdict"):
+        table.add_column(name, justify="right" if name in ("payoff", "gain", "in %", "lower", "upper", "power") else "left")
+    for gain in result.gains:
+        table.add_row(
+            gain.agent,
+            gain.notion,
+            _number(gain.payoff),
+            _number(gain.gain),
+            f"{gain.relative:.2%}",
+            f"{gain.relative_lower:.2%}",
+            f"{gain.relative_upper:.2%}",
+            f"{gain.best.source}, {gain.best.iterations}",
+            "-" if gain.power is None else f"{min(gain.power, 1):.0%}",
+            str(gain.verdict),
+        )
+    console = Console(width=140, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    settings = result.settings
+    lines = [
+        "How much could an agent gain by deviating? In % of its " + result.scale + "; bounds one-sided, 95 %, Holm.",
+        "",
+        *(line.rstrip() for line in capture.get().rstrip().splitlines()),
+        "",
+        *_budget_lines(result.gains),
+        *(f"side effect: {line}" for line in _side_effects(result.gains)),
+        *(f"edge: {line}" for line in result.edges),
+        *(f"planted: {plant}" for plant in result.plants),
+        "alive: " + (", ".join(f"{name}: {'yes' if ok else 'NO'}" for name, ok in result.alive.items()) or "not asked"),
+        f"deviators: {settings['iterations']} iterations of {settings['economies']} economies each; "
+        f"{settings['test_episodes']} test episodes; seed {settings['seed']}; {_time(result.seconds)}",
+        "",
+        *(f"{words:<54}{verdict}" for words, verdict in _headlines(result)),
+    ]
+    return "\n".join(lines)
+
+
+def _headlines(result: Equilibrium) -> Iterator[tuple[str, Verdict]]:
+    target = f"{result.target:.2%}".replace(".00", "")
+    yield f"no single agent gains more than {target} (Nash):", result.verdicts["individual"]
+    yield f"no type gains more than {target} acting as one (team):", result.verdicts["team"]
+
+
+def _budget_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
+    """Gain against budget, in %, for the source of each best deviator."""
+    for gain in gains:
+        curve = [c for c in gain.battery if c.source == gain.best.source]
+        shown = ", ".join(f"{c.iterations}: {c.gain / (gain.scale or math.nan):.2%}" for c in curve)
+        yield f"gain by iterations, {gain.agent} {gain.notion} ({gain.best.source}): {shown}"
+
+
+def _side_effects(gains: tuple[Gain, ...]) -> Iterator[str]:
+    scales = {gain.agent: gain.scale for gain in gains}
+    for gain in gains:
+        for other, change in gain.others.items():
+            if abs(change) > 0.01 * scales[other]:
+                yield f"{gain.agent} {gain.notion} changes the payoff of {other} by {change / scales[other]:+.1%}"
+
+
+def _number(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def _speed(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.1f} a second" if value >= 1 else f"{1 / value:.1f} s each"
+
+
+def _time(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,68 @@
+"""Trained episodes as labelled arrays."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import xarray as xr
+
+from rbcc.compiler import ir
+from rbcc.runtime.model import Model
+from rbcc.runtime.rollout import free_masks, learner, rollout
+from rbcc.runtime.run import Run
+from rbcc.runtime.train import TrainState, networks_of
+
+
+def simulate(folder: str | Path, *, episodes: int = 100, seed: int = 0) -> xr.Dataset:
+    """Plays `episodes` with the trained policies of a run.
+
+    Every state (at the start of a step), choice, value of an equation, reward and indicator is a variable with the
+    dimensions episode, step and the agent types it is indexed by, in the order of the spec; units and descriptions are
+    attributes. Raises RunError if the run has no checkpoint.
+    """
+    run = Run.open(folder)
+    model, state = run.model, run.state()
+    arrays = jax.device_get(_play(model, state, episodes, seed))
+    variables = {name: _variable(model, name, array) for name, array in arrays.items()}
+    attributes = {
+        "title": model.ir.title or model.ir.name,
+        "reference": model.ir.reference or "",
+        "spec_digest": run.manifest["digest"],
+        "training_seed": run.manifest["seed"],
+        "seed": seed,
+        "source": f"rbcc {run.manifest['versions']['rbcc']}",
+    }
+    return xr.Dataset(variables, attrs=attributes)
+
+
+def _play(model: Model, state: TrainState, episodes: int, seed: int) -> dict[str, jax.Array]:
+    nets = networks_of(model)
+
+    def watch(now: dict[str, jax.Array], actions: dict[str, jax.Array], result: dict[str, Any]) -> dict[str, jax.Array]:
+        rewards = {f"{agent}.reward": reward for agent, reward in result["rewards"].items()}
+        indicators = {f"indicator.{name}": value for name, value in result["indicators"].items()}
+        kept = model.written({**now, **actions, **result["values"]})
+        del kept["time"]
+        return {**kept, **rewards, **indicators}
+
+    @jax.jit
+    def play(state: TrainState, key: jax.Array) -> Any:
+        players = {a: learner(policy, state.networks[a], free_masks(policy)) for a, policy in nets.items()}
+        return rollout(model, nets, players, key, episodes, {}, watch).watched
+
+    return play(state, jax.random.fold_in(jax.random.key(seed), 0x51A))
+
+
+def _variable(model: Model, name: str, array: Any) -> xr.Variable:
+    """(step, episode, ...) with dimensions and attributes."""
+    symbols = {symbol.name: symbol for symbol in model.ir.symbols}
+    symbol: ir.Symbol | None = symbols.get(name)
+    dims: list[str] = ["step", "episode"]
+    for owner in symbol.sets if symbol else ():
+        dims.append(owner if owner not in dims else f"{owner}_{sum(d.startswith(owner) for d in dims) + 1}")
+    attributes: dict[str, str] = {}
+    if symbol is not None:
+        attributes = {"role": str(symbol.role), "long_name": symbol.doc or ""}
+        if symbol.type.unit is not None:
+            attributes["units"] = str(symbol.type.unit)
+    return xr.Variable(dims, array, attributes).transpose("episode", "step", ...)
