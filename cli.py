@@ -23,10 +23,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Spec = Annotated[str, typer.Argument(help="a spec file, or the name of a model that ships with rbcc", show_default=False)]
+Spec = Annotated[
+    str, typer.Argument(help="a spec file, or the name of a model that ships with rbcc", show_default=False)
+]
 Folder = Annotated[Path, typer.Argument(help="a run directory", show_default=False)]
 Set = Annotated[
-    list[str], typer.Option("--set", metavar="PATH=VALUE", help="override a value of the spec, such as parameters.eta=0.2")
+    list[str],
+    typer.Option("--set", metavar="PATH=VALUE", help="override a value of the spec, such as parameters.eta=0.2"),
 ]
 Seed = Annotated[int, typer.Option(help="seed of all randomness", min=0, max=2**31 - 1)]
 

@@ -35,7 +35,16 @@ DEFAULTS = Learner(
     lagrangian={},
 )
 
-_EXPRESSIONS = ("learning_rate", "clip", "value_clip", "value_weight", "gae", "entropy", "gradient_clip", "reward_scale")
+_EXPRESSIONS = (
+    "learning_rate",
+    "clip",
+    "value_clip",
+    "value_weight",
+    "gae",
+    "entropy",
+    "gradient_clip",
+    "reward_scale",
+)
 
 
 def check_training(
@@ -86,7 +95,9 @@ class _Training:
                     "RB702",
                     f"'{name}' is neither a setting nor an agent type with choices",
                     self.document.key((*path, name)),
-                    help=f"did you mean '{close}'?" if close else f"agent types with choices: {', '.join(self.learners)}",
+                    help=f"did you mean '{close}'?"
+                    if close
+                    else f"agent types with choices: {', '.join(self.learners)}",
                 )
 
     def known_constraints(self) -> None:
@@ -142,14 +153,10 @@ class _Training:
 
     # --- schedules ---------------------------------------------------------------------------------------------
 
-    def schedules(
-        self, name: str, phase: Phase, starts: dict[str, Fraction]
-    ) -> tuple[tuple[ir.Statement, ...], Scope]:
+    def schedules(self, name: str, phase: Phase, starts: dict[str, Fraction]) -> tuple[tuple[ir.Statement, ...], Scope]:
         clock = Type(unit=ONE, time=Time.FIXED)
         place = ir.Place(self.document.sources[0].name, 1, 1)
-        local = {
-            word: ir.Symbol(word, Role.CLOCK, None, (), clock, None, place) for word in ("progress", "iteration")
-        }
+        local = {word: ir.Symbol(word, Role.CLOCK, None, (), clock, None, place) for word in ("progress", "iteration")}
         texts: dict[str, KeyPath] = {key: ("training", "schedules", key) for key in self.training.schedules}
         texts |= {key: ("training", "phases", name, "schedules", key) for key in phase.schedules}
         nodes: dict[str, syntax.Expression] = {}
@@ -159,7 +166,8 @@ class _Training:
                 nodes[key] = node
         for key in nodes:
             local[key] = ir.Symbol(f"schedule.{key}", Role.CLOCK, None, (), clock, None, place)
-        scope = Scope("a schedule", latest=Time.FIXED, local=local, since=starts)
+        offers = f"progress, iteration, since(type), parameters{', ' if nodes else ''}{', '.join(nodes)}"
+        scope = Scope("a schedule", latest=Time.FIXED, local=local, since=starts, offers=offers)
         needs = {key: [r.name for r in syntax.references(node) if r.name in nodes] for key, node in nodes.items()}
         try:
             order = in_order(needs)
@@ -190,9 +198,7 @@ class _Training:
 
     # --- what changes while training ---------------------------------------------------------------------------
 
-    def anneal(
-        self, name: str, phase: Phase, scope: Scope
-    ) -> tuple[tuple[ir.Statement, ...], tuple[ir.Window, ...]]:
+    def anneal(self, name: str, phase: Phase, scope: Scope) -> tuple[tuple[ir.Statement, ...], tuple[ir.Window, ...]]:
         entries = {key: (value, ("training", "anneal", key)) for key, value in self.training.anneal.items()}
         entries |= {key: (value, ("training", "phases", name, "anneal", key)) for key, value in phase.anneal.items()}
         parameters, windows = [], []
@@ -316,16 +322,29 @@ class _Training:
 
 
 def check_verification(
-    spec: Spec, document: Document, names: Names, actions: tuple[ir.Action, ...], indicators: tuple[ir.Statement, ...]
+    spec: Spec,
+    document: Document,
+    names: Names,
+    actions: tuple[ir.Action, ...],
+    indicators: tuple[ir.Statement, ...],
 ) -> ir.Verification:
     """The verification settings; conditions of `alive` speak of indicators."""
     verify, diagnostics = spec.verify, names.diagnostics
     place = ir.Place(document.sources[0].name, 1, 1)
     local = {
-        i.name: ir.Symbol(f"indicator.{i.name}", Role.VALUE, None, (), replace(i.expression.type, time=Time.FIXED), None, place)
+        i.name: ir.Symbol(
+            f"indicator.{i.name}",
+            Role.VALUE,
+            None,
+            (),
+            replace(i.expression.type, time=Time.FIXED),
+            None,
+            place,
+        )
         for i in indicators
     }
-    scope = Scope("a condition of 'alive', which speaks of indicators", latest=Time.FIXED, local=local, bare_numbers=True)
+    offers = f"indicators: {', '.join(local) or 'this spec has none'}"
+    scope = Scope("a condition of 'alive'", latest=Time.FIXED, local=local, bare_numbers=True, offers=offers)
     alive = []
     for position, text in enumerate(verify.alive):
         node = syntax.parse_expression(document.scalar(("verify", "alive", position)), diagnostics)
@@ -342,7 +361,9 @@ def check_verification(
         if key not in offered:
             close = suggest(key, offered)
             help = f"did you mean '{close}'?" if close else f"choices: {', '.join(offered)}"
-            diagnostics.error("RB703", f"there is no choice '{key}'", document.key(("verify", "shutdown", key)), help=help)
+            diagnostics.error(
+                "RB703", f"there is no choice '{key}'", document.key(("verify", "shutdown", key)), help=help
+            )
         elif value not in offered[key].choices:
             diagnostics.error(
                 "RB703",
@@ -365,4 +386,3 @@ def check_verification(
 def _listed(choices: tuple[float, ...]) -> str:
     shown = ", ".join(f"{choice:g}" for choice in choices[:12])
     return shown + (", ..." if len(choices) > 12 else "")
-

@@ -12,7 +12,7 @@ from typing import Any
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
 from rbcc.compiler.primitives import Primitive
-from rbcc.compiler.types import Kind, Role, Time, Type
+from rbcc.compiler.types import Kind, Time, Type
 from rbcc.compiler.units import ONE, Unit
 
 
@@ -34,6 +34,7 @@ class Names:
     spans: dict[str, Span] = field(default_factory=dict)
     primitives: Mapping[str, Primitive] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)  # names whose equation could not be read: reported already
     draws: int = 0
 
     def declare(self, symbol: ir.Symbol, span: Span) -> None:
@@ -70,6 +71,7 @@ class Scope:
     latest: Time = Time.NEXT
     home: str | None = None
     draws: bool = False
+    offers: str | None = None  # what can be used here, where that is not a matter of time alone
     bare_numbers: bool = False  # whether a number without a unit may be compared with any
     local: Mapping[str, ir.Symbol] = field(default_factory=dict)
     since: Mapping[str, Fraction] | None = None
@@ -80,14 +82,12 @@ def infer(node: syntax.Expression, scope: Scope, names: Names) -> ir.Expression 
     return _Inference(scope, names).expression(node)
 
 
-
-
 def is_literal(node: ir.Expression) -> bool:
     """Whether `node` consists of written numbers only, and so has no unit of its own."""
     return all(isinstance(inner, (ir.Constant, ir.Unary, ir.Binary)) for inner in ir.walk(node))
 
 
-def constant(value: Fraction | int | float | bool) -> ir.Constant:
+def constant(value: Fraction | float | bool) -> ir.Constant:
     """A written number; a float stands for its shortest decimal."""
     if isinstance(value, bool):
         return ir.Constant(value, Type(Kind.FLAG, unit=ONE))
@@ -229,7 +229,11 @@ class _Inference:
     def power(self, base: ir.Expression, exponent: ir.Expression, node: syntax.Binary) -> Unit | None:
         if self.names.units and exponent.type.unit not in (None, ONE):
             self.error(
-                "RB501", "an exponent has a unit", node.right.span, expected="a pure number", found=str(exponent.type.unit)
+                "RB501",
+                "an exponent has a unit",
+                node.right.span,
+                expected="a pure number",
+                found=str(exponent.type.unit),
             )
         if base.type.unit in (None, ONE):
             return base.type.unit
@@ -287,14 +291,7 @@ class _Inference:
             return None
         self.names.used.add(symbol.name.removesuffix("'"))
         if symbol.type.time > self.scope.latest:
-            self.error(
-                "RB601",
-                f"'{_shown(node)}' is {symbol.type.time.words}, too late for {self.scope.purpose}",
-                node.name_span,
-                expected=f"something {self.scope.latest.words}",
-                help=f"use the value at the start of the step, '{node.name}'" if node.primed else None,
-                labels=self.declared(symbol),
-            )
+            self.too_late(node, symbol)
             return None
         indices = self.indices(node, symbol)
         if indices is None:
@@ -303,6 +300,19 @@ class _Inference:
         axes = merge_axes(*((i,) if isinstance(i, str) else i.type.axes for i in indices))
         time = max([symbol.type.time, *(t.time for t in inner)])
         return ir.Reference(symbol.name, indices, replace(symbol.type, axes=axes, time=time))
+
+    def too_late(self, node: syntax.Reference, symbol: ir.Symbol) -> None:
+        words = f"is {symbol.type.time.words}, too late for {self.scope.purpose}"
+        if self.scope.offers:
+            words = f"cannot be used in {self.scope.purpose}"
+        self.error(
+            "RB601",
+            f"'{_shown(node)}' {words}",
+            node.name_span,
+            expected=self.scope.offers or f"something {self.scope.latest.words}",
+            help=f"use the value at the start of the step, '{node.name}'" if node.primed else None,
+            labels=self.declared(symbol),
+        )
 
     def index_value(self, node: syntax.Reference) -> ir.Expression | None:
         if node.name not in self.scope.bound:
@@ -340,11 +350,15 @@ class _Inference:
         if len(found) > 1:
             options = " or ".join(symbol.name for symbol in found)
             self.error(
-                "RB204", f"'{node.name}' is declared by more than one agent type", node.name_span, help=f"write {options}"
+                "RB204",
+                f"'{node.name}' is declared by more than one agent type",
+                node.name_span,
+                help=f"write {options}",
             )
             return None
         if not found:
-            self.undefined(node, name)
+            if name not in self.names.broken:
+                self.undefined(node, name)
             return None
         return found[0]
 
@@ -384,9 +398,7 @@ class _Inference:
         shown = f"{node.owner}.{name}" if node.owner else name
         self.error("RB202", f"'{shown}' is not defined", node.name_span, help=help)
 
-    def indices(
-        self, node: syntax.Reference, symbol: ir.Symbol
-    ) -> tuple[str | ir.Expression, ...] | None:
+    def indices(self, node: syntax.Reference, symbol: ir.Symbol) -> tuple[str | ir.Expression, ...] | None:
         given = node.indices or ()
         if len(given) != len(symbol.sets):
             wanted = ", ".join(self.index_of(agent) for agent in symbol.sets)
@@ -396,7 +408,9 @@ class _Inference:
                 f"'{_shown(node)}' has {_count(len(symbol.sets), 'index', 'indices')}, here it is given {len(given)}",
                 node.span,
                 expected=f"{short}[{wanted}]" if wanted else f"{short} without [ ]",
-                help=f"for the total write sum({wanted}, {short}[{wanted}])" if not given and len(symbol.sets) == 1 else None,
+                help=f"for the total write sum({wanted}, {short}[{wanted}])"
+                if not given and len(symbol.sets) == 1
+                else None,
                 labels=self.declared(symbol),
             )
             return None
@@ -438,7 +452,9 @@ class _Inference:
     def call(self, node: syntax.Call) -> ir.Expression | None:
         name, arguments = node.function, node.arguments
         first = arguments[0].value if arguments else None
-        bare = isinstance(first, syntax.Reference) and first.indices is None and first.owner is None and not first.primed
+        bare = (
+            isinstance(first, syntax.Reference) and first.indices is None and first.owner is None and not first.primed
+        )
         word = first.name if bare and isinstance(first, syntax.Reference) else ""
         if name == "count" and word in self.names.agents and len(arguments) == 1 and arguments[0].where is None:
             return constant(self.names.agents[word].count)
@@ -448,7 +464,10 @@ class _Inference:
             return self.reduction(node)
         if any(argument.where for argument in arguments):
             self.error(
-                "RB201", f"'where' belongs to the index of a sum, not into {name}()", node.span, help="sum(i where x[i] > 0, y[i])"
+                "RB201",
+                f"'where' belongs to the index of a sum, not into {name}()",
+                node.span,
+                help="sum(i where x[i] > 0, y[i])",
             )
             return None
         if name in DISTRIBUTIONS:
@@ -483,7 +502,9 @@ class _Inference:
                 self.error("RB206", f"{name} needs an index here", part.span, expected=f"for example {example}")
                 return None
             if part.name in self.scope.bound or part.name in indices:
-                others = [i for i in self.names.agents[self.names.indices[part.name]].indices if i not in self.scope.bound]
+                others = [
+                    i for i in self.names.agents[self.names.indices[part.name]].indices if i not in self.scope.bound
+                ]
                 self.error(
                     "RB304",
                     f"index '{part.name}' already has a range here",
@@ -498,7 +519,12 @@ class _Inference:
         inner = _Inference(replace(self.scope, bound=(*self.scope.bound, *indices)), self.names)
         conditions = [argument.where for argument in node.arguments if argument.where is not None]
         if conditions and (len(conditions) > 1 or over[-1].where is None):
-            self.error("RB201", "'where' stands once, after the last index", node.span, help="sum(i where x[i] > 0, y[i])")
+            self.error(
+                "RB201",
+                "'where' stands once, after the last index",
+                node.span,
+                help="sum(i where x[i] > 0, y[i])",
+            )
             return None
         if conditions and name in ("mean", "min", "max"):
             self.error(
@@ -521,7 +547,12 @@ class _Inference:
     def draw(self, node: syntax.Call) -> ir.Expression | None:
         name = node.function
         if not self.scope.draws:
-            self.error("RB208", f"{name}() cannot be drawn in {self.scope.purpose}", node.span, help="draw it in an equation")
+            self.error(
+                "RB208",
+                f"{name}() cannot be drawn in {self.scope.purpose}",
+                node.span,
+                help="draw it in an equation",
+            )
             return None
         if len(node.arguments) != DISTRIBUTIONS[name]:
             self.error("RB206", f"{name} takes {_count(DISTRIBUTIONS[name], 'argument')}", node.span)
@@ -619,4 +650,3 @@ def _a_kind(node: ir.Expression) -> str:
 
 def _count(number: int, one: str, many: str | None = None) -> str:
     return f"{number or 'no'} {one if number == 1 else many or one + 's'}"
-

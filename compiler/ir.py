@@ -120,9 +120,7 @@ class Draw:
     type: Type
 
 
-Expression = (
-    Constant | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
-)
+Expression = Constant | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
 
 
 # --- declarations --------------------------------------------------------------------------------------------------
@@ -407,7 +405,7 @@ def _show(node: Expression) -> tuple[str, int]:
     match node:
         case Constant(bool() as value):
             return str(value).lower(), 9
-        case Constant(value):
+        case Constant(Fraction() as value):
             return _number(value), 9 if value.denominator == 1 and value >= 0 else 6
         case IndexValue(index):
             return index, 9
@@ -430,7 +428,10 @@ def _show(node: Expression) -> tuple[str, int]:
         case Reduce(operator, indices, condition, body):
             where = f" where {show(condition)}" if condition is not None else ""
             inside = ", ".join(indices) + where
-            return f"{operator}({inside})" if operator == "count" else f"{operator}({inside}, {show(body)})", 9
+            return (
+                f"{operator}({inside})" if operator == "count" else f"{operator}({inside}, {show(body)})",
+                9,
+            )
         case SegmentSum(index, segment, choice, body):
             return f"segment_sum({index} to {segment} = {show(choice)}, {show(body)})", 9
         case Draw(distribution, arguments, number):
@@ -534,8 +535,5 @@ def from_json(data: Any) -> Any:
 
 _ENUMS = {"Kind": Kind, "Role": Role, "Time": Time}
 _RECORDS = {
-    record.__name__: record
-    for record in list(globals().values())
-    if isinstance(record, type) and is_dataclass(record)
+    record.__name__: record for record in list(globals().values()) if isinstance(record, type) and is_dataclass(record)
 }
-

@@ -25,8 +25,7 @@ def in_order(needs: Mapping[_K, Iterable[_K]]) -> list[_K]:
         path = [root]
         waiting = [(root, iter([n for n in needs[root] if n in needs]))]
         while waiting:
-            key, rest = waiting[-1]
-            following = next((n for n in rest if n not in done), None)
+            following = next((n for n in waiting[-1][1] if n not in done), None)
             if following is None:
                 waiting.pop()
                 done[path.pop()] = None

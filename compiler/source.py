@@ -24,7 +24,7 @@ MAX_DEPTH = 40
 MAX_NODES = 100_000
 MAX_EXTENDS = 20
 
-Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+Plain = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
 KeyPath = tuple[str | int, ...]
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -37,7 +37,7 @@ _WORDS: dict[str, Plain] = {"": None, "~": None, "null": None, "true": True, "fa
 class Scalar:
     """A leaf: `value` is its YAML 1.2 value, `text` the characters it was read from (escapes and folding undone)."""
 
-    value: None | bool | int | float | str
+    value: bool | int | float | str | None
     text: str
     span: Span
     quote: str = ""
@@ -268,7 +268,11 @@ def _parse(source: Source, diagnostics: Diagnostics) -> Mapping | None:
     if not isinstance(root, Mapping):
         span = root.span if root else Span(source, 0, 0)
         diagnostics.error(
-            "RB103", "a spec is a table of keys", span, expected="lines such as 'model: my_economy'", found="other YAML"
+            "RB103",
+            "a spec is a table of keys",
+            span,
+            expected="lines such as 'model: my_economy'",
+            found="other YAML",
         )
         return None
     return root
@@ -300,7 +304,12 @@ class _Builder:
         if depth > MAX_DEPTH or self.nodes > MAX_NODES:
             self.refuse("RB005", "this spec is nested too deeply or has too many values", event)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            self.refuse("RB004", "specs use no anchors or aliases (& and *)", event, help="use 'extends', or quote the text")
+            self.refuse(
+                "RB004",
+                "specs use no anchors or aliases (& and *)",
+                event,
+                help="use 'extends', or quote the text",
+            )
         tag = getattr(event, "tag", None)
         if tag not in (None, "!"):
             self.refuse("RB004", f"specs use no tags ({tag})", event, help="quote the text if it starts with '!'")
@@ -349,7 +358,7 @@ class _Builder:
         raise _Refused
 
 
-def _value(text: str) -> None | bool | int | float | str:
+def _value(text: str) -> bool | int | float | str | None:
     """A plain scalar under the YAML 1.2 core schema."""
     if text in _WORDS:
         return _WORDS[text]  # type: ignore[return-value]
@@ -382,7 +391,12 @@ def _yaml_error(source: Source, error: yaml.YAMLError, diagnostics: Diagnostics)
         "did not find expected ',' or ']'": "a comma or ']' is missing, or an expression needs quotes",
     }
     message = next((text for start, text in known.items() if problem.startswith(start)), problem or "not valid YAML")
-    diagnostics.error("RB002", message, span, help=hint)
+    opened = getattr(error, "context_mark", None)
+    labels = ()
+    if opened is not None and "flow" in str(getattr(error, "context", "")):
+        place = source.offset(opened.line, opened.column)
+        labels = (Label(Span(source, place, place + 1), "the bracket was opened at"),)
+    diagnostics.error("RB002", message, span, help=hint, labels=labels)
 
 
 def _plain(node: Node) -> Plain:
@@ -415,9 +429,7 @@ def _replace(old: Node, new: Node) -> Node:
     return new
 
 
-def _override(
-    root: Mapping, name: str, value: object, applied: list[Override], diagnostics: Diagnostics
-) -> Mapping:
+def _override(root: Mapping, name: str, value: object, applied: list[Override], diagnostics: Diagnostics) -> Mapping:
     """Applies one override; keys may themselves hold dots (`training.anneal.firm.set_price`)."""
     text = value if isinstance(value, str) else json.dumps(value)
     source = Source("--set", f"{name}={text}")
@@ -435,9 +447,7 @@ def _override(
                 Span(source, 0, len(name)),
             )
             return root
-        key = next(
-            (k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in table.entries), parts[0]
-        )
+        key = next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in table.entries), parts[0])
         parts = parts[key.count(".") + 1 :]
         path.append(key)
         tables.append((table, key))

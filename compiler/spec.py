@@ -38,9 +38,9 @@ class Parameter(Table):
     """A constant of the model, or of each agent of a type."""
 
     value: Expression = Field(description="number or expression; of an agent's parameter, it may use the agent's index")
-    unit: str | None = Field(None, description="unit such as money/good; left out: a pure number")
-    over: Name | None = Field(None, description="agent type this value is also indexed by")
-    doc: str | None = Field(None, description="what it is, for people")
+    unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
+    over: Name | None = Field(default=None, description="agent type this value is also indexed by")
+    doc: str | None = Field(default=None, description="what it is, for people")
 
     @model_validator(mode="before")
     @classmethod
@@ -55,11 +55,12 @@ class State(Table):
     """A value carried from step to step; an equation must give its next value (written with a prime)."""
 
     start: Expression = Field(description="value at the first step; true or false makes it a flag")
-    unit: str | None = Field(None, description="unit such as money/good; left out: a pure number")
-    over: Name | None = Field(None, description="agent type this value is also indexed by")
-    scale: Expression | None = Field(None, description="typical size, for networks that observe it")
+    unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
+    over: Name | None = Field(default=None, description="agent type this value is also indexed by")
+    scale: Expression | None = Field(default=None, description="typical size, for networks that observe it")
     encode: Encoding | None = Field(
-        None, description="how networks see it: linear x/scale, log sign(x) log(1+|x|/scale), digits (x mod 10^k)/10^k"
+        default=None,
+        description="how networks see it: linear x/scale, log sign(x) log(1+|x|/scale), digits (x mod 10^k)/10^k",
     )
     doc: str | None = None
 
@@ -81,10 +82,10 @@ class Action(Table):
     """What an agent chooses each step."""
 
     choices: Grid | Annotated[list[float], Field(min_length=1)] | None = Field(
-        None, description="the numbers to choose from: a list or {from, to, step}"
+        default=None, description="the numbers to choose from: a list or {from, to, step}"
     )
-    choose: Name | None = Field(None, description="agent type one member of which is chosen")
-    over: Name | None = Field(None, description="agent type for each member of which one choice is made")
+    choose: Name | None = Field(default=None, description="agent type one member of which is chosen")
+    over: Name | None = Field(default=None, description="agent type for each member of which one choice is made")
     unit: str | None = None
     doc: str | None = None
 
@@ -99,8 +100,8 @@ class Constraint(Table):
     """A limit enforced by a penalty, the multiplier of which is raised while it is violated (Lagrangian)."""
 
     violation: Expression = Field(description="how far the limit is violated: 0 where it holds")
-    scale: Expression = Field("1", description="size by which the violation is divided")
-    at: Literal["end", "every step"] = Field("every step", description="when it is checked")
+    scale: Expression = Field(default="1", description="size by which the violation is divided")
+    at: Literal["end", "every step"] = Field(default="every step", description="when it is checked")
 
 
 class Observation(Table):
@@ -119,14 +120,16 @@ class Observation(Table):
 class Agent(Table):
     """A type of agents."""
 
-    index: Name | list[Name] | None = Field(None, description="index name(s); left out for a type of one agent")
+    index: Name | list[Name] | None = Field(default=None, description="index name(s); left out for a type of one agent")
     count: Positive = Field(description="how many agents of this type")
-    discount: Expression | None = Field(None, description="discount factor per step, if it differs from the model's")
+    discount: Expression | None = Field(
+        default=None, description="discount factor per step, if it differs from the model's"
+    )
     parameters: dict[Name, Parameter] = {}
     state: dict[Name, State] = {}
     actions: dict[Name, Action] = {}
-    observes: list[Observation] = Field([], description="what each agent knows when it chooses")
-    reward: Expression | None = Field(None, description="what each agent wants, per step")
+    observes: list[Observation] = Field(default=[], description="what each agent knows when it chooses")
+    reward: Expression | None = Field(default=None, description="what each agent wants, per step")
     constraints: dict[Name, Constraint] = {}
     doc: str | None = None
 
@@ -142,20 +145,26 @@ class Learner(Table):
     """How a type of agents learns; every setting left out is taken from `default`."""
 
     algorithm: Literal["ppo", "policy_gradient"] | None = None
-    network: list[Positive] | None = Field(None, description="widths of the hidden layers")
+    network: list[Positive] | None = Field(default=None, description="widths of the hidden layers")
     learning_rate: Expression | None = None
-    epochs: Positive | None = Field(None, description="passes over each batch")
-    period: Positive | None = Field(None, description="the type learns every so many iterations")
-    clip: Expression | None = Field(None, description="PPO's clipping range")
-    value_clip: Expression | None = Field(None, description="clipping range of the value estimate; left out: none")
-    value_weight: Expression | None = Field(None, description="weight of the value loss")
-    gae: Expression | None = Field(None, description="lambda of generalised advantage estimation")
-    entropy: Expression | None = Field(None, description="weight of the entropy bonus")
-    gradient_clip: Expression | None = Field(None, description="largest norm of a gradient")
-    reward_scale: Expression | None = Field(None, description="rewards are divided by this")
-    starts: float | None = Field(None, ge=0, le=1, description="progress at which the type starts to learn")
-    joint: list[Name] | None = Field(None, description="actions that are drawn together, as one choice of all pairs")
-    lagrangian: dict[Name, Expression] | None = Field(None, description="step size of each constraint's multiplier")
+    epochs: Positive | None = Field(default=None, description="passes over each batch")
+    period: Positive | None = Field(default=None, description="the type learns every so many iterations")
+    clip: Expression | None = Field(default=None, description="PPO's clipping range")
+    value_clip: Expression | None = Field(
+        default=None, description="clipping range of the value estimate; left out: none"
+    )
+    value_weight: Expression | None = Field(default=None, description="weight of the value loss")
+    gae: Expression | None = Field(default=None, description="lambda of generalised advantage estimation")
+    entropy: Expression | None = Field(default=None, description="weight of the entropy bonus")
+    gradient_clip: Expression | None = Field(default=None, description="largest norm of a gradient")
+    reward_scale: Expression | None = Field(default=None, description="rewards are divided by this")
+    starts: float | None = Field(default=None, ge=0, le=1, description="progress at which the type starts to learn")
+    joint: list[Name] | None = Field(
+        default=None, description="actions that are drawn together, as one choice of all pairs"
+    )
+    lagrangian: dict[Name, Expression] | None = Field(
+        default=None, description="step size of each constraint's multiplier"
+    )
 
 
 def _types_apart(cls: type[BaseModel], value: Any) -> Any:
@@ -173,7 +182,8 @@ class Phase(Learner):
     iterations: Positive = Field(description="number of rollouts and updates")
     economies: Positive = Field(description="economies simulated in parallel")
     curriculum: Literal["running", "finished"] = Field(
-        "running", description="finished: all types learn, windows are open, annealed parameters have their own value"
+        default="running",
+        description="finished: all types learn, windows are open, annealed parameters have their own value",
     )
     optimizer: Literal["keep", "fresh"] = "keep"
     schedules: dict[Name, Expression] = {}
@@ -188,8 +198,12 @@ class Phase(Learner):
 
 class Training(Table):
     phases: Annotated[dict[Name, Phase], Field(min_length=1)] = Field(description="one after another")
-    schedules: dict[Name, Expression] = Field({}, description="named expressions in progress, iteration, since(type)")
-    anneal: dict[str, Window | Expression] = Field({}, description="parameters and choices that change while training")
+    schedules: dict[Name, Expression] = Field(
+        default={}, description="named expressions in progress, iteration, since(type)"
+    )
+    anneal: dict[str, Window | Expression] = Field(
+        default={}, description="parameters and choices that change while training"
+    )
     default: Learner = Learner()
     types: dict[Name, Learner] = {}
 
@@ -214,12 +228,18 @@ Share = Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)]
 class Verify(Table):
     """How the result is judged."""
 
-    alive: list[Expression] = Field([], description="conditions on indicators that a result worth the name fulfils")
-    target: Share = Field(0.01, description="largest acceptable gain, as a share of the payoff above doing nothing")
-    shutdown: dict[str, float] = Field({}, description="choices that mean doing nothing, such as worker.hours: 0")
-    economies: Positive = Field(256, description="economies in which each deviator learns")
-    iterations: Positive = Field(400, description="iterations for which each deviator learns")
-    episodes: Positive = Field(4096, description="test episodes behind each estimate")
+    alive: list[Expression] = Field(
+        default=[], description="conditions on indicators that a result worth the name fulfils"
+    )
+    target: Share = Field(
+        default=0.01, description="largest acceptable gain, as a share of the payoff above doing nothing"
+    )
+    shutdown: dict[str, float] = Field(
+        default={}, description="choices that mean doing nothing, such as worker.hours: 0"
+    )
+    economies: Positive = Field(default=256, description="economies in which each deviator learns")
+    iterations: Positive = Field(default=400, description="iterations for which each deviator learns")
+    episodes: Positive = Field(default=4096, description="test episodes behind each estimate")
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     epochs: Positive = 4
 
@@ -236,21 +256,21 @@ class Spec(Table):
     rbcc: Literal[1] = Field(description="version of the language")
     model: Name = Field(description="short name")
     title: str | None = None
-    reference: str | None = Field(None, description="the paper or book it comes from")
+    reference: str | None = Field(default=None, description="the paper or book it comes from")
     doc: str | None = None
-    extends: str | None = Field(None, description="a spec to start from; tables are merged, null removes a key")
-    use: list[str] = Field([], description="Python files with primitives of your own")
-    units: list[Name] = Field([], description="base units; util is built in")
+    extends: str | None = Field(default=None, description="a spec to start from; tables are merged, null removes a key")
+    use: list[str] = Field(default=[], description="Python files with primitives of your own")
+    units: list[Name] = Field(default=[], description="base units; util is built in")
     horizon: Positive = Field(description="steps in an episode")
-    discount: Expression | None = Field(None, description="discount factor per step")
+    discount: Expression | None = Field(default=None, description="discount factor per step")
     parameters: dict[Name, Parameter] = {}
-    state: dict[Name, State] = Field({}, description="state of the economy as a whole")
-    public: list[Observation] = Field([], description="what 'public' in 'observes' stands for")
+    state: dict[Name, State] = Field(default={}, description="state of the economy as a whole")
+    public: list[Observation] = Field(default=[], description="what 'public' in 'observes' stands for")
     agents: Annotated[dict[Name, Agent], Field(min_length=1)]
-    equations: dict[str, str] = Field({}, description="groups of equations, in any order")
-    identities: dict[str, Expression] = Field({}, description="accounting that must hold in every step")
-    invariants: list[Expression] = Field([], description="conditions that must hold in every step")
-    indicators: dict[Name, Expression] = Field({}, description="numbers shown while training and reported")
+    equations: dict[str, str] = Field(default={}, description="groups of equations, in any order")
+    identities: dict[str, Expression] = Field(default={}, description="accounting that must hold in every step")
+    invariants: list[Expression] = Field(default=[], description="conditions that must hold in every step")
+    indicators: dict[Name, Expression] = Field(default={}, description="numbers shown while training and reported")
     training: Training | None = None
     verify: Verify = Verify()
 
@@ -283,7 +303,17 @@ def read(document: Document, diagnostics: Diagnostics) -> Spec | None:
 
 def _user_names(path: KeyPath) -> bool:
     """Whether the last key of `path` is a name that the author chose rather than a key of the language."""
-    tables = {"parameters", "state", "actions", "agents", "equations", "identities", "indicators", "schedules", "phases"}
+    tables = {
+        "parameters",
+        "state",
+        "actions",
+        "agents",
+        "equations",
+        "identities",
+        "indicators",
+        "schedules",
+        "phases",
+    }
     return len(path) > 1 and path[-2] in tables
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
@@ -154,14 +154,16 @@ def parse_expression(scalar: Scalar, diagnostics: Diagnostics) -> Expression | N
     return node  # type: ignore[return-value]
 
 
-def parse_equations(scalar: Scalar, diagnostics: Diagnostics) -> list[Equation]:
-    """The equations of one group; those that cannot be read are reported and left out."""
-    equations = []
+def parse_equations(scalar: Scalar, diagnostics: Diagnostics) -> tuple[list[Equation], set[str]]:
+    """The equations of one group, and the names that those which cannot be read were to define."""
+    equations, broken = [], set()
     for start, text, doc in _statements(scalar.text):
         node = _parse(_Text(scalar, start, text), "equation", diagnostics, doc)
         if isinstance(node, Equation):
             equations.append(node)
-    return equations
+        elif name := re.match(r"[^\W\d]\w*'?", text):
+            broken.add(name.group())
+    return equations, broken
 
 
 def parse_unit(scalar: Scalar, diagnostics: Diagnostics) -> Unit | None:
@@ -238,7 +240,12 @@ def _parse(
         return None
     try:
         if _too_deep(text.text):
-            diagnostics.error("RB201", f"this {start} is too long or nested too deeply", text.span(0, 1), help="name its parts")
+            diagnostics.error(
+                "RB201",
+                f"this {start} is too long or nested too deeply",
+                text.span(0, 1),
+                help="name its parts",
+            )
             return None
         tree = _parser().parse(text.text, start=start)
         return _Builder(text, diagnostics, doc).build(tree)
@@ -318,7 +325,7 @@ class _Builder:
     def build_group(self, tree: Tree) -> Expression:
         return self.expression(tree.children[0])
 
-    def build_reference(self, tree: Tree) -> Reference:
+    def build_reference(self, tree: Any) -> Reference:
         first, second, prime, *indices = tree.children
         indices = tuple(self.expression(index) for index in indices if index is not None)
         end = second if second is not None else first
@@ -338,9 +345,7 @@ class _Builder:
         for argument in arguments:
             if argument is not None:
                 value, where = argument.children
-                built.append(
-                    Argument(self.expression(value), self.expression(where) if where is not None else None)
-                )
+                built.append(Argument(self.expression(value), self.expression(where) if where is not None else None))
         return Call(str(name), tuple(built), self.span(tree), self.span(name))
 
     def build_conditional(self, tree: Tree) -> Conditional:
@@ -389,7 +394,7 @@ class _Builder:
             result = Binary(str(operator), result, right, _join(result.span, right.span))
         return result
 
-    def build_unit(self, tree: Tree) -> Unit:
+    def build_unit(self, tree: Any) -> Unit:
         result, sign = Unit(), 1
         for child in tree.children:
             if isinstance(child, Token):
@@ -479,6 +484,8 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         hint = "a ')' is missing"
     if hint is None and found == ")" and text.text.count(")") > text.text.count("("):
         hint = "there is one ')' too many"
+    if hint is None and re.search(r"\b(sum|product|mean|min|max)\s*\(\s*\w+\s+$", text.text[:place]):
+        hint = "a comma is missing after the index"
     if hint is None and "NAME" not in accepted and re.match(r"[\w(]", rest):
         hint = "is an operator missing? A product is written a * b"
     if hint is None and found in ("if", "else"):

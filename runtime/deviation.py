@@ -11,7 +11,16 @@ import jax.numpy as jnp
 from rbcc.runtime.model import Model
 from rbcc.runtime.policy import Parameters, Policy, distributions, log_probability, sample
 from rbcc.runtime.ppo import OPTIMIZER, batch_of, update
-from rbcc.runtime.rollout import Observation, Player, Record, Trajectory, free_masks, learner, penalised, rollout
+from rbcc.runtime.rollout import (
+    Observation,
+    Player,
+    Record,
+    Trajectory,
+    free_masks,
+    learner,
+    penalised,
+    rollout,
+)
 
 
 Notion = Literal["individual", "team"]
@@ -120,7 +129,12 @@ class Arena:
         return {agent: self.base(agent, networks) for agent in self.policies}
 
     def deviating(
-        self, agent: str, notion: Notion, networks: Mapping[str, Parameters], network: Parameters, members: jax.Array
+        self,
+        agent: str,
+        notion: Notion,
+        networks: Mapping[str, Parameters],
+        network: Parameters,
+        members: jax.Array,
     ) -> dict[str, Player]:
         """The players when `members` of `agent`, or for a team all of it, follow `network`."""
         players, policy = self.players(networks), self.policies[agent]
@@ -252,7 +266,11 @@ def learn_deviation(arena: Arena, agent: str, notion: Notion, epochs: int) -> Ca
                 rewards = jnp.broadcast_to(jnp.mean(rewards, axis=-1, keepdims=True), rewards.shape)
             batch = batch_of(played.records[agent], rewards, discount, schedule["gae"])
             done = number / total
-            settings = {**kept, "learning_rate": learning_rate * (1 - 0.9 * done), "entropy": entropy * (1 - done)}
+            settings = {
+                **kept,
+                "learning_rate": learning_rate * (1 - 0.9 * done),
+                "entropy": entropy * (1 - done),
+            }
             deviator, optimizer, _ = update(
                 policy, "ppo", epochs, settings, deviator, optimizer, batch, free_masks(policy)
             )

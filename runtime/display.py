@@ -73,9 +73,13 @@ class TrainingDisplay:
     def closing(self, run: Run) -> str:
         """What came out, and what to do next."""
         record = run.metrics[-1]
-        lines = [f"{run.manifest['model']} trained in {_time(run.manifest['seconds'])}; last iterations, means per step:"]
+        lines = [
+            f"{run.manifest['model']} trained in {_time(run.manifest['seconds'])}; last iterations, means per step:"
+        ]
         lines += [f"  {name:<28}{_number(value)}" for name, value in _shown(record)]
-        found = run.model.module.alive({k.partition(".")[2]: v for k, v in record.items() if k.startswith("indicator.")})
+        found = run.model.module.alive(
+            {k.partition(".")[2]: v for k, v in record.items() if k.startswith("indicator.")}
+        )
         lines += [f"  not alive: {name} does not hold" for name, ok in found.items() if not bool(ok)]
         return "\n".join([*lines, f"run directory: {run.folder}", f"next: rbcc verify {run.folder}"])
 
@@ -115,8 +119,21 @@ def verification_display() -> Iterator[Any]:
 def verification_table(result: Equilibrium) -> str:
     """The verification on one screen."""
     table = Table(title=None, box=None, pad_edge=False, header_style="")
-    for name in ("type", "deviation", "payoff", "gain", "in %", "lower", "upper", "best deviator", "power", "verdict"):
-        table.add_column(name, justify="right" if name in ("payoff", "gain", "in %", "lower", "upper", "power") else "left")
+    for name in (
+        "type",
+        "deviation",
+        "payoff",
+        "gain",
+        "in %",
+        "lower",
+        "upper",
+        "best deviator",
+        "power",
+        "verdict",
+    ):
+        table.add_column(
+            name, justify="right" if name in ("payoff", "gain", "in %", "lower", "upper", "power") else "left"
+        )
     for gain in result.gains:
         table.add_row(
             gain.agent,

@@ -142,7 +142,9 @@ def verify(
     began = time.monotonic()
     run = Run.open(folder)
     if not run.finished:
-        raise RunError(f"{folder} is {run.manifest['status']}; finish it with 'rbcc train {run.manifest['spec']} --resume'")
+        raise RunError(
+            f"{folder} is {run.manifest['status']}; finish it with 'rbcc train {run.manifest['spec']} --resume'"
+        )
     model = run.model if not overrides else run.recompiled(overrides)
     found = _Verification(run, model, [read_plant(model, text) for text in plants], seed, listener or (lambda _: None))
     result = found.result(tuple(plants), began)
@@ -179,7 +181,13 @@ class _Verification:
         found = []
         for agent, notion in self.questions():
             gain = self.gain(agent, notion, select, test, scales[agent])
-            found.append({**gain, "scale": scales[agent], "of_improvement": gain["gain"] / (abs(improvement[agent]) or math.nan)})
+            found.append(
+                {
+                    **gain,
+                    "scale": scales[agent],
+                    "of_improvement": gain["gain"] / (abs(improvement[agent]) or math.nan),
+                }
+            )
         gains = judge(found, self.settings.target)
         return Equilibrium(
             {notion: overall(gains, notion, alive) for notion in ("individual", "team")},
@@ -205,9 +213,7 @@ class _Verification:
     def means(self, payoffs: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, float]:
         return {a: float(np.mean(payoffs[a], dtype=float) - np.mean(other[a], dtype=float)) for a in payoffs}
 
-    def scales(
-        self, test: Mapping[str, np.ndarray], improvement: Mapping[str, float]
-    ) -> tuple[dict[str, float], str]:
+    def scales(self, test: Mapping[str, np.ndarray], improvement: Mapping[str, float]) -> tuple[dict[str, float], str]:
         """What a gain of each type is compared with: the payoff above doing nothing, or above untrained play."""
         if not self.settings.shutdown:
             scale = {agent: abs(value) for agent, value in improvement.items()}
@@ -217,13 +223,23 @@ class _Verification:
             space = self.model.spaces[name]
             stopped.append(Frozen(space.agent, name, space.values.index(value)))
         still = Arena(
-            self.model, self.policies, self.networks, self.arena.multipliers, tuple(stopped), self.arena.economies
+            self.model,
+            self.policies,
+            self.networks,
+            self.arena.multipliers,
+            tuple(stopped),
+            self.arena.economies,
         )
         nothing = jax.device_get(evaluate_base(still)(self.networks, self.test_keys))[0]
         return {agent: abs(value) for agent, value in self.means(test, nothing).items()}, "payoff above doing nothing"
 
     def gain(
-        self, agent: str, notion: Notion, select: Mapping[str, np.ndarray], test: Mapping[str, np.ndarray], scale: float
+        self,
+        agent: str,
+        notion: Notion,
+        select: Mapping[str, np.ndarray],
+        test: Mapping[str, np.ndarray],
+        scale: float,
     ) -> dict[str, Any]:
         evaluate = evaluate_deviation(self.arena, agent, notion)
 
@@ -290,7 +306,9 @@ class _Verification:
                     for end, word in ((0, "lowest"), (-1, "highest")):
                         if shares[end] >= EDGE:
                             value = space.values[end]
-                            found.append(f"{name} is at its {word} choice, {value:g}, in {shares[end]:.0%} of all cases")
+                            found.append(
+                                f"{name} is at its {word} choice, {value:g}, in {shares[end]:.0%} of all cases"
+                            )
         return tuple(found)
 
     def record(self) -> dict[str, Any]:
@@ -383,7 +401,9 @@ def overall(gains: Sequence[Gain], notion: str, alive: Mapping[str, bool]) -> Ve
 
 # --- planted exploits ----------------------------------------------------------------------------------------------
 
-_PLANT = re.compile(r"\s*(?P<agent>\w+)(\[(?P<member>\d+)\])?\.(?P<what>\w+)\s*=\s*(?P<value>[-+.\deE]+)(?P<percent>%?)\s*")
+_PLANT = re.compile(
+    r"\s*(?P<agent>\w+)(\[(?P<member>\d+)\])?\.(?P<what>\w+)\s*=\s*(?P<value>[-+.\deE]+)(?P<percent>%?)\s*"
+)
 
 
 def read_plant(model: Model, text: str) -> Plant:

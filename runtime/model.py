@@ -91,9 +91,7 @@ class Model:
         """
         self._check(state, {"time": (), **self.state_shapes}, "state")
         self._check(actions, {name: space.shape for name, space in self.spaces.items()}, "action")
-        actions = {
-            name: jnp.asarray(actions[name], int if space.of else float) for name, space in self.spaces.items()
-        }
+        actions = {name: jnp.asarray(actions[name], int if space.of else float) for name, space in self.spaces.items()}
         following, result = self.module.step(self.stored(state), self.stored(actions), key, parameters)
         result = {**result, "values": self.written(result["values"])}
         return self.written(following), Outcome(**result)
@@ -160,4 +158,3 @@ def _load(text: str, name: str) -> ModuleType:
     module = ModuleType(f"rbcc_generated_{name}")
     exec(builtins.compile(text, filename, "exec"), vars(module))
     return module
-

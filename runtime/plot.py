@@ -61,7 +61,9 @@ def _training(run: Run) -> "Figure":
     before = {phase.name: sum(p.iterations for p in phases[:k]) for k, phase in enumerate(phases)}
     iterations = [before[record["phase"]] + record["iteration"] for record in records]
     names = [name for name in records[0] if name.startswith(("reward.", "indicator."))]
-    names += [f"entropy.{agent}" for agent in sorted({n.partition(".")[2] for n in records[-1] if n.startswith("entropy.")})]
+    names += [
+        f"entropy.{agent}" for agent in sorted({n.partition(".")[2] for n in records[-1] if n.startswith("entropy.")})
+    ]
     figure, axes = _panels(len(names), f"{run.manifest['model']}: training, means per step")
     for ax, name in zip(axes, names, strict=True):
         values = [record.get(name) for record in records]

@@ -33,9 +33,7 @@ class Batch:
     target: jax.Array
 
 
-def advantages(
-    rewards: jax.Array, values: jax.Array, discount: jax.Array, gae: jax.Array
-) -> jax.Array:
+def advantages(rewards: jax.Array, values: jax.Array, discount: jax.Array, gae: jax.Array) -> jax.Array:
     """Generalised advantage estimates (Schulman et al. 2016) of episodes that end at the horizon.
 
     `rewards` and `values` are (horizon, economies, agents); after the last step there is nothing to come.
@@ -131,12 +129,10 @@ def update(
         gradient, metrics = jax.grad(loss, has_aux=True)(parameters, block)
         return jax.tree.map(jnp.add, total, (gradient, metrics)), None
 
-    def epoch(
-        carry: tuple[Parameters, Any], _: None
-    ) -> tuple[tuple[Parameters, Any], dict[str, jax.Array]]:
+    def epoch(carry: tuple[Parameters, Any], _: None) -> tuple[tuple[Parameters, Any], dict[str, jax.Array]]:
         parameters, optimizer = carry
-        names = ("entropy", "value_loss", "kl", "clipped")
-        zero = jax.tree.map(jnp.zeros_like, parameters), dict.fromkeys(names, jnp.zeros(()))
+        none: dict[str, jax.Array] = dict.fromkeys(("entropy", "value_loss", "kl", "clipped"), jnp.zeros(()))
+        zero = jax.tree.map(jnp.zeros_like, parameters), none
         (gradient, metrics), _ = jax.lax.scan(lambda t, b: accumulate(t, b, parameters), zero, batch)
         norm = optax.global_norm(gradient)
         scale = jnp.minimum(1.0, settings["gradient_clip"] / (norm + 1e-12))

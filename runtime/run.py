@@ -56,7 +56,9 @@ class Run:
         folder = Path(folder)
         path = folder / "manifest.json"
         if not path.is_file():
-            near = sorted(p.parent.name for p in folder.parent.glob("*/manifest.json")) if folder.parent.is_dir() else []
+            near = (
+                sorted(p.parent.name for p in folder.parent.glob("*/manifest.json")) if folder.parent.is_dir() else []
+            )
             known = f"; runs beside it: {', '.join(near)}" if near else "; 'rbcc train model.yaml' makes one"
             raise RunError(f"{folder} is no run directory{known}")
         try:
@@ -156,7 +158,9 @@ def train(
     """
     model = compile(path, overrides)
     if not model.ir.phases:
-        raise RunError(f"{path} has no 'training'; add 'training: {{phases: {{learn: {{iterations: 1000, economies: 32}}}}}}'")
+        raise RunError(
+            f"{path} has no 'training'; add 'training: {{phases: {{learn: {{iterations: 1000, economies: 32}}}}}}'"
+        )
     if resume:
         run, state, phase, first = _resumed(model, seed, Path(out) if out else _newest(model))
     else:
@@ -208,9 +212,7 @@ def _check_finite(model: Model, progress: Progress) -> None:
             )
 
 
-def _created(
-    model: Model, path: str | Path, overrides: Mapping[str, object] | None, seed: int, folder: Path
-) -> Run:
+def _created(model: Model, path: str | Path, overrides: Mapping[str, object] | None, seed: int, folder: Path) -> Run:
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder} already exists; choose another with --out, or go on with it with --resume")
     folder.mkdir(parents=True, exist_ok=True)
@@ -223,7 +225,10 @@ def _created(
         copies.append(f"{position}_{source.name}")
         shutil.copyfile(source, folder / copies[-1])
     plain |= {"use": copies} if copies else {}
-    write_file(folder / "spec.yaml", yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120).encode())
+    write_file(
+        folder / "spec.yaml",
+        yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120).encode(),
+    )
     write_file(folder / "module.py", model.text.encode())
     manifest = {
         "model": model.ir.name,
@@ -274,7 +279,7 @@ def _newest(model: Model) -> Path:
         if run.manifest["digest"] == model.ir.digest:
             found.append((run.manifest["started"], path.parent))
     if not found:
-        raise RunError(f"there is no run of this spec under runs/ to resume; name its directory with --out")
+        raise RunError("there is no run of this spec under runs/ to resume; name its directory with --out")
     return max(found)[1]
 
 

@@ -20,9 +20,7 @@ class Iteration:
     settings: dict[str, dict[str, jax.Array]]
 
 
-def iteration(
-    model: Model, phase: ir.Phase, policies: Mapping[str, Policy], number: jax.Array
-) -> Iteration:
+def iteration(model: Model, phase: ir.Phase, policies: Mapping[str, Policy], number: jax.Array) -> Iteration:
     """The schedule of `phase` at iteration `number`; progress is its share of the phase."""
     progress = number / phase.iterations
     found: dict[str, Any] = getattr(model.module, f"schedule_{phase.name}")(number, progress)

@@ -115,7 +115,11 @@ def heads_of(agent: str, spaces: Mapping[str, ActionSpace], joint: Sequence[str]
 
 
 def decode(
-    agent: str, heads: Sequence[Head], indices: Sequence[jax.Array], spaces: Mapping[str, ActionSpace], economies: int
+    agent: str,
+    heads: Sequence[Head],
+    indices: Sequence[jax.Array],
+    spaces: Mapping[str, ActionSpace],
+    economies: int,
 ) -> dict[str, jax.Array]:
     """Head choices, each (repeats, economies, agents), as actions in physical units, economies first.
 

@@ -79,16 +79,29 @@ def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, di
         played = rollout(model, nets, players, jax.random.fold_in(key, number), phase.economies, now.parameters)
         factors = discounts(model, now.parameters)
         metrics = {f"indicator.{name}": jnp.mean(value) for name, value in played.indicators.items()}
-        networks, optimizers, multipliers = dict(state.networks), dict(state.optimizers), dict(state.multipliers)
+        networks, optimizers, multipliers = (
+            dict(state.networks),
+            dict(state.optimizers),
+            dict(state.multipliers),
+        )
         for settings in phase.learners:
             agent, values = settings.agent, now.settings[settings.agent]
 
-            def learn(network: Parameters, optimizer: Any, settings: ir.Learner = settings, values: Any = values) -> Any:
+            def learn(
+                network: Parameters, optimizer: Any, settings: ir.Learner = settings, values: Any = values
+            ) -> Any:
                 agent = settings.agent
                 rewards = penalised(played, agent, state.multipliers) / values["reward_scale"]
                 batch = batch_of(played.records[agent], rewards, factors[agent], values["gae"])
                 return update(
-                    nets[agent], settings.algorithm, settings.epochs, values, network, optimizer, batch, now.masks[agent]
+                    nets[agent],
+                    settings.algorithm,
+                    settings.epochs,
+                    values,
+                    network,
+                    optimizer,
+                    batch,
+                    now.masks[agent],
                 )
 
             def rest(network: Parameters, optimizer: Any, learn: Any = learn) -> Any:
@@ -119,7 +132,10 @@ def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, di
             state, metrics = one(state, key, first + k)
             # An iteration in which a type did not learn has no learning metrics: a mean is over those that have.
             sums = {
-                name: (total + jnp.nan_to_num(metrics[name], posinf=jnp.inf, neginf=-jnp.inf), n + ~jnp.isnan(metrics[name]))
+                name: (
+                    total + jnp.nan_to_num(metrics[name], posinf=jnp.inf, neginf=-jnp.inf),
+                    n + ~jnp.isnan(metrics[name]),
+                )
                 for name, (total, n) in sums.items()
             }
             return state, sums

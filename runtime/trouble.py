@@ -26,7 +26,9 @@ def locate(model: Model, phase: ir.Phase, progress: Progress, episodes: int = 64
         if found:
             return found
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in networks):
-        return "The networks themselves are no longer finite: lower learning_rate or gradient_clip, or raise reward_scale."
+        return (
+            "The networks themselves are no longer finite: lower learning_rate or gradient_clip, or raise reward_scale."
+        )
     return "Random play does not repeat it; look for a division, a logarithm or a power that can leave its domain."
 
 

@@ -1,17 +1,13 @@
 """Diagnostics as data: what is wrong, where, what was expected, the likely fix."""
 
 from rbcc.compiler.diagnostics.codes import CODES as CODES
+from rbcc.compiler.diagnostics.collector import CompileError as CompileError, Diagnostics as Diagnostics
 from rbcc.compiler.diagnostics.diagnostic import (
-    CompileError as CompileError,
     Diagnostic as Diagnostic,
-    Diagnostics as Diagnostics,
     Label as Label,
     Severity as Severity,
     Source as Source,
     Span as Span,
     suggest as suggest,
 )
-from rbcc.compiler.diagnostics.render import (
-    render_json as render_json,
-    render_text as render_text,
-)
+from rbcc.compiler.diagnostics.render import render_json as render_json, render_text as render_text

@@ -1,7 +1,7 @@
 import bisect
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
@@ -86,59 +86,6 @@ class Diagnostic:
     def __post_init__(self) -> None:
         if self.code not in CODES:
             raise ValueError(f"unregistered diagnostic code {self.code}")
-
-
-class CompileError(Exception):
-    """A spec that cannot be compiled; `diagnostics` holds every finding, in the order of the file."""
-
-    def __init__(self, diagnostics: Iterable[Diagnostic]):
-        self.diagnostics = tuple(diagnostics)
-        super().__init__(self.diagnostics)
-
-    def __str__(self) -> str:
-        from rbcc.compiler.diagnostics.render import render_text
-
-        return "\n" + render_text(self.diagnostics)
-
-
-@dataclass
-class Diagnostics:
-    """Collects the findings of all stages, so that one run reports them all."""
-
-    found: list[Diagnostic] = field(default_factory=list)
-
-    def error(self, code: str, message: str, span: Span | None = None, **details: object) -> None:
-        self._add(Diagnostic(code, Severity.ERROR, message, span, **details))  # type: ignore[arg-type]
-
-    def warning(self, code: str, message: str, span: Span | None = None, **details: object) -> None:
-        self._add(Diagnostic(code, Severity.WARNING, message, span, **details))  # type: ignore[arg-type]
-
-    def _add(self, diagnostic: Diagnostic) -> None:
-        if diagnostic not in self.found:
-            self.found.append(diagnostic)
-
-    @property
-    def failed(self) -> bool:
-        return any(d.severity is Severity.ERROR for d in self.found)
-
-    @property
-    def errors(self) -> list[Diagnostic]:
-        return [d for d in self.sorted() if d.severity is Severity.ERROR]
-
-    @property
-    def warnings(self) -> list[Diagnostic]:
-        return [d for d in self.sorted() if d.severity is Severity.WARNING]
-
-    def sorted(self) -> list[Diagnostic]:
-        def order(diagnostic: Diagnostic) -> tuple[str, int]:
-            span = diagnostic.span
-            return (span.source.name, span.start) if span else ("", -1)
-
-        return sorted(self.found, key=order)
-
-    def raise_if_failed(self) -> None:
-        if self.failed:
-            raise CompileError(self.sorted())
 
 
 def suggest(name: str, candidates: Iterable[str]) -> str | None:

@@ -168,7 +168,9 @@ CHOICES = {{
             own = observation.index
             shared = self.stacked(observation.shared, None)
             mine = self.stacked(observation.own, own)
-            entries.append(f'        "{observation.agent}": {{\n            "shared": {shared},\n            "own": {mine},\n        }},')
+            entries.append(
+                f'        "{observation.agent}": {{\n            "shared": {shared},\n            "own": {mine},\n        }},'
+            )
         return "\n".join([*lines, "    return {", *entries, "    }"])
 
     def stacked(self, features: Sequence[ir.Feature], own: str | None) -> str:
@@ -199,7 +201,11 @@ CHOICES = {{
 
     def shaped(self, text: str, feature: ir.Feature, own: str | None) -> str:
         shape = f"({feature.size}, {self.size(own)})" if own else f"({feature.size},)"
-        return f"jnp.broadcast_to({text}, {shape})" if own and not feature.axes and feature.size == 1 else f"jnp.reshape({text}, {shape})"
+        return (
+            f"jnp.broadcast_to({text}, {shape})"
+            if own and not feature.axes and feature.size == 1
+            else f"jnp.reshape({text}, {shape})"
+        )
 
     def step(self) -> str:
         model = self.model
@@ -258,7 +264,9 @@ CHOICES = {{
         windows = {}
         for window in phase.windows:
             if window.end > window.begin:
-                windows[window.action] = f"jnp.clip((progress - {window.begin!r}) / {_text(Fraction(repr(window.end)) - Fraction(repr(window.begin)))}, 0, 1)"
+                windows[window.action] = (
+                    f"jnp.clip((progress - {window.begin!r}) / {_text(Fraction(repr(window.end)) - Fraction(repr(window.begin)))}, 0, 1)"
+                )
             else:
                 windows[window.action] = f"jnp.asarray(progress >= {window.begin!r}, float)"
         lines += _entries("openings", windows)
@@ -269,7 +277,11 @@ CHOICES = {{
         return "\n".join([*lines, "    }"])
 
     def alive(self) -> str:
-        lines = ["def alive(indicators):", '    """The conditions that a result worth the name fulfils."""', "    return {"]
+        lines = [
+            "def alive(indicators):",
+            '    """The conditions that a result worth the name fulfils."""',
+            "    return {",
+        ]
         for statement in self.model.verification.alive:
             lines.append(f'        "{_quoted(statement.name)}": {self.code(statement.expression, ()).text},')
         return "\n".join([*lines, "    }"])
@@ -317,7 +329,11 @@ CHOICES = {{
 
     def keys(self, expressions: Iterable[ir.Expression]) -> list[str]:
         draws = [n.number for e in expressions for n in ir.walk(e) if isinstance(n, ir.Draw)]
-        return ["    keys = {"] + [f"        {n}: jax.random.fold_in(key, {n})," for n in sorted(set(draws))] + ["    }"] if draws else []
+        return (
+            ["    keys = {"] + [f"        {n}: jax.random.fold_in(key, {n})," for n in sorted(set(draws))] + ["    }"]
+            if draws
+            else []
+        )
 
     def closure(self, expressions: Iterable[ir.Expression]) -> list[ir.Definition]:
         """The equations that `expressions` need, in order."""
@@ -394,7 +410,7 @@ CHOICES = {{
         match node:
             case ir.Constant(bool() as value):
                 return _Code(repr(value))
-            case ir.Constant(value):
+            case ir.Constant(Fraction() as value):
                 return _Code(_text(value), (), _ATOM if value >= 0 else _UNARY)
             case ir.IndexValue(index):
                 return _Code(f"jnp.arange({self.size(index)}{'' if whole else '.0'})", (index,))
@@ -452,7 +468,14 @@ CHOICES = {{
             axes = self.sorted(merge_axes(left.axes, right.axes))
             sides = (self.aligned(left, axes, _SUM), self.aligned(right, axes, _SUM))
             if not axes:  # two Python numbers would compare to a Python bool
-                function = {"==": "equal", "!=": "not_equal", "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
+                function = {
+                    "==": "equal",
+                    "!=": "not_equal",
+                    "<": "less",
+                    "<=": "less_equal",
+                    ">": "greater",
+                    ">=": "greater_equal",
+                }
                 return _Code(f"jnp.{function[operator]}({left.text}, {right.text})")
             return _Code(f"{sides[0]} {operator} {sides[1]}", axes, _COMPARISON)
         left, right = self.numeric(node.left, scope), self.numeric(node.right, scope)
@@ -478,7 +501,11 @@ CHOICES = {{
         parts = []
         for k in order:
             index = node.indices[k]
-            inner = _Code(f"jnp.arange({self.size(index)})", (index,)) if isinstance(index, str) else self.code(index, scope)
+            inner = (
+                _Code(f"jnp.arange({self.size(index)})", (index,))
+                if isinstance(index, str)
+                else self.code(index, scope)
+            )
             parts.append(self.aligned(inner, axes, 0))
         return _Code(f"{local}[{', '.join(parts)}]", axes)
 
@@ -528,7 +555,16 @@ CHOICES = {{
 
 def _settings(learner: ir.Learner) -> Iterator[tuple[str, ir.Expression]]:
     """The settings of a learner that follow a schedule."""
-    for key in ("learning_rate", "clip", "value_clip", "value_weight", "gae", "entropy", "gradient_clip", "reward_scale"):
+    for key in (
+        "learning_rate",
+        "clip",
+        "value_clip",
+        "value_weight",
+        "gae",
+        "entropy",
+        "gradient_clip",
+        "reward_scale",
+    ):
         expression = getattr(learner, key)
         if expression is not None:
             yield key, expression

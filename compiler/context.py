@@ -1,0 +1,93 @@
+"""What the stages of checking share: the spec, its places, and the names found so far."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from rbcc.compiler import ir, syntax
+from rbcc.compiler.diagnostics import Diagnostics, Span, suggest
+from rbcc.compiler.infer import Names
+from rbcc.compiler.source import Document, KeyPath
+from rbcc.compiler.spec import Spec
+from rbcc.compiler.units import ONE, Unit
+
+
+@dataclass
+class Context:
+    spec: Spec
+    document: Document
+    diagnostics: Diagnostics
+    names: Names = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = Names(self.diagnostics, self.spec.horizon, bool(self.spec.units))
+
+    def key(self, *path: str | int) -> Span:
+        return self.document.key(path)
+
+    def expression(self, *path: str | int) -> syntax.Expression | None:
+        return syntax.parse_expression(self.document.scalar(path), self.diagnostics)
+
+    def unit(self, text: str | None, *path: str | int) -> Unit | None:
+        """The unit declared at `path`; without one a pure number, and unknown in a model without units."""
+        if text is None:
+            return ONE if self.names.units else None
+        scalar = self.document.scalar((*path, "unit"))
+        unit = syntax.parse_unit(scalar, self.diagnostics)
+        return self.known_unit(unit, scalar.span)
+
+    def known_unit(self, unit: Unit | None, span: Span) -> Unit | None:
+        known = [*self.spec.units, "util"]
+        for base, _ in unit.powers if unit else ():
+            if base not in known:
+                close = suggest(base, known)
+                help = (
+                    f"did you mean '{close}'?"
+                    if close
+                    else f"declare it: 'units: [{', '.join([*self.spec.units, base])}]'"
+                )
+                self.diagnostics.error("RB502", f"'{base}' is not a unit of this model", span, help=help)
+                return None
+        return unit
+
+    def sets(self, owner: str | None, over: str | None, path: KeyPath) -> tuple[str, ...]:
+        found = [owner] if owner and self.names.agents[owner].indices else []
+        if over is not None:
+            if over not in self.names.agents:
+                close = suggest(over, self.names.agents)
+                help = f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.names.agents)}"
+                self.diagnostics.error("RB202", f"there is no agent type '{over}'", self.document.span(path), help=help)
+            elif not self.names.agents[over].indices:
+                self.diagnostics.error("RB305", f"'{over}' has no index to go over", self.document.span(path))
+            else:
+                found.append(over)
+        return tuple(found)
+
+    def default_axes(self, sets: Iterable[str], own: str | None = None) -> tuple[str, ...]:
+        """Index names for `sets`: the first of each type, or the next one where a type comes again."""
+        axes: list[str] = [own] if own else []
+        result = []
+        for name in sets:
+            if own and self.names.indices[own] == name and own not in result:
+                result.append(own)
+                continue
+            free = [index for index in self.names.agents[name].indices if index not in axes]
+            result.append(free[0] if free else self.names.agents[name].indices[0])
+            axes.append(result[-1])
+        return tuple(result)
+
+    def free_indices(self, node: syntax.Expression, bound: tuple[str, ...] = ()) -> list[str]:
+        """Index names that `node` uses outside any sum over them."""
+        if isinstance(node, syntax.Reference) and node.indices is None and node.name in self.names.indices:
+            return [] if node.name in bound else [node.name]
+        if isinstance(node, syntax.Call):
+            over = [
+                a.value.name for a in node.arguments
+                if isinstance(a.value, syntax.Reference) and a.value.indices is None and a.value.name in self.names.indices
+            ]  # fmt: skip
+            bound = (*bound, *over)
+        return list(dict.fromkeys(i for child in syntax.children(node) for i in self.free_indices(child, bound)))
+
+
+def place_of(span: Span) -> ir.Place:
+    """The one-based place of a span, for the IR."""
+    return ir.Place(span.source.name, *span.source.position(span.start))

@@ -1,0 +1,311 @@
+"""Equations, rewards, parameter values and starts: what defines each symbol, in an order that can be evaluated."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rbcc.compiler import ir, syntax
+from rbcc.compiler.context import Context, place_of
+from rbcc.compiler.declare import KEYWORDS
+from rbcc.compiler.diagnostics import Label, Span, suggest
+from rbcc.compiler.infer import Scope, infer, literal_value
+from rbcc.compiler.order import Cycle, in_order
+from rbcc.compiler.source import KeyPath
+from rbcc.compiler.types import Kind, Role, Time, Type
+from rbcc.compiler.units import ONE, Unit
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A definition before inference; `home` is the agent type whose names come first in it."""
+
+    symbol: str
+    indices: tuple[str, ...]
+    node: syntax.Expression
+    unit: Unit | None
+    text: str
+    group: str | None
+    doc: str | None
+    span: Span
+    home: str | None
+
+
+class Definitions:
+    def __init__(self, context: Context):
+        self.context = context
+        self.spec, self.document = context.spec, context.document
+        self.diagnostics, self.names = context.diagnostics, context.names
+
+    def read(self) -> dict[str, Draft]:
+        """All equations and rewards, each by the symbol it defines; values are declared on the way."""
+        drafts: dict[str, Draft] = {}
+        for group in self.spec.equations:
+            scalar = self.document.scalar(("equations", group))
+            equations, broken = syntax.parse_equations(scalar, self.diagnostics)
+            self.names.broken |= broken
+            for equation in equations:
+                draft = self.draft(equation, group)
+                if draft is None:
+                    continue
+                if draft.symbol in drafts:
+                    self.diagnostics.error(
+                        "RB604",
+                        f"'{equation.target.name}{chr(39) if equation.target.primed else ''}' has a second equation",
+                        equation.target.span,
+                        help="keep one; for cases write a if condition else b",
+                        labels=(Label(drafts[draft.symbol].span, "first at"),),
+                    )
+                    continue
+                drafts[draft.symbol] = draft
+        for owner, agent in self.spec.agents.items():
+            if agent.reward is not None and (node := self.context.expression("agents", owner, "reward")):
+                path = ("agents", owner, "reward")
+                span = self.document.key(path)
+                sets = self.context.sets(owner, None, path)
+                symbol = ir.Symbol(
+                    f"{owner}.reward", Role.REWARD, owner, sets,
+                    Type(axes=self.context.default_axes(sets), time=Time.NEXT), None, place_of(span),
+                )  # fmt: skip
+                self.names.declare(symbol, span)
+                text = f"{owner}.reward = {' '.join(agent.reward.split())}"
+                drafts[symbol.name] = Draft(symbol.name, symbol.type.axes, node, None, text, None, None, span, owner)
+        return drafts
+
+    def draft(self, equation: syntax.Equation, group: str) -> Draft | None:
+        target, names = equation.target, self.names
+        unknown = [k for k, index in enumerate(target.indices) if index not in names.indices]
+        for k in unknown:
+            close = suggest(target.indices[k], names.indices)
+            self.diagnostics.error(
+                "RB303",
+                f"'{target.indices[k]}' is no index",
+                target.index_spans[k],
+                expected=f"one of: {', '.join(names.indices)}",
+                help=f"did you mean '{close}'?" if close else "each agent type declares its own: 'index: i'",
+            )
+        if unknown:
+            return None
+        repeated = next((k for k, index in enumerate(target.indices) if index in target.indices[:k]), None)
+        if repeated is not None:
+            self.diagnostics.error(
+                "RB304", f"index '{target.indices[repeated]}' stands twice", target.index_spans[repeated]
+            )
+            return None
+        sets = tuple(names.indices[index] for index in target.indices)
+        symbol = self.next_state(target, sets) if target.primed else self.new_value(equation, sets)
+        if symbol is None:
+            return None
+        unit = self.context.known_unit(equation.unit, equation.unit_span) if equation.unit_span else None
+        return Draft(
+            symbol,
+            target.indices,
+            equation.expression,
+            unit,
+            equation.text,
+            group,
+            equation.doc,
+            target.span,
+            None,
+        )
+
+    def next_state(self, target: syntax.Target, sets: tuple[str, ...]) -> str | None:
+        found = [s for s in self.names.candidates(target.name) if s.role is Role.STATE]
+        exact = [s for s in found if s.sets == sets]
+        if not found:
+            states = {s.name.rpartition(".")[2]: s.name for s in self.names.symbols.values() if s.role is Role.STATE}
+            close = suggest(target.name, [name for name in states if not name.endswith("'")])
+            self.diagnostics.error(
+                "RB605",
+                f"there is no state '{target.name}'",
+                target.span,
+                expected="a state: only states have a next value",
+                help=f"did you mean {self.names.describe(states[close])}?"
+                if close
+                else "declare it under 'state' of its agent type",
+            )
+            return None
+        if not exact:
+            wanted = ", ".join(self.context.default_axes(found[0].sets))
+            self.diagnostics.error(
+                "RB301",
+                f"the indices of '{target.name}' do not fit",
+                target.span,
+                expected=f"{target.name}'[{wanted}]" if wanted else f"{target.name}' without [ ]",
+                labels=(Label(self.names.spans[found[0].name], "declared at"),),
+            )
+            return None
+        if len(exact) > 1:
+            self.diagnostics.error("RB204", f"'{target.name}' is a state of more than one agent type", target.span)
+            return None
+        return exact[0].name + "'"
+
+    def new_value(self, equation: syntax.Equation, sets: tuple[str, ...]) -> str | None:
+        target = equation.target
+        taken = [s for s in self.names.candidates(target.name) if s.role is not Role.VALUE]
+        if taken or target.name in KEYWORDS or target.name in self.names.indices or target.name in self.names.agents:
+            role = taken[0].role if taken else "word of the language"
+            state = taken and taken[0].role is Role.STATE
+            self.diagnostics.error(
+                "RB605",
+                f"'{target.name}' is a {role}: it cannot be assigned",
+                target.span,
+                help=f"its next value is {target.name}'" if state else "give this value another name",
+            )
+            return None
+        if target.name in self.names.symbols:
+            return target.name
+        known = Type(axes=target.indices, time=Time.WITHIN)
+        symbol = ir.Symbol(target.name, Role.VALUE, None, sets, known, equation.doc, place_of(target.span))
+        self.names.declare(symbol, target.span)
+        return target.name
+
+    def infer(self, drafts: dict[str, Draft]) -> tuple[ir.Definition, ...]:
+        needs = {name: list(self.needs(draft.node, draft.home)) for name, draft in drafts.items()}
+        found = []
+        for name in self.ordered(needs, drafts):
+            definition = self.infer_definition(drafts[name])
+            if definition is not None:
+                found.append(definition)
+        return tuple(found)
+
+    def ordered(self, needs: dict[str, list[str]], drafts: dict[str, Draft]) -> list[str]:
+        """The drafts in order of evaluation; those in a cycle are reported and left out."""
+        needs = dict(needs)
+        while True:
+            try:
+                return in_order(needs)
+            except Cycle as cycle:
+                first = drafts[cycle.path[0]]
+                path = " -> ".join(cycle.path)
+                self.diagnostics.error(
+                    "RB602",
+                    f"'{cycle.path[0]}' needs itself: {path}",
+                    first.span,
+                    help="one of them must use a value of the start of the step instead",
+                    labels=tuple(Label(drafts[n].span, f"'{n}' at") for n in cycle.path[1:-1]),
+                )
+                for name in cycle.path[:-1]:
+                    needs.pop(name, None)
+
+    def needs(self, node: syntax.Expression, home: str | None) -> Iterator[str]:
+        """The names of the symbols that an expression reads."""
+        for reference in syntax.references(node):
+            name = reference.name + ("'" if reference.primed else "")
+            if reference.owner:
+                yield f"{reference.owner}.{name}"
+            elif home and f"{home}.{name}" in self.names.symbols:
+                yield f"{home}.{name}"
+            else:
+                yield from (symbol.name for symbol in self.names.candidates(name))
+
+    def infer_definition(self, draft: Draft) -> ir.Definition | None:
+        scope = Scope(f"the equation of {draft.symbol}", draft.indices, home=draft.home, draws=True)
+        expression = infer(draft.node, scope, self.names)
+        symbol = self.names.symbols[draft.symbol]
+        if expression is None:
+            return None
+        kind, unit = expression.type.kind, expression.type.unit
+        declared = symbol.type.unit if draft.symbol.endswith("'") else draft.unit
+        literal = literal_value(expression) is not None
+        if self.names.units and declared is not None and unit not in (None, declared) and not literal:
+            self.diagnostics.error(
+                "RB501",
+                f"the right side of '{draft.symbol}' has another unit than the left",
+                draft.node.span,
+                expected=str(declared),
+                found=str(unit),
+            )
+            return None
+        if draft.symbol.endswith("'"):
+            if (symbol.type.kind is Kind.FLAG and kind is not Kind.FLAG) or kind is Kind.CHOICE:
+                self.diagnostics.error(
+                    "RB401",
+                    f"'{draft.symbol}' is a {symbol.type.kind}, its equation gives a {kind}",
+                    draft.node.span,
+                )
+                return None
+        else:
+            kind = Kind.NUMBER if kind is Kind.INDEX else kind
+            known = replace(
+                symbol.type, kind=kind, unit=declared if declared is not None else unit, of=expression.type.of,
+                time=max(expression.type.time, Time.NOW),
+            )  # fmt: skip
+            if symbol.role is Role.REWARD and kind is Kind.CHOICE:
+                self.diagnostics.error("RB401", "a reward must be a number", draft.node.span)
+            self.names.symbols[draft.symbol] = replace(symbol, type=known)
+        return ir.Definition(
+            draft.symbol, draft.indices, expression, draft.text, draft.group, draft.doc, place_of(draft.span)
+        )
+
+    def parameters(self) -> tuple[ir.Definition, ...]:
+        drafts: dict[str, Draft] = {}
+        tables: list[tuple[str | None, KeyPath, dict[str, Any]]] = [(None, ("parameters",), self.spec.parameters)]
+        tables += [(o, ("agents", o, "parameters"), a.parameters) for o, a in self.spec.agents.items()]
+        for owner, path, table in tables:
+            for name, parameter in table.items():
+                full = f"{owner}.{name}" if owner else name
+                node = self.context.expression(*path, name, "value")
+                if node is not None and full in self.names.symbols:
+                    span = self.document.key((*path, name))
+                    axes = self.names.symbols[full].type.axes
+                    drafts[full] = Draft(full, axes, node, None, f"{full} = {parameter.value}", None, None, span, owner)
+        needs = {name: list(self.needs(draft.node, draft.home)) for name, draft in drafts.items()}
+        found = []
+        for name in self.ordered(needs, drafts):
+            draft = drafts[name]
+            definition = self.infer_value(draft, Time.FIXED, "the value of a parameter")
+            if definition is not None:
+                found.append(definition)
+        return tuple(found)
+
+    def infer_value(self, draft: Draft, latest: Time, purpose: str, draws: bool = False) -> ir.Definition | None:
+        """A parameter's value or a state's start: a number or flag in the unit of its symbol."""
+        expression = infer(draft.node, Scope(purpose, draft.indices, latest, draft.home, draws), self.names)
+        if expression is None:
+            return None
+        symbol, unit = self.names.symbols[draft.symbol], expression.type.unit
+        if expression.type.kind is Kind.CHOICE:
+            self.diagnostics.error("RB401", f"{purpose} must be a number or a flag", draft.node.span)
+            return None
+        # A pure number is in the declared unit: `start: 22000 * count(consumer)` with `unit: money`.
+        if self.names.units and unit not in (None, ONE, symbol.type.unit):
+            self.diagnostics.error(
+                "RB501", f"{purpose} has another unit than '{draft.symbol}'", draft.node.span,
+                expected=str(symbol.type.unit), found=str(unit),
+            )  # fmt: skip
+        if expression.type.kind is Kind.FLAG:
+            for name in (draft.symbol, draft.symbol + "'"):
+                if name in self.names.symbols:
+                    known = self.names.symbols[name]
+                    self.names.symbols[name] = replace(known, type=replace(known.type, kind=Kind.FLAG))
+        return ir.Definition(
+            draft.symbol, draft.indices, expression, draft.text, None, symbol.doc, place_of(draft.span)
+        )
+
+    def starts(self) -> tuple[ir.Definition, ...]:
+        found = []
+        tables: list[tuple[str | None, KeyPath, dict[str, Any]]] = [(None, ("state",), self.spec.state)]
+        tables += [(o, ("agents", o, "state"), a.state) for o, a in self.spec.agents.items()]
+        for owner, path, table in tables:
+            for name, state in table.items():
+                full = f"{owner}.{name}" if owner else name
+                node = self.context.expression(*path, name, "start")
+                if node is None or full not in self.names.symbols:
+                    continue
+                span = self.document.key((*path, name))
+                axes = self.names.symbols[full].type.axes
+                draft = Draft(full, axes, node, None, f"{full} starts at {state.start}", None, None, span, owner)
+                definition = self.infer_value(draft, Time.WITHIN, "the start of a state", draws=True)
+                if definition is None:
+                    continue
+                late = [r for r in ir.references(definition.expression) if self.names.symbols[r].type.time > Time.FIXED]
+                if late:
+                    self.diagnostics.error(
+                        "RB601",
+                        f"a start can use only parameters, not '{late[0]}'",
+                        node.span,
+                        help="repeat its start value",
+                    )
+                    continue
+                found.append(definition)
+        return tuple(found)
