@@ -7,7 +7,7 @@ from rbcc.compiler.units import ONE
 
 # Comparing every agent with every member of the chosen type vectorises, and fuses with what surrounds it; gathering and
 # scattering take time per agent only. Above this many members the second way is faster (`bench/pairs.py`).
-MAX_MEMBERS = 64
+MAX_MEMBERS = 5
 
 
 def pairs(model: ir.Model) -> ir.Model:

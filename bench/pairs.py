@@ -1,0 +1,89 @@
+"""All pairs compared, or gathers and segment sums: which is faster for how many members?
+
+    python3 bench/pairs.py [--agents 1000] [--economies 128]
+
+Sets the threshold of `compiler/passes/pairs.py`.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+sys.path.insert(0, str(Path(__file__).parent))
+from rbcc.runtime.model import compile  # noqa: E402
+from timing import interleaved  # noqa: E402
+
+
+SPEC = """
+rbcc: 1
+model: matching
+horizon: 10
+discount: 1
+agents:
+  worker:
+    index: i
+    count: {agents}
+    state: {{wealth: 1}}
+    actions:
+      hours: {{choices: [0, 1, 2]}}
+      place: {{choose: shop}}
+    reward: wealth'[i]
+  shop:
+    index: j
+    count: {members}
+    state: {{pay: 1}}
+equations:
+  all: |
+    labour[j]  = sum(i where place[i] == j, hours[i])
+    pay'[j]    = 1 / (1 + labour[j])
+    wealth'[i] = wealth[i] + pay[place[i]] * hours[i]
+"""
+
+
+def program(agents: int, members: int, economies: int, threshold: int, folder: Path) -> Any:
+    """Ten steps of all economies, compiled with the given threshold."""
+    import_module("rbcc.compiler.passes.pairs").MAX_MEMBERS = threshold  # type: ignore[attr-defined]
+    path = folder / "matching.yaml"
+    path.write_text(SPEC.format(agents=agents, members=members))
+    model = compile(path)
+    key = jax.random.key(0)
+    state = jax.vmap(model.module.reset)(jax.random.split(key, economies))
+    keys = jax.random.split(key, (model.ir.horizon, economies))
+    actions = jax.vmap(jax.vmap(lambda k: model.stored(model.sample({}, k))))(keys)
+
+    @jax.jit
+    def run(state: Any, actions: Any) -> Any:
+        def advance(state: Any, choice: Any) -> Any:
+            following, result = jax.vmap(lambda s, a: model.module.step(s, a, key))(state, choice)
+            return following, result["rewards"]["worker"].sum()
+
+        return jax.lax.scan(advance, state, actions)
+
+    return lambda: run(state, actions)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", type=int, default=1000)
+    parser.add_argument("--economies", type=int, default=128)
+    options = parser.parse_args()
+    print(f"{options.agents} agents, {options.economies} economies, {jax.devices()[0]}")
+    with tempfile.TemporaryDirectory() as folder:
+        for members in (2, 4, 7, 10, 20, 40, 80, 320):
+            programs = {
+                name: program(options.agents, members, options.economies, threshold, Path(folder))
+                for name, threshold in (("pairs", 10**9), ("gather", 0))
+            }
+            middle = {name: statistics.median(t) for name, t in interleaved(programs, 10).items()}
+            print(f"{members:>4} members: pairs {middle['pairs'] * 1e3:8.2f} ms, gather {middle['gather'] * 1e3:8.2f} ms")
+
+
+if __name__ == "__main__":
+    main()
