@@ -95,7 +95,7 @@ def verify(
     set_: Set = [],  # noqa: B006
     plant: Annotated[
         list[str],
-        typer.Option(help="change the trained behaviour on purpose: worker.random=20% or shop[0].set_price=500"),
+        typer.Option(help="change the trained behaviour on purpose: baker.random=20% or seller[0].quantity=30"),
     ] = [],  # noqa: B006
     seed: Seed = 0,
 ) -> None:

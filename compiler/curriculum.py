@@ -234,7 +234,7 @@ class _Training:
                 "RB702",
                 f"'{key}' is no choice among numbers",
                 self.document.key(path),
-                expected="type.choice, such as worker.hours",
+                expected="type.choice, such as baker.hours",
                 help=f"did you mean '{close}'?" if close else None,
             )
             return None

@@ -30,7 +30,7 @@ class Compiled:
 def compile_spec(path: str | Path, overrides: Mapping[str, object] | None = None) -> Compiled:
     """Reads, merges, checks and types the spec at `path`, without importing JAX.
 
-    `overrides` maps dotted paths to values, such as `{"agents.consumer.count": 7}`. Raises CompileError with every
+    `overrides` maps dotted paths to values, such as `{"agents.seller.count": 7}`. Raises CompileError with every
     error found.
     """
     diagnostics = Diagnostics()

@@ -267,7 +267,7 @@ class Definitions:
         if expression.type.kind is Kind.CHOICE:
             self.diagnostics.error("RB401", f"{purpose} must be a number or a flag", draft.node.span)
             return None
-        # A pure number is in the declared unit: `start: 22000 * count(consumer)` with `unit: money`.
+        # A pure number is in the declared unit: `start: 100 * count(seller)` with `unit: money`.
         if self.names.units and unit not in (None, ONE, symbol.type.unit):
             self.diagnostics.error(
                 "RB501", f"{purpose} has another unit than '{draft.symbol}'", draft.node.span,

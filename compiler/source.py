@@ -430,7 +430,7 @@ def _replace(old: Node, new: Node) -> Node:
 
 
 def _override(root: Mapping, name: str, value: object, applied: list[Override], diagnostics: Diagnostics) -> Mapping:
-    """Applies one override; keys may themselves hold dots (`training.anneal.firm.set_price`)."""
+    """Applies one override; keys may themselves hold dots (`training.anneal.seller.quantity`)."""
     text = value if isinstance(value, str) else json.dumps(value)
     source = Source("--set", f"{name}={text}")
     node = _override_value(source, len(name) + 1, diagnostics)

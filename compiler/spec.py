@@ -235,7 +235,7 @@ class Verify(Table):
         default=0.01, description="largest acceptable gain, as a share of the payoff above doing nothing"
     )
     shutdown: dict[str, float] = Field(
-        default={}, description="choices that mean doing nothing, such as worker.hours: 0"
+        default={}, description="choices that mean doing nothing, such as baker.hours: 0"
     )
     economies: Positive = Field(default=256, description="economies in which each deviator learns")
     iterations: Positive = Field(default=400, description="iterations for which each deviator learns")

@@ -136,7 +136,7 @@ def verify(
     """Estimates how much any type could gain by deviating from the run in `folder`; writes `equilibrium.json` there.
 
     `overrides` may change `verify.*` settings of the spec. `plants` change the trained behaviour on purpose, to see
-    the gain found: `worker.random=20%` or `shop[0].set_price=500`; results then go to `equilibrium_planted.json`.
+    the gain found: `baker.random=20%` or `seller[0].quantity=30`; results then go to `equilibrium_planted.json`.
     Raises RunError if the run cannot be verified.
     """
     began = time.monotonic()
@@ -407,13 +407,13 @@ _PLANT = re.compile(
 
 
 def read_plant(model: Model, text: str) -> Plant:
-    """The exploit that `text` describes: `worker.random=20%`, `shop.set_price=500` or `shop[0].set_price=500`.
+    """The exploit that `text` describes: `baker.random=20%`, `seller.quantity=30` or `seller[0].quantity=30`.
 
     Raises RunError, saying what was expected, if it describes none.
     """
     found = _PLANT.fullmatch(text)
     if found is None:
-        raise RunError(f"'{text}' is no exploit; write for example worker.random=20% or shop[0].set_price=500")
+        raise RunError(f"'{text}' is no exploit; write for example baker.random=20% or seller[0].quantity=30")
     agent, what, member = found["agent"], found["what"], found["member"]
     agents = sorted({space.agent for space in model.spaces.values()})
     if agent not in agents:

@@ -141,7 +141,7 @@ class Model:
 def compile(path: str | Path, overrides: Mapping[str, object] | None = None) -> Model:
     """Compiles the spec at `path`, a file or the name of a model that ships with rbcc.
 
-    `overrides` maps dotted paths to values, such as `{"agents.consumer.count": 7}`. Raises CompileError, which carries
+    `overrides` maps dotted paths to values, such as `{"agents.seller.count": 7}`. Raises CompileError, which carries
     every error of the spec with its place.
     """
     return Model(compile_spec(path, overrides))
