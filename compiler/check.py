@@ -31,6 +31,8 @@ class _Checker:
     def model(self) -> ir.Model | None:
         spec, names = self.spec, self.names
         actions = declare(self.context)
+        if actions is None:
+            return None
         definitions = Definitions(self.context)
         drafts = definitions.read()
         parameters, starts = definitions.parameters(), definitions.starts()

@@ -16,12 +16,15 @@ KEYWORDS = {"if", "else", "and", "or", "not", "where", "true", "false", "time", 
 MAX_CHOICES = 10_000
 
 
-def declare(context: Context) -> tuple[ir.Action, ...]:
-    """Enters all declarations into the context's names; returns the actions with their choices."""
+def declare(context: Context) -> tuple[ir.Action, ...] | None:
+    """Enters all declarations into the context's names; returns the actions with their choices.
+
+    Returns None after a mistake in agent types or their indices: all else would be misread.
+    """
     declarations = _Declarations(context)
     context.names.primitives = {**BUILTIN, **declarations.own_primitives()}
     declarations.declare_agents()
-    return declarations.declare_symbols()
+    return None if context.diagnostics.failed else declarations.declare_symbols()
 
 
 class _Declarations:

@@ -169,6 +169,8 @@ class _Encoder:
             largest = max(abs(choice) for choice in copied.choices)
             return ("linear", constant(largest)) if largest else None
         start = self.starts.get(symbol.name)
+        if start is None and symbol.role is Role.STATE:
+            return "log", constant(1)  # its start is wrong, and reported already
         if start is None or any(isinstance(node, ir.Draw) for node in ir.walk(start.expression)):
             return None
         if literal_value(start.expression) == 0:

@@ -113,7 +113,8 @@ def test_one_bad_equation_does_not_hide_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["(" * 500 + "a" + ")" * 500, "+".join("a" * 1000), "-" * 2000 + "a", "not " * 2000 + "a", "1e999", "9" * 500]
+    "text",
+    ["(" * 500 + "a" + ")" * 500, "+".join("a" * 1000), "-" * 2000 + "a", "not " * 2000 + "a", "1e999", "9" * 500],
 )
 def test_monsters_are_refused(text: str) -> None:
     diagnostics = Diagnostics()
