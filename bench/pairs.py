@@ -17,8 +17,9 @@ import jax
 
 
 sys.path.insert(0, str(Path(__file__).parent))
-from rbcc.runtime.model import compile  # noqa: E402
-from timing import interleaved  # noqa: E402
+from timing import interleaved
+
+from rbcc.runtime.model import compile
 
 
 SPEC = """
@@ -82,7 +83,9 @@ def main() -> None:
                 for name, threshold in (("pairs", 10**9), ("gather", 0))
             }
             middle = {name: statistics.median(t) for name, t in interleaved(programs, 10).items()}
-            print(f"{members:>4} members: pairs {middle['pairs'] * 1e3:8.2f} ms, gather {middle['gather'] * 1e3:8.2f} ms")
+            print(
+                f"{members:>4} members: pairs {middle['pairs'] * 1e3:8.2f} ms, gather {middle['gather'] * 1e3:8.2f} ms"
+            )
 
 
 if __name__ == "__main__":

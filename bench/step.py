@@ -17,8 +17,9 @@ import jax.numpy as jnp
 
 
 sys.path.insert(0, str(Path(__file__).parent))
-import rbcc  # noqa: E402
-from timing import interleaved, spread  # noqa: E402
+from timing import interleaved, spread
+
+import rbcc
 
 
 ETA, THETA, TECHNOLOGY, GUARD, WEIGHT = 0.1, 0.01, 0.01, 0.01, 0.0025

@@ -19,13 +19,14 @@ import jax.numpy as jnp
 
 
 sys.path.insert(0, str(Path(__file__).parent))
-from rbcc.runtime import ppo  # noqa: E402
-from rbcc.runtime.model import compile  # noqa: E402
-from rbcc.runtime.ppo import batch_of, update  # noqa: E402
-from rbcc.runtime.rollout import learner, rollout  # noqa: E402
-from rbcc.runtime.schedule import iteration  # noqa: E402
-from rbcc.runtime.train import initial_state, networks_of, stretch  # noqa: E402
-from timing import interleaved, spread  # noqa: E402
+from timing import interleaved, spread
+
+from rbcc.runtime import ppo
+from rbcc.runtime.model import compile
+from rbcc.runtime.ppo import batch_of, update
+from rbcc.runtime.rollout import learner, rollout
+from rbcc.runtime.schedule import iteration
+from rbcc.runtime.train import initial_state, networks_of, stretch
 
 
 ITERATIONS = 10

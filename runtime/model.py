@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Diagnostic
@@ -132,8 +133,8 @@ class Model:
         for name, shape in shapes.items():
             if name not in given:
                 raise ValueError(f"{kind} '{name}' is missing; needed: {', '.join(shapes)}")
-            if jnp.shape(given[name]) != shape:
-                raise ValueError(f"{kind} '{name}' has shape {jnp.shape(given[name])}, expected {shape}")
+            if np.shape(given[name]) != shape:
+                raise ValueError(f"{kind} '{name}' has shape {np.shape(given[name])}, expected {shape}")
         if unknown := set(given) - set(shapes):
             raise ValueError(f"there is no {kind} '{min(unknown)}'; known: {', '.join(shapes)}")
 

@@ -134,7 +134,7 @@ def update(
         none: dict[str, jax.Array] = dict.fromkeys(("entropy", "value_loss", "kl", "clipped"), jnp.zeros(()))
         zero = jax.tree.map(jnp.zeros_like, parameters), none
         (gradient, metrics), _ = jax.lax.scan(lambda t, b: accumulate(t, b, parameters), zero, batch)
-        norm = optax.global_norm(gradient)
+        norm = optax.tree.norm(gradient)
         scale = jnp.minimum(1.0, settings["gradient_clip"] / (norm + 1e-12))
         gradient = jax.tree.map(lambda g: g * scale, gradient)
         direction, optimizer = OPTIMIZER.update(gradient, optimizer)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.compiler.driver import compile_spec

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from rbcc.runtime.model import Model, compile
 
 
@@ -223,7 +224,9 @@ def test_random_starts(write_spec) -> None:
 
 
 def test_names_that_python_keeps_for_itself(write_spec) -> None:
-    model = build(write_spec, "lambda = 2", "class[i] = lambda * flour[i]", "state = 3", "jnp = lambda", "x = jnp + state")
+    model = build(
+        write_spec, "lambda = 2", "class[i] = lambda * flour[i]", "state = 3", "jnp = lambda", "x = jnp + state"
+    )
     x, y = values(model)
     assert np.allclose(y["class"], 2 * x["flour"])
     assert np.isclose(y["x"], 5)

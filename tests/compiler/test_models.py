@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.ir import from_json, to_json
 from rbcc.compiler.passes import optimise

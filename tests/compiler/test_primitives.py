@@ -4,6 +4,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.compiler.primitives import BUILTIN, PrimitiveError, primitive
 from rbcc.runtime.model import compile
@@ -88,7 +89,10 @@ def test_primitives_of_ones_own(write_spec, tmp_path: Path) -> None:
     [
         ("x = (", "SyntaxError"),
         ("x = 1", "declares no primitive"),
-        ("from rbcc import primitive\nimport math\n@primitive(units='1 -> 1')\ndef f(x):\n    return math.exp(x)\n", "f uses math"),
+        (
+            "from rbcc import primitive\nimport math\n@primitive(units='1 -> 1')\ndef f(x):\n    return math.exp(x)\n",
+            "f uses math",
+        ),
         ("from rbcc import primitive\n@primitive(units='1, 1 -> 1')\ndef f(x):\n    return x\n", "unit rule"),
         ("from rbcc import primitive\n@primitive(units='nonsense')\ndef f(x):\n    return x\n", "unit rule"),
         ("raise RuntimeError('boom')", "boom"),

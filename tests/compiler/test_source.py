@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
+
 from rbcc.compiler.diagnostics import Diagnostics
 from rbcc.compiler.source import Document, Scalar, load
 

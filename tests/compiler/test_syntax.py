@@ -1,5 +1,6 @@
 import pytest
 from hypothesis import given, strategies as st
+
 from rbcc.compiler import syntax
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span
 from rbcc.compiler.source import Scalar

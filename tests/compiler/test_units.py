@@ -2,6 +2,7 @@ from fractions import Fraction
 
 import pytest
 from hypothesis import given, strategies as st
+
 from rbcc.compiler.primitives import PrimitiveError, UnitRule
 from rbcc.compiler.syntax import unit_of
 from rbcc.compiler.units import ONE, Unit

@@ -1,0 +1,148 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rbcc.runtime.model import Model, compile
+from rbcc.runtime.schedule import iteration
+from rbcc.runtime.train import Progress, initial_state, networks_of, training
+
+
+SMALL = {
+    "training.default.network": "[8]",
+    "training.phases.explore.iterations": 40,
+    "training.phases.explore.economies": 2,
+    "training.phases.polish.iterations": 6,
+    "training.phases.polish.economies": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Model:
+    return compile("open_rbc_small", SMALL)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: Model) -> list[Progress]:
+    return list(training(tiny, 0))
+
+
+def same(a: object, b: object) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_same_seed_same_numbers(tiny: Model, whole: list[Progress]) -> None:
+    for one, two in zip(whole, itertools.islice(training(tiny, 0), 10), strict=False):
+        assert same(one.state, two.state)
+        assert one.metrics == {k: pytest.approx(v, nan_ok=True, rel=0, abs=0) for k, v in two.metrics.items()}
+
+
+def test_other_seed_other_numbers(tiny: Model, whole: list[Progress]) -> None:
+    assert not same(whole[0].state, next(training(tiny, 1)).state)
+
+
+@pytest.mark.parametrize("stop", [7, -3])
+def test_going_on_from_any_point_gives_the_same(tiny: Model, whole: list[Progress], stop: int) -> None:
+    assert [(p.phase, p.iteration) for p in whole][-1] == (1, 6)
+    rest = list(training(tiny, 0, whole[stop].state, whole[stop].phase, whole[stop].iteration))
+    assert same(rest[-1].state, whole[-1].state)
+
+
+def test_types_start_when_the_spec_says(tiny: Model, whole: list[Progress]) -> None:
+    fresh = initial_state(tiny, 0).networks
+    for progress in whole:
+        moved = {agent: not same(fresh[agent], progress.state.networks[agent]) for agent in fresh}
+        share = progress.iteration / 40
+        if progress.phase == 0:
+            assert moved == {"consumer": True, "firm": share > 0.2, "government": share > 0.4}, share
+            assert np.isnan(progress.metrics["entropy.firm"]) == (share <= 0.2)
+    assert all(moved.values())
+
+
+def test_schedules(tiny: Model) -> None:
+    nets = networks_of(tiny)
+    explore, polish = tiny.ir.phases
+
+    def at(share: float) -> object:
+        return iteration(tiny, explore, nets, jnp.float32(share * explore.iterations))
+
+    start, middle, late = at(0.0), at(0.5), at(0.94)
+    assert start.parameters["disutility_scale"] == 0
+    assert np.isclose(middle.parameters["disutility_scale"], 1 - np.exp(-10))
+    assert int(start.masks["firm"][0].sum()) == 1
+    assert int(middle.masks["firm"][0].sum()) == 30
+    assert int(at(0.3).masks["government"][0].sum()) == 9  # both taxes from 0 to 0.5
+    assert np.isclose(middle.settings["consumer"]["entropy"], 0.5 * max(np.exp(-2.5), 0.1))
+    assert np.isclose(late.settings["firm"]["entropy"], 0.5 * 0.1 * 0.01 / 0.4, rtol=1e-3)
+    assert np.isclose(middle.settings["firm"]["learning_rate"], 5e-4 * 0.55)
+    done = iteration(tiny, polish, nets, jnp.float32(0))
+    assert done.parameters == {}
+    assert all(bool(mask.all()) for masks in done.masks.values() for mask in masks)
+    assert all(bool(values["started"]) for values in done.settings.values())
+
+
+def test_update_period(write_spec) -> None:
+    model = compile("cournot", {"training.default.period": 3, "training.phases.learn.iterations": 9})
+    states = [initial_state(model, 0).networks, *(p.state.networks for p in training(model, 0))]
+    changed = [not same(a, b) for a, b in itertools.pairwise(states)]
+    assert changed == [True, False, False] * 3
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "policy_gradient"])
+def test_cournot_sellers_find_the_nash_quantity(algorithm: str) -> None:
+    settings = {"training.default.algorithm": algorithm}
+    if algorithm == "policy_gradient":
+        settings |= {"training.default.epochs": 1}
+    *_, last = training(compile("cournot", settings), 0)
+    assert last.metrics["indicator.quantity"] == pytest.approx(30, abs=0.6)
+    assert last.metrics["reward.seller"] == pytest.approx(900, rel=0.02)
+
+
+PONZI = """
+rbcc: 1
+model: debt
+horizon: 4
+discount: 1
+agents:
+  saver:
+    index: i
+    count: 5
+    state: {wealth: {start: 0, scale: 10}}
+    actions: {spend: {choices: [0, 1, 2, 3]}}
+    observes: [time, wealth]
+    reward: spend[i]
+    constraints:
+      no_ponzi: {violation: "max(-wealth'[i], 0)", at: end}
+equations:
+  all: wealth'[i] = wealth[i] + 1 - spend[i]
+indicators: {spend: "mean(i, spend[i])"}
+training:
+  phases: {learn: {iterations: 400, economies: 32}}
+  default: {learning_rate: 5e-3, entropy: 0.05 * (1 - progress)}
+  saver: {lagrangian: {no_ponzi: STEP}}
+"""
+
+
+@pytest.mark.parametrize(("step", "spend"), [("0", 3.0), ("0.02", 1.0)])
+def test_a_rising_multiplier_enforces_a_constraint(write_spec, step: str, spend: float) -> None:
+    """Without a multiplier all is spent; with one, what comes in: 1 a step."""
+    *_, last = training(compile(write_spec(PONZI.replace("STEP", step))), 0)
+    assert last.metrics["indicator.spend"] == pytest.approx(spend, abs=0.12)
+    multiplier = float(last.state.multipliers["saver.no_ponzi"])
+    assert (multiplier > 1) == (step != "0")
+    assert last.metrics["reward.saver"] == pytest.approx(
+        last.metrics["indicator.spend"], rel=1e-4
+    )  # unscaled, no penalty
+
+
+def test_type_with_nothing_to_choose_takes_no_part(write_spec) -> None:
+    spec = PONZI.replace("equations:", "  idler: {count: 2, index: k, state: {age: 1}}\nequations:")
+    spec = spec.replace(
+        "all: wealth'[i] = wealth[i] + 1 - spend[i]",
+        "all: |\n    wealth'[i] = wealth[i] + 1 - spend[i]\n    age'[k] = age[k]",
+    )
+    model = compile(write_spec(spec.replace("STEP", "0").replace("400", "2")))
+    *_, last = training(model, 0)
+    assert set(last.state.networks) == {"saver"}
