@@ -121,8 +121,15 @@ class Document:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the resolved spec: comments, layout and the order of keys within a table do not change it."""
-        return hashlib.sha256(json.dumps(self.plain, ensure_ascii=False).encode()).hexdigest()
+        """SHA-256 of the resolved spec and of the Python files it uses; comments and layout do not change it."""
+        plain: dict[str, Plain] = dict(self.plain)  # type: ignore[arg-type]
+        plain.pop("extends", None)
+        used = plain.pop("use", None)
+        found = hashlib.sha256(json.dumps(plain, ensure_ascii=False).encode())
+        for position, name in enumerate(used if isinstance(used, list) else []):
+            path = self.file_beside(self.span(("use", position)), str(name))
+            found.update(path.read_bytes() if path.is_file() else b"")
+        return found.hexdigest()
 
     def file_beside(self, span: Span, name: str) -> Path:
         """The file `name`, relative to the spec that `span` lies in."""

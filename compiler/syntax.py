@@ -295,7 +295,7 @@ class _Builder:
             self.span(unit) if unit is not None else None,
             self.expression(right),
             self.span(tree),
-            self.text.text.strip(),
+            " ".join(line.partition("#")[0].strip() for line in self.text.text.splitlines()).strip(),
             self.doc,
         )
 

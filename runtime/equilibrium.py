@@ -14,7 +14,8 @@ For each type and notion:
 4. One-sided 95 % bounds, corrected by Holm's step-down method over all types and notions, decide against the target.
 
 No gain found proves little if the search is weak. Its power is the share of a known gain that it finds: the deviator
-from scratch starts from nearly random choices and has to recover what the trained policy is worth over these.
+from scratch starts from nearly random choices and has to recover what the trained policy is worth over these. Without
+power shown the verdict is INCONCLUSIVE, however small the gain.
 """
 
 import hashlib
@@ -348,10 +349,10 @@ def judge(found: Sequence[dict[str, Any]], target: float) -> tuple[Gain, ...]:
     for k, one in enumerate(found):
         lower = one["gain"] - NormalDist().inv_cdf(1 - over_level[k]) * one["error"]
         upper = max(0.0, one["gain"] + NormalDist().inv_cdf(1 - under_level[k]) * one["error"])
-        weak = one["power"] is not None and one["power"] < POWER
+        shown = one["power"] is not None and one["power"] >= POWER
         if over[k]:
             verdict = Verdict.REFUTED
-        elif under[k] and not weak:
+        elif under[k] and shown:
             verdict = Verdict.NOT_REFUTED
         else:
             verdict = Verdict.INCONCLUSIVE

@@ -34,7 +34,7 @@ from rbcc.runtime.model import Model, compile
 from rbcc.runtime.train import Progress, TrainState, initial_state, training
 
 
-CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_SECONDS = float(os.environ.get("RBCC_CHECKPOINT_SECONDS", "10"))
 
 Listener = Callable[["Run", Progress], None]
 
@@ -113,7 +113,7 @@ class Run:
 
     def write_checkpoint(self, progress: Progress, name: str = "checkpoint") -> None:
         leaves = jax.tree_util.tree_flatten_with_path(jax.device_get(progress.state))[0]
-        arrays = {jax.tree_util.keystr(key): np.ascontiguousarray(leaf) for key, leaf in leaves}
+        arrays = {jax.tree_util.keystr(key): np.asarray(leaf, order="C") for key, leaf in leaves}
         place = {"phase": progress.phase, "iteration": progress.iteration}
         write_file(self.folder / f"{name}.safetensors", save(arrays, {"place": json.dumps(place)}))
 

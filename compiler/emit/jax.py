@@ -341,10 +341,9 @@ CHOICES = {{
         return found[::-1]
 
     def comment(self, definition: ir.Definition) -> list[str]:
-        text = " ".join(line.split("#")[0].strip() for line in definition.text.splitlines())
         note = f"  ({definition.doc})" if definition.doc else ""
         place = f"{PurePath(definition.place.file).name}:{definition.place.line}"
-        return [f"    # {place}  {_one_line(text + note)}"]
+        return [f"    # {place}  {_one_line(definition.text + note)}"]
 
     def assignment(self, definition: ir.Definition) -> list[str]:
         return [*self.comment(definition), f"    {self.locals[definition.symbol]} = {self.array(definition)}"]

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -13,7 +15,7 @@ def test_each_comes_after_what_it_needs(needs: dict[int, list[int]]) -> None:
         cycle, order = found.path, []
     if cycle:
         assert cycle[0] == cycle[-1]
-        assert all(later in needs[earlier] for earlier, later in zip(cycle, cycle[1:], strict=False))
+        assert all(later in needs[earlier] for earlier, later in pairwise(cycle))
     else:
         assert sorted(order) == sorted(needs)
         for key, needed in needs.items():

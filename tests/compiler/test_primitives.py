@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +11,9 @@ from rbcc.compiler.primitives import BUILTIN, PrimitiveError, primitive
 from rbcc.runtime.model import compile
 
 
-def function(name: str):
+def function(name: str) -> Any:
     """A primitive as the generated module has it."""
-    namespace: dict[str, object] = {"jnp": jnp}
+    namespace: dict[str, Any] = {"jnp": jnp}
     exec(BUILTIN[name].text, namespace)
     return namespace[name]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rbcc.runtime.model import Model, compile
-from rbcc.runtime.schedule import iteration
+from rbcc.runtime.schedule import Iteration, iteration
 from rbcc.runtime.train import Progress, initial_state, networks_of, training
 
 
@@ -51,7 +51,7 @@ def test_going_on_from_any_point_gives_the_same(tiny: Model, whole: list[Progres
 
 
 def test_types_start_when_the_spec_says(tiny: Model, whole: list[Progress]) -> None:
-    fresh = initial_state(tiny, 0).networks
+    fresh, moved = initial_state(tiny, 0).networks, {}
     for progress in whole:
         moved = {agent: not same(fresh[agent], progress.state.networks[agent]) for agent in fresh}
         share = progress.iteration / 40
@@ -65,7 +65,7 @@ def test_schedules(tiny: Model) -> None:
     nets = networks_of(tiny)
     explore, polish = tiny.ir.phases
 
-    def at(share: float) -> object:
+    def at(share: float) -> Iteration:
         return iteration(tiny, explore, nets, jnp.float32(share * explore.iterations))
 
     start, middle, late = at(0.0), at(0.5), at(0.94)

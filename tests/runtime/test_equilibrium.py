@@ -1,0 +1,220 @@
+"""Verification against exact answers: Cournot's duopoly on a grid."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from rbcc.runtime.deviation import Arena, Frozen, Random, evaluate_base, evaluate_deviation
+from rbcc.runtime.equilibrium import Equilibrium, Verdict, holm, judge, read_plant, verify
+from rbcc.runtime.model import compile
+from rbcc.runtime.run import Run, RunError, train
+from rbcc.runtime.train import initial_state, networks_of
+
+
+QUICK = {"verify.iterations": 400, "verify.economies": 64, "verify.episodes": 1024}
+
+
+@pytest.fixture(scope="module")
+def duopoly(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train("cournot", out=tmp_path_factory.mktemp("runs") / "cournot")
+
+
+@pytest.fixture(scope="module")
+def verified(duopoly: Run) -> Equilibrium:
+    return verify(duopoly.folder, QUICK)
+
+
+def gains(result: Equilibrium) -> dict[str, Any]:
+    return {gain.notion: gain for gain in result.gains}
+
+
+def test_nash_quantities_are_not_refuted(verified: Equilibrium) -> None:
+    found = gains(verified)["individual"]
+    assert verified.verdicts["individual"] is Verdict.NOT_REFUTED
+    assert found.payoff == pytest.approx(900, rel=0.01)
+    assert 0 <= found.relative_upper < 0.01
+    assert found.lower <= found.gain <= found.upper
+    assert found.power is not None
+    assert found.power > 0.95
+
+
+def test_a_cartel_of_both_gains_an_eighth(verified: Equilibrium) -> None:
+    """Collusion at 22.5 each earns 1012.5 instead of 900."""
+    found = gains(verified)["team"]
+    assert verified.verdicts["team"] is Verdict.REFUTED
+    assert found.relative == pytest.approx(0.125, rel=0.08)
+    assert found.scale == pytest.approx(900, rel=0.01)
+
+
+def test_result_is_on_disk(duopoly: Run, verified: Equilibrium) -> None:
+    data = json.loads((duopoly.folder / "equilibrium.json").read_text())
+    assert data["verdicts"] == {"individual": "NOT REFUTED", "team": "REFUTED"}
+    assert data["settings"]["digest"] == duopoly.manifest["digest"]
+    assert len(data["settings"]["checkpoint"]) == 64
+    assert data["alive"] == {"quantity > 1": True}
+    assert {c["source"] for g in data["gains"] for c in g["battery"]} == {"continued", "from scratch"}
+    assert data["gains"][0]["gain"] == verified.gains[0].gain
+
+
+def test_planted_collusion_is_refuted_with_the_exact_gain(duopoly: Run) -> None:
+    """Both at 22.5: the best single reply on the grid is 33 or 34.5, worth 1138.5 against 1012.5; a team gains nothing."""
+    result = verify(duopoly.folder, QUICK, plants=["seller.quantity=22.5"])
+    found = gains(result)
+    assert result.verdicts["individual"] is Verdict.REFUTED
+    assert found["individual"].payoff == pytest.approx(1012.5, rel=1e-5)
+    assert found["individual"].gain == pytest.approx(126, rel=0.1)
+    assert found["team"].gain < 5
+    assert (duopoly.folder / "equilibrium_planted.json").exists()
+
+
+def test_frozen_and_random_behaviour() -> None:
+    model = compile("cournot")
+    networks = initial_state(model, 0).networks
+    keys = jax.random.split(jax.random.key(0), 4)
+
+    def play(*plants: Any) -> Any:
+        arena = Arena(model, networks_of(model), networks, {}, plants, 256)
+        payoffs, _, use = evaluate_base(arena)(networks, keys)
+        return np.asarray(payoffs["seller"]), np.asarray(use["seller"]["seller.quantity"])
+
+    both, use = play(Frozen("seller", "seller.quantity", 20))
+    assert np.allclose(both, 900)
+    assert use[20] == 1
+    one, use = play(Frozen("seller", "seller.quantity", 20, member=0))
+    assert 0.5 < use[20] < 0.56
+    assert not np.allclose(one[:, 0], one[:, 1])
+    _, use = play(Frozen("seller", "seller.quantity", 20), Random("seller", 0.41))
+    assert use[20] == pytest.approx(0.6, abs=0.02)
+    assert np.allclose(np.delete(use, 20), 0.01, atol=0.006)
+
+
+def test_exactly_one_agent_deviates_and_the_rest_is_paired() -> None:
+    """A deviator that is the base policy itself changes nothing, to the last digit."""
+    model = compile("open_rbc_small", {"training.default.network": "[8]"})
+    nets, state = networks_of(model), initial_state(model, 0)
+    arena = Arena(model, nets, state.networks, state.multipliers, (), 32)
+    keys = jax.random.split(jax.random.key(1), 2)
+    base = evaluate_base(arena)(state.networks, keys)[0]
+    for agent in ("consumer", "firm"):
+        payoffs, members = evaluate_deviation(arena, agent, "individual")(state.networks, state.networks[agent], keys)
+        for other in payoffs:
+            assert np.allclose(payoffs[other], base[other], rtol=1e-5)
+        assert set(np.unique(members)) <= set(range(nets[agent].agents))
+    other = initial_state(model, 1).networks["consumer"]
+    payoffs, members = evaluate_deviation(arena, "consumer", "individual")(state.networks, other, keys)
+    assert not np.allclose(payoffs["consumer"], base["consumer"])
+
+
+# --- statistics ----------------------------------------------------------------------------------------------------
+
+
+def test_holm_is_the_textbook_s() -> None:
+    rejected, levels = holm([0.01, 0.04, 0.03, 0.005], alpha=0.05)
+    assert rejected == [True, False, False, True]
+    assert np.allclose(levels, [0.05 / 3, 0.05, 0.05 / 2, 0.05 / 4])
+
+
+def one(gain: float, error: float, power: float | None = 1.0, scale: float = 100.0) -> dict[str, Any]:
+    return {
+        "agent": "a", "notion": "individual", "payoff": scale, "scale": scale, "gain": gain, "error": error,
+        "of_improvement": 0.0, "best": None, "battery": (), "power": power, "others": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (one(0.2, 0.1), Verdict.NOT_REFUTED),
+        (one(0.9, 0.1), Verdict.INCONCLUSIVE),
+        (one(3.0, 0.1), Verdict.REFUTED),
+        (one(1.1, 0.1), Verdict.INCONCLUSIVE),
+        (one(0.2, 0.1, power=0.5), Verdict.INCONCLUSIVE),
+        (one(0.2, 0.1, power=None), Verdict.INCONCLUSIVE),
+        (one(-5.0, 0.1), Verdict.NOT_REFUTED),
+        (one(0.0, 0.0), Verdict.NOT_REFUTED),
+        (one(2.0, 0.0), Verdict.REFUTED),
+        (one(2.0, 0.0, scale=0.0), Verdict.REFUTED),
+    ],
+)
+def test_verdicts(found: dict[str, Any], verdict: Verdict) -> None:
+    (gain,) = judge([found], target=0.01)
+    assert gain.verdict is verdict
+    assert gain.upper >= 0
+
+
+def test_bounds_cover_the_mean_as_often_as_they_say() -> None:
+    rng, misses = np.random.default_rng(0), 0
+    for _ in range(2000):
+        sample = rng.exponential(2.0, size=400)
+        (gain,) = judge([one(sample.mean(), sample.std(ddof=1) / 20)], target=0.01)
+        misses += gain.upper < 2.0
+    assert 0.035 < misses / 2000 < 0.085  # 5 %, a little more for the skewed exponential
+
+
+def test_more_questions_make_bounds_wider() -> None:
+    alone = judge([one(0.2, 0.1)], 0.01)[0]
+    together = judge([one(0.2, 0.1), one(0.3, 0.1), one(0.1, 0.1)], 0.01)[0]
+    assert together.upper > alone.upper
+
+
+# --- what is asked for ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("nonsense", "is no exploit"),
+        ("buyer.random=20%", "there is no agent type 'buyer'"),
+        ("seller.quantty=30", "did you mean 'quantity'"),
+        ("seller.quantity=31", "can be 0, 1.5"),
+        ("seller[2].quantity=30", "numbered 0 to 1"),
+        ("seller.random=120%", "between 0 and 100%"),
+    ],
+)
+def test_plants_that_make_no_sense(text: str, reason: str) -> None:
+    with pytest.raises(RunError, match=reason.replace("(", r"\(")):
+        read_plant(compile("cournot"), text)
+
+
+def test_plants() -> None:
+    model = compile("cournot")
+    assert read_plant(model, "seller.random=20%") == Random("seller", 0.2)
+    assert read_plant(model, "seller.random = 0.2") == Random("seller", 0.2)
+    assert read_plant(model, "seller[1].quantity=30") == Frozen("seller", "seller.quantity", 20, 1)
+
+
+def test_only_verification_can_be_changed_afterwards(duopoly: Run) -> None:
+    with pytest.raises(RunError, match="only verify"):
+        verify(duopoly.folder, {"parameters.cost": 5})
+
+
+def test_what_cannot_be_verified(tmp_path: Path, duopoly: Run) -> None:
+    with pytest.raises(RunError, match="is no run directory; 'rbcc train"):
+        verify(tmp_path / "none")
+    with pytest.raises(RunError, match="runs beside it: cournot"):
+        verify(duopoly.folder.parent / "cournt")
+
+
+def test_the_dead_are_called_trivial(tmp_path: Path) -> None:
+    """Sellers who earn by selling nothing are in equilibrium, but it is no result."""
+    settings = {
+        "agents.seller.reward": "-quantity[j]",
+        "training.phases.learn.iterations": 300,
+        "equations.market": "supply = sum(j, quantity[j])\nprice = choke_price - slope * supply - cost",
+        "verify.alive": "[quantity > 10]",
+    }
+    run = train("cournot", settings, out=tmp_path / "dead")
+    result = verify(run.folder, {"verify.iterations": 4, "verify.economies": 8, "verify.episodes": 64})
+    assert result.alive == {"quantity > 10": False}
+    assert set(result.verdicts.values()) == {Verdict.TRIVIAL}
+
+
+def test_numbers_stay_finite(verified: Equilibrium) -> None:
+    for gain in verified.gains:
+        for value in (gain.gain, gain.lower, gain.upper, gain.relative, gain.relative_lower, gain.relative_upper):
+            assert math.isfinite(value)

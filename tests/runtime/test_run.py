@@ -1,0 +1,244 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from rbcc.compiler.diagnostics import CompileError
+from rbcc.runtime.model import compile
+from rbcc.runtime.run import Run, RunError, train
+from rbcc.runtime.train import Progress
+
+
+TINY = {
+    "training.default.network": "[8]",
+    "training.phases.learn.iterations": 60,
+    "training.phases.learn.economies": 8,
+}
+SET = [f"--set={path}={value}" for path, value in TINY.items()]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train("cournot", TINY, out=tmp_path_factory.mktemp("runs") / "cournot", seed=3)
+
+
+def same(a: object, b: object) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_the_directory_tells_everything(run: Run) -> None:
+    names = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
+    assert names == {
+        "manifest.json", "spec.yaml", "module.py", "metrics.jsonl", "checkpoint.safetensors", "phases/learn.safetensors",
+    }  # fmt: skip
+    manifest = json.loads((run.folder / "manifest.json").read_text())
+    assert manifest["status"] == "finished"
+    assert manifest["seed"] == 3
+    assert manifest["overrides"] == {k: str(v) for k, v in TINY.items()}
+    assert set(manifest["versions"]) >= {"rbcc", "jax", "jaxlib", "optax", "python"}
+    assert manifest["digest"] == run.model.ir.digest
+    assert (run.folder / "module.py").read_text() == compile("cournot", TINY).text
+    assert [record["iteration"] for record in run.metrics] == list(range(1, 61))
+
+
+def test_resolved_spec_is_the_same_model(tmp_path: Path) -> None:
+    one = train(
+        "open_rbc_small",
+        {"training": "{phases: {explore: {iterations: 1, economies: 1}, polish: null}}"},
+        out=tmp_path / "a",
+    )
+    assert "extends" not in (one.folder / "spec.yaml").read_text()
+    assert one.model.ir.digest == one.manifest["digest"]
+
+
+def test_opened_again_it_is_the_same(run: Run) -> None:
+    again = Run.open(run.folder)
+    assert same(again.state(), run.state())
+    assert same(again.state("phases/learn"), run.state())
+    assert again.finished
+
+
+def test_a_directory_is_never_overwritten(run: Run) -> None:
+    with pytest.raises(RunError, match="already exists; choose another with --out"):
+        train("cournot", TINY, out=run.folder)
+
+
+def test_default_directories_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {**TINY, "training.phases.learn.iterations": 1}
+    assert [str(train("cournot", settings).folder) for _ in range(2)] == ["runs/cournot", "runs/cournot-2"]
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(iteration: int, error: type[BaseException]) -> Any:
+    def listener(_: Run, progress: Progress) -> None:
+        if progress.iteration == iteration:
+            raise error
+
+    return listener
+
+
+def test_interrupted_and_resumed_gives_the_same_numbers(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train("cournot", TINY, out=tmp_path / "a", seed=3, listener=stop_at(23, KeyboardInterrupt))
+    assert Run.open(tmp_path / "a").manifest["status"] == "interrupted"
+    resumed = train("cournot", TINY, out=tmp_path / "a", seed=3, resume=True)
+    assert same(resumed.state(), run.state())
+    timeless = [[{k: v for k, v in r.items() if k != "seconds"} for r in x.metrics] for x in (resumed, run)]
+    assert timeless[0] == timeless[1]
+    assert resumed.finished
+
+
+def test_stopped_before_the_first_checkpoint_it_starts_again(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        train("cournot", TINY, out=tmp_path / "a", seed=3, listener=stop_at(5, Stop))
+    with pytest.raises(RunError, match="stopped before its first checkpoint"):
+        Run.open(tmp_path / "a").state()
+    resumed = train("cournot", TINY, out=tmp_path / "a", seed=3, resume=True)
+    assert same(resumed.state(), run.state())
+    assert len(resumed.metrics) == 60
+
+
+def test_resuming_a_finished_run_changes_nothing(run: Run) -> None:
+    before = (run.folder / "metrics.jsonl").read_bytes()
+    again = train("cournot", TINY, out=run.folder, seed=3, resume=True)
+    assert (run.folder / "metrics.jsonl").read_bytes() == before
+    assert same(again.state(), run.state())
+
+
+def test_only_the_same_run_can_be_resumed(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="another version of the spec"):
+        train("cournot", {**TINY, "parameters.cost": 5}, out=run.folder, seed=3, resume=True)
+    with pytest.raises(RunError, match="trained with --seed 3, not 4"):
+        train("cournot", TINY, out=run.folder, seed=4, resume=True)
+    with pytest.raises(RunError, match="is no run directory"):
+        train("cournot", TINY, out=tmp_path / "none", resume=True)
+
+
+def test_damaged_files_are_reported(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(RunError, match="is damaged"):
+        Run.open(folder)
+
+
+def test_killed_and_resumed_gives_the_same_numbers(tmp_path: Path) -> None:
+    """kill -9 in the middle; checkpoints are forced often."""
+    environment = {**os.environ, "RBCC_CHECKPOINT_SECONDS": "0"}
+    settings = [*SET, "--set=training.phases.learn.iterations=3000", "--seed=3"]
+
+    def command(out: Path, *more: str) -> list[str]:
+        return [sys.executable, "-m", "rbcc.cli", "train", "cournot", *settings, f"--out={out}", *more]
+
+    killed = subprocess.Popen(command(tmp_path / "a"), env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    metrics = tmp_path / "a" / "metrics.jsonl"
+    while not metrics.exists() or metrics.read_text().count("\n") < 20:
+        assert time.monotonic() < deadline
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert Run.open(tmp_path / "a").manifest["status"] == "running"
+    assert (tmp_path / "a" / "checkpoint.safetensors").exists()
+    subprocess.run(command(tmp_path / "a", "--resume"), check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run(command(tmp_path / "b"), check=True, stdout=subprocess.DEVNULL)
+    one, two = Run.open(tmp_path / "a"), Run.open(tmp_path / "b")
+    assert same(one.state(), two.state())
+    assert [r["indicator.quantity"] for r in one.metrics] == [r["indicator.quantity"] for r in two.metrics]
+
+
+def test_no_training_in_the_spec(tmp_path: Path) -> None:
+    market = Path(__file__).parent.parent / "specs" / "market.yaml"
+    with pytest.raises(RunError, match="has no 'training'; add"):
+        train(market, out=tmp_path / "a")
+
+
+def test_bad_spec_leaves_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(CompileError):
+        train("cournot", {"parameters.cost": "costs"}, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+BROKEN = """
+rbcc: 1
+model: broken
+horizon: 3
+discount: 1
+agents:
+  baker:
+    index: i
+    count: 4
+    state: {flour: 3}
+    actions: {bread: {choices: [0, 1, 2]}}
+    observes: [flour]
+    reward: happy[i]
+equations:
+  all: |
+    left[i]   = flour[i] - 2 * bread[i]
+    happy[i]  = log(left[i])   # of a negative number
+    flour'[i] = flour[i]
+training:
+  phases: {learn: {iterations: 20, economies: 8}}
+"""
+
+
+def test_a_number_that_is_none_is_traced_to_its_equation(write_spec, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError) as caught:
+        train(write_spec(BROKEN), out=tmp_path / "a")
+    message = str(caught.value)
+    assert "reward.baker is nan in phase learn at iteration 1" in message
+    assert "model.yaml:17:5: happy[i] = log(left[i])" in message
+    assert "is nan at step 0, i = " in message
+    assert "  left = -1" in message
+
+
+def test_simulation_has_named_dimensions(run: Run) -> None:
+    from rbcc.runtime.simulate import simulate
+
+    data = simulate(run.folder, episodes=7, seed=1)
+    assert dict(data["seller.quantity"].sizes) == {"episode": 7, "step": 1, "seller": 2}
+    assert data["seller.quantity"].attrs == {"role": "action", "long_name": "", "units": "good"}
+    supply = data["seller.quantity"].sum("seller")
+    assert np.allclose(data["supply"], supply)
+    assert np.allclose(data["seller.reward"], (90 - supply) * data["seller.quantity"])
+    assert data.attrs["spec_digest"] == run.manifest["digest"]
+
+
+def test_simulation_of_several_types(tmp_path: Path) -> None:
+    import xarray as xr
+
+    from rbcc.runtime.simulate import simulate
+
+    settings = {
+        "training": "{phases: {explore: {iterations: 1, economies: 1}, polish: null}}",
+        "agents.consumer.count": 3,
+    }
+    run = train("open_rbc_small", settings, out=tmp_path / "a")
+    data = simulate(run.folder, episodes=2)
+    assert data["consumption"].dims == ("episode", "step", "consumer", "firm")
+    assert data["government.income_tax"].dims == ("episode", "step")
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf") as read:
+        assert read["firm.price"].attrs["units"] == "money/good"
+        assert np.allclose(read["consumption"], data["consumption"])
+
+
+def test_pictures(run: Run, tmp_path: Path) -> None:
+    from rbcc.runtime.plot import plot
+
+    paths = plot(run.folder, tmp_path)
+    assert [path.name for path in paths] == ["training.png", "episode.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000 for path in paths)

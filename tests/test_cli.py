@@ -1,0 +1,149 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def rbcc(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rbcc.cli", *arguments],
+        cwd=folder, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "COLUMNS": "140"},
+    )  # fmt: skip
+
+
+QUICK = ["--set=training.phases.learn.iterations=400", "--set=verify.iterations=40", "--set=verify.episodes=512"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which cournot was trained, with the words that were printed."""
+    folder = tmp_path_factory.mktemp("work")
+    result = rbcc("train", "cournot", *QUICK, folder=folder)
+    assert result.returncode == 0, result.stderr
+    (folder / "printed.txt").write_text(result.stdout)
+    return folder
+
+
+def test_help() -> None:
+    result = rbcc("--help")
+    assert result.returncode == 0
+    for command in ("compile", "train", "verify", "simulate", "plot", "models"):
+        assert command in result.stdout
+
+
+def test_no_arguments_shows_help() -> None:
+    assert "Usage" in rbcc().stdout + rbcc().stderr
+
+
+def test_models_lists_what_ships() -> None:
+    lines = rbcc("models").stdout.splitlines()
+    assert any(line.startswith("open_rbc_small ") for line in lines)
+    assert len(lines) >= 8
+
+
+def test_summary_fits_one_screen(tmp_path: Path) -> None:
+    result = rbcc("compile", "open_rbc", "--out", str(tmp_path / "economy.py"))
+    assert result.returncode == 0
+    assert len(result.stdout.splitlines()) <= 40
+    for words in ("100 consumer[i]", "chooses  demand for each firm", "36 equations", "no warnings", "economy.py"):
+        assert words in result.stdout
+    assert "def step" in (tmp_path / "economy.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ("python", "def step(state, actions, key, given=None):"),
+        ("ir", "equations\n"),
+        ("json", '"is": "Model"'),
+        ("jaxpr", "lambda"),
+        ("hlo", "HloModule"),
+    ],
+)
+def test_emit(stage: str, words: str) -> None:
+    result = rbcc("compile", "cournot", "--emit", stage)
+    assert result.returncode == 0
+    assert words in result.stdout
+
+
+def test_set_changes_the_model() -> None:
+    assert "7 consumer[i]" in rbcc("compile", "open_rbc", "--set", "agents.consumer.count=7").stdout
+    result = rbcc("compile", "open_rbc", "--set", "agents.consumer.cuont=7")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "did you mean 'count'?" in result.stderr
+    assert "is not PATH=VALUE" in rbcc("compile", "open_rbc", "--set", "nonsense").stderr
+
+
+def test_warnings_go_to_stderr_and_do_not_stop(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text("extends: cournot\nmodel: m\nparameters: {spare: 1}\n")
+    result = rbcc("compile", "m.yaml", folder=tmp_path)
+    assert result.returncode == 0
+    assert "warning[RB207]: parameter 'spare' is never used" in result.stderr
+    assert "1 warning; module written to" in result.stdout
+
+
+def test_missing_file() -> None:
+    result = rbcc("compile", "opne_rbc")
+    assert result.returncode == 1
+    assert result.stderr == "error[RB001]: there is no file opne_rbc\n  help: did you mean open_rbc?\n\n1 error\n"
+
+
+def test_training_tells_what_it_does(folder: Path) -> None:
+    printed = (folder / "printed.txt").read_text()
+    assert "compiling the training program" in printed
+    assert "iteration 400 of 400" in printed
+    assert "reward of seller" in printed
+    assert "next: rbcc verify runs/cournot" in printed
+
+
+def test_verify_prints_a_table_and_writes_json(folder: Path) -> None:
+    result = rbcc("verify", "runs/cournot", folder=folder)
+    assert result.returncode == 0, result.stderr
+    for words in (
+        "seller  individual",
+        "alive: quantity > 1: yes",
+        "no single agent gains more than 1% (Nash):",
+        "power",
+    ):
+        assert words in result.stdout
+    assert json.loads((folder / "runs/cournot/equilibrium.json").read_text())["settings"]["test_episodes"] == 512
+
+
+def test_simulate_and_plot(folder: Path) -> None:
+    assert "episode 5" in rbcc("simulate", "runs/cournot", "--episodes=5", folder=folder).stdout
+    assert rbcc("plot", "runs/cournot", folder=folder).stdout.split() == [
+        "runs/cournot/training.png",
+        "runs/cournot/episode.png",
+    ]
+
+
+@pytest.mark.parametrize("command", ["verify", "simulate", "plot"])
+def test_no_run(command: str, tmp_path: Path) -> None:
+    result = rbcc(command, "nothing", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: nothing is no run directory")
+
+
+def test_a_run_that_is_not_finished_is_not_verified(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rbcc.cli", "train", "cournot", "--set=training.phases.learn.iterations=100000", f"--out={out}"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (out / "metrics.jsonl").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; the same command with --resume goes on from here" in printed
+    assert (out / "checkpoint.safetensors").exists()
+    result = rbcc("verify", str(out))
+    assert result.returncode == 1
+    assert "is interrupted; finish it with 'rbcc train cournot --resume'" in result.stderr
