@@ -19,19 +19,19 @@ def in_order(needs: Mapping[_K, Iterable[_K]]) -> list[_K]:
     """The keys of `needs`, each after the keys it needs, otherwise in the order given. Raises Cycle."""
     done: dict[_K, None] = {}
     for root in needs:
-        # Depth first with an explicit stack: a chain may be longer than Python's stack is deep.
         if root in done:
             continue
-        path = [root]
-        waiting = [(root, iter([n for n in needs[root] if n in needs]))]
-        while waiting:
-            following = next((n for n in waiting[-1][1] if n not in done), None)
+        # Depth first with an explicit stack (a chain may be longer than Python's is deep); `path` keeps insertion order.
+        path = {root: iter(needs[root])}
+        while path:
+            key = next(reversed(path))
+            following = next((n for n in path[key] if n in needs and n not in done), None)
             if following is None:
-                waiting.pop()
-                done[path.pop()] = None
+                del path[key]
+                done[key] = None
             elif following in path:
-                raise Cycle([*path[path.index(following) :], following])
+                names = list(path)
+                raise Cycle([*names[names.index(following) :], following])
             else:
-                path.append(following)
-                waiting.append((following, iter([n for n in needs[following] if n in needs])))
+                path[following] = iter(needs[following])
     return list(done)

@@ -18,6 +18,7 @@ from rbcc.runtime.rollout import (
     Trajectory,
     free_masks,
     learner,
+    of_members,
     penalised,
     rollout,
 )
@@ -25,8 +26,10 @@ from rbcc.runtime.rollout import (
 
 Notion = Literal["individual", "team"]
 
-# While deviators learn, this share of a type's agents deviates at once, for more data; estimates use exactly one.
+# While individual deviators learn, this share of a type's agents deviates at once, for more data; estimates use one.
 LEARNING_SHARE = 0.03
+# A team learns from at most this many of its agents, drawn anew in each iteration: they act alike and share the payoff.
+TEAM_SAMPLE = 32
 
 
 @dataclass(frozen=True)
@@ -94,15 +97,12 @@ def individual(policy: Policy, base: Player, network: Parameters, members: jax.A
     masks = free_masks(policy)
     economies = jnp.arange(members.shape[0])[:, None]
 
-    def of_members(x: jax.Array) -> jax.Array:
-        return jnp.take_along_axis(x, jnp.broadcast_to(members, (*x.shape[:-1], members.shape[1])), axis=-1)
-
     def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Record]:
         indices, _ = base.play(observation, uniform)
-        shared, own = observation[0], of_members(observation[1])
+        shared, own = observation[0], of_members(observation[1], members)
         logits, value = policy(network, shared, own)
         found = distributions(logits, masks)
-        chosen = sample(found, of_members(uniform[: policy.draws]))
+        chosen = sample(found, of_members(uniform[: policy.draws], members))
         merged = [index.at[:, economies, members].set(new) for index, new in zip(indices, chosen, strict=True)]
         chance = jnp.broadcast_to(log_probability(found, chosen), value.shape)
         return tuple(merged), Record(shared, own, chosen, chance, value)
@@ -236,7 +236,8 @@ def learn_deviation(arena: Arena, agent: str, notion: Notion, epochs: int) -> Ca
     """
     model, policy = arena.model, arena.policies[agent]
     phase = model.ir.phases[-1]
-    together = max(1, round(LEARNING_SHARE * policy.agents))
+    alone = notion == "individual"
+    together = max(1, round(LEARNING_SHARE * policy.agents)) if alone else min(policy.agents, TEAM_SAMPLE)
 
     @jax.jit
     def run(
@@ -260,11 +261,13 @@ def learn_deviation(arena: Arena, agent: str, notion: Notion, epochs: int) -> Ca
             members = arena.members(agent, now, together)
             played = arena.play(arena.deviating(agent, notion, networks, deviator, members), now)
             rewards = penalised(played, agent, arena.multipliers) / schedule["reward_scale"]
-            if notion == "individual":
-                rewards = jnp.take_along_axis(rewards, members[None], axis=-1)
+            record: Record = played.records[agent]
+            if alone:
+                rewards = of_members(rewards, members)
             else:
-                rewards = jnp.broadcast_to(jnp.mean(rewards, axis=-1, keepdims=True), rewards.shape)
-            batch = batch_of(played.records[agent], rewards, discount, schedule["gae"])
+                rewards = jnp.broadcast_to(jnp.mean(rewards, axis=-1, keepdims=True), (*rewards.shape[:-1], together))
+                record = record.of(members)
+            batch = batch_of(record, rewards, discount, jnp.ones(()))
             done = number / total
             settings = {
                 **kept,

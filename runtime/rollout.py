@@ -59,6 +59,21 @@ class Record:
     log_probability: jax.Array
     value: jax.Array
 
+    def of(self, members: jax.Array) -> "Record":
+        """The record of some agents only, (economies, k)."""
+        return Record(
+            self.shared,
+            of_members(self.own, members),
+            tuple(of_members(index, members) for index in self.indices),
+            of_members(self.log_probability, members),
+            of_members(self.value, members),
+        )
+
+
+def of_members(x: jax.Array, members: jax.Array) -> jax.Array:
+    """The entries of `members` (economies, k) in an array that ends in (economies, agents)."""
+    return jnp.take_along_axis(x, jnp.broadcast_to(members, (*x.shape[:-1], members.shape[1])), axis=-1)
+
 
 def learner(policy: Policy, parameters: Parameters, masks: Masks) -> Player:
     """A player that samples from its policy and records what a learner needs."""

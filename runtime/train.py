@@ -19,6 +19,10 @@ RECORDS = 200
 MAX_RECORD = 50
 
 
+Weighted = dict[str, tuple[jax.Array, jax.Array]]
+"""Metrics with their weight: 0 for the learning metrics of a type that did not learn in an iteration."""
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
@@ -40,11 +44,6 @@ class Progress:
     iteration: int
     metrics: dict[str, float]
     state: TrainState
-
-
-def discounts(model: Model, parameters: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
-    """The discount factor per step of each type that has one."""
-    return model.module.discounts(parameters)
 
 
 def initial_state(model: Model, seed: int) -> TrainState:
@@ -73,17 +72,14 @@ def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, di
     """
     nets = networks_of(model)
 
-    def one(state: TrainState, key: jax.Array, number: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+    def one(state: TrainState, key: jax.Array, number: jax.Array) -> tuple[TrainState, Weighted]:
         now = iteration(model, phase, nets, number)
         players = {a: learner(policy, state.networks[a], now.masks[a]) for a, policy in nets.items()}
         played = rollout(model, nets, players, jax.random.fold_in(key, number), phase.economies, now.parameters)
-        factors = discounts(model, now.parameters)
-        metrics = {f"indicator.{name}": jnp.mean(value) for name, value in played.indicators.items()}
-        networks, optimizers, multipliers = (
-            dict(state.networks),
-            dict(state.optimizers),
-            dict(state.multipliers),
-        )
+        factors = model.module.discounts(now.parameters)
+        always = jnp.ones(())
+        metrics = {f"indicator.{name}": (jnp.mean(value), always) for name, value in played.indicators.items()}
+        networks, optimizers, multipliers = dict(state.networks), dict(state.optimizers), dict(state.multipliers)
         for settings in phase.learners:
             agent, values = settings.agent, now.settings[settings.agent]
 
@@ -105,45 +101,42 @@ def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, di
                 )
 
             def rest(network: Parameters, optimizer: Any, learn: Any = learn) -> Any:
-                shapes = jax.eval_shape(learn, network, optimizer)[2]
-                return network, optimizer, {k: jnp.full(v.shape, jnp.nan, v.dtype) for k, v in shapes.items()}
+                return network, optimizer, _zeros(jax.eval_shape(learn, network, optimizer)[2])
 
             active = values["started"] & (number % settings.period == 0)
             networks[agent], optimizers[agent], found = jax.lax.cond(
                 active, learn, rest, networks[agent], optimizers[agent]
             )
-            metrics[f"reward.{agent}"] = jnp.mean(played.rewards[agent])
-            metrics |= {f"{name}.{agent}": value for name, value in found.items()}
+            metrics[f"reward.{agent}"] = (jnp.mean(played.rewards[agent]), always)
+            metrics |= {f"{name}.{agent}": (value, active.astype(float)) for name, value in found.items()}
             for constraint, _ in settings.lagrangian:
                 name = f"{agent}.{constraint}"
                 violation = jnp.mean(jnp.sum(played.violations[name], axis=0))
                 multipliers[name] = multipliers[name] + values[f"lagrangian.{constraint}"] * violation
-                metrics |= {f"violation.{name}": violation, f"multiplier.{name}": multipliers[name]}
+                metrics[f"violation.{name}"] = (violation, always)
+                metrics[f"multiplier.{name}"] = (multipliers[name], always)
         return TrainState(networks, optimizers, multipliers), metrics
 
     def run(
         state: TrainState, key: jax.Array, first: jax.Array, count: jax.Array
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        shapes = jax.eval_shape(one, state, key, first)[1]
-        zero = {name: (jnp.zeros(()), jnp.zeros(())) for name in shapes}
-
-        def body(k: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
+        def body(k: jax.Array, carry: tuple[TrainState, Weighted]) -> tuple[TrainState, Weighted]:
             state, sums = carry
             state, metrics = one(state, key, first + k)
-            # An iteration in which a type did not learn has no learning metrics: a mean is over those that have.
-            sums = {
-                name: (
-                    total + jnp.nan_to_num(metrics[name], posinf=jnp.inf, neginf=-jnp.inf),
-                    n + ~jnp.isnan(metrics[name]),
-                )
-                for name, (total, n) in sums.items()
+            return state, {
+                name: (total + metrics[name][0] * metrics[name][1], weight + metrics[name][1])
+                for name, (total, weight) in sums.items()
             }
-            return state, sums
 
+        zero = _zeros(jax.eval_shape(one, state, key, first)[1])
         state, sums = jax.lax.fori_loop(0, count, body, (state, zero))
-        return state, {name: total / n for name, (total, n) in sums.items()}
+        return state, {name: total / weight for name, (total, weight) in sums.items()}
 
     return jax.jit(run)
+
+
+def _zeros(shapes: Any) -> Any:
+    return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
 
 def training(
@@ -167,5 +160,13 @@ def training(
             count = min(length, settings.iterations - first)
             state, metrics = program(state, key, jnp.int32(first), jnp.int32(count))
             first += count
-            yield Progress(number, first, {k: float(v) for k, v in jax.device_get(metrics).items()}, state)
+            yield Progress(number, first, _in_order_of_spec(model, jax.device_get(metrics)), state)
         first = 0
+
+
+def _in_order_of_spec(model: Model, metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Rewards and indicators first, as the spec has them; compiled programs return names in alphabetical order."""
+    first = [f"reward.{agent.name}" for agent in model.ir.agents]
+    first += [f"indicator.{indicator.name}" for indicator in model.ir.indicators]
+    names = [name for name in first if name in metrics] + sorted(name for name in metrics if name not in first)
+    return {name: float(metrics[name]) for name in names}
