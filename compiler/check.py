@@ -213,10 +213,11 @@ class _Checker:
             return node
 
         ir.rebuild(model, note)
-        known = self.names.primitives
-        pending, needs = [name for name in wanted if known[name].inline is None], {}
+        known, pending = self.names.primitives, sorted(wanted)
+        needs: dict[str, list[str]] = {}
         while pending:
             name = pending.pop()
-            needs[name] = [n for n in known[name].calls if n in known and n != name]
+            needs[name] = sorted(n for n in known[name].calls if n in known and n != name)
             pending += [n for n in needs[name] if n not in needs]
-        return tuple(ir.PrimitiveSource(name, known[name].text) for name in in_order(needs))
+        found = [known[name] for name in in_order(dict(sorted(needs.items())))]
+        return tuple(ir.PrimitiveSource(p.name, p.text, p.inline, p.variadic) for p in found)

@@ -35,17 +35,6 @@ DEFAULTS = Learner(
     lagrangian={},
 )
 
-_EXPRESSIONS = (
-    "learning_rate",
-    "clip",
-    "value_clip",
-    "value_weight",
-    "gae",
-    "entropy",
-    "gradient_clip",
-    "reward_scale",
-)
-
 
 def check_training(
     spec: Spec, document: Document, names: Names, actions: tuple[ir.Action, ...]
@@ -156,7 +145,9 @@ class _Training:
     def schedules(self, name: str, phase: Phase, starts: dict[str, Fraction]) -> tuple[tuple[ir.Statement, ...], Scope]:
         clock = Type(unit=ONE, time=Time.FIXED)
         place = ir.Place(self.document.sources[0].name, 1, 1)
-        local = {word: ir.Symbol(word, Role.CLOCK, None, (), clock, None, place) for word in ("progress", "iteration")}
+        local = {
+            word: ir.Symbol(f"@{word}", Role.CLOCK, None, (), clock, None, place) for word in ("progress", "iteration")
+        }
         texts: dict[str, KeyPath] = {key: ("training", "schedules", key) for key in self.training.schedules}
         texts |= {key: ("training", "phases", name, "schedules", key) for key in phase.schedules}
         nodes: dict[str, syntax.Expression] = {}
@@ -165,7 +156,7 @@ class _Training:
             if node is not None:
                 nodes[key] = node
         for key in nodes:
-            local[key] = ir.Symbol(f"schedule.{key}", Role.CLOCK, None, (), clock, None, place)
+            local[key] = ir.Symbol(f"@schedule.{key}", Role.CLOCK, None, (), clock, None, place)
         offers = f"progress, iteration, since(type), parameters{', ' if nodes else ''}{', '.join(nodes)}"
         scope = Scope("a schedule", latest=Time.FIXED, local=local, since=starts, offers=offers)
         needs = {key: [r.name for r in syntax.references(node) if r.name in nodes] for key, node in nodes.items()}
@@ -257,7 +248,7 @@ class _Training:
 
     def learner(self, owner: str, name: str, phase: Phase, scope: Scope, starts: Fraction) -> ir.Learner | None:
         values: dict[str, ir.Expression | None] = {}
-        for key in _EXPRESSIONS:
+        for key in ir.SCHEDULED:
             values[key] = self.expression(key, owner, name, phase, scope)
         lagrangian = []
         for table, path in reversed(list(self.sources(owner, name, phase))):
@@ -268,7 +259,7 @@ class _Training:
                 step = self.scalar(node, scope, "the step of a multiplier") if node is not None else None
                 if step is not None:
                     lagrangian = [pair for pair in lagrangian if pair[0] != constraint] + [(constraint, step)]
-        if any(values[key] is None for key in _EXPRESSIONS if key != "value_clip"):
+        if any(values[key] is None for key in ir.SCHEDULED if key != "value_clip"):
             return None
         plain = {key: self.setting(key, owner, name, phase)[0] for key in ("algorithm", "network", "epochs", "period")}
         return ir.Learner(
@@ -333,7 +324,7 @@ def check_verification(
     place = ir.Place(document.sources[0].name, 1, 1)
     local = {
         i.name: ir.Symbol(
-            f"indicator.{i.name}",
+            f"@indicator.{i.name}",
             Role.VALUE,
             None,
             (),

@@ -487,7 +487,7 @@ class _Inference:
         if agent not in starts or len(node.arguments) != 1:
             self.error("RB206", "since takes one agent type", node.span, expected=f"one of: {', '.join(starts)}")
             return None
-        progress = ir.Reference("progress", (), Type(unit=ONE))
+        progress = ir.Reference("@progress", (), Type(unit=ONE))
         passed = ir.Binary("-", progress, constant(starts[agent]), progress.type)
         return ir.Apply("max", (passed, constant(0)), progress.type)
 

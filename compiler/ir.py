@@ -250,6 +250,12 @@ class Window:
     end: float
 
 
+# The settings of a learner that are expressions; of these, `value_clip` may be absent.
+SCHEDULED = (
+    "learning_rate", "clip", "value_clip", "value_weight", "gae", "entropy", "gradient_clip", "reward_scale",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Learner:
     """All settings with which one type learns in one phase."""
@@ -270,6 +276,13 @@ class Learner:
     gradient_clip: Expression
     reward_scale: Expression
     lagrangian: tuple[tuple[str, Expression], ...]
+
+    @property
+    def scheduled(self) -> dict[str, Expression]:
+        """The settings that follow a schedule, with the step of each multiplier as `lagrangian.CONSTRAINT`."""
+        found = {key: getattr(self, key) for key in SCHEDULED}
+        found |= {f"lagrangian.{name}": step for name, step in self.lagrangian}
+        return {key: value for key, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -298,10 +311,12 @@ class Verification:
 
 @dataclass(frozen=True)
 class PrimitiveSource:
-    """A primitive that the model uses, as Python text that needs only `jax` and `jnp`."""
+    """A primitive that the model uses: a function of `jnp` (`inline`), or Python text that needs only `jax` and `jnp`."""
 
     name: str
     text: str
+    inline: str | None
+    variadic: bool
 
 
 # --- the model -----------------------------------------------------------------------------------------------------
@@ -498,10 +513,8 @@ def _model_lines(model: Model) -> Iterator[str]:
             yield f"  window {window.action}: from {window.value:g}, open over {window.begin:g}-{window.end:g}"
         for learner in phase.learners:
             yield f"  {learner.agent}: {learner.algorithm} {learner.network}, starts {learner.starts:g}"
-            for field in fields(learner):
-                value = getattr(learner, field.name)
-                if isinstance(value, Expression):
-                    yield f"    {field.name} = {show(value)}"
+            for key, value in learner.scheduled.items():
+                yield f"    {key} = {show(value)}"
 
 
 # --- JSON ----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Diagnostic
 from rbcc.compiler.driver import Compiled, compile_spec
-from rbcc.compiler.emit.jax import layout
+from rbcc.compiler.emit.layout import layout
 from rbcc.runtime.spaces import ActionSpace, action_spaces
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rbcc.compiler import ir
-from rbcc.compiler.emit.jax import layout
+from rbcc.compiler.emit.layout import layout
 
 
 @dataclass(frozen=True)
