@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from rbcc.compiler.diagnostics import CompileError as CompileError
     from rbcc.compiler.primitives import primitive as primitive
     from rbcc.runtime.equilibrium import Equilibrium as Equilibrium, verify as verify
+    from rbcc.runtime.errors import RunError as RunError
     from rbcc.runtime.model import Model as Model, compile as compile
-    from rbcc.runtime.run import Run as Run, RunError as RunError, train as train
+    from rbcc.runtime.run import Run as Run, train as train
     from rbcc.runtime.simulate import simulate as simulate
 
 _PLACES = {
@@ -27,7 +28,7 @@ _PLACES = {
     "Equilibrium": "rbcc.runtime.equilibrium",
     "verify": "rbcc.runtime.equilibrium",
     "Run": "rbcc.runtime.run",
-    "RunError": "rbcc.runtime.run",
+    "RunError": "rbcc.runtime.errors",
     "train": "rbcc.runtime.run",
     "simulate": "rbcc.runtime.simulate",
     "Model": "rbcc.runtime.model",

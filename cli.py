@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from rbcc.compiler.diagnostics import CompileError, render_text
+from rbcc.runtime.errors import RunError
 
 
 app = typer.Typer(
@@ -81,10 +82,10 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="go on with a run that was stopped")] = False,
 ) -> None:
     """Train every type of agents in a model; Ctrl-C saves and stops."""
-    from rbcc.runtime.display import training_display
+    from rbcc.runtime.display import TrainingDisplay
     from rbcc.runtime.run import train as run_training
 
-    with training_display(spec) as display:
+    with TrainingDisplay(spec) as display:
         run = run_training(spec, _overrides(set_), seed=seed, out=out, resume=resume, listener=display.update)
     typer.echo(display.closing(run))
 
@@ -120,6 +121,7 @@ def simulate(
 
     path = out or run / "simulation.nc"
     data = run_simulation(run, episodes=episodes, seed=seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
     data.to_netcdf(path, engine="h5netcdf")
     typer.echo(f"{path}: {len(data.data_vars)} variables, {', '.join(f'{k} {v}' for k, v in data.sizes.items())}")
 
@@ -166,10 +168,7 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
         sys.exit(130)
-    except Exception as error:
-        # Only the runtime raises these; naming the types here would import JAX for every command.
-        if type(error).__name__ not in ("RunError", "FloatingPointError"):
-            raise
+    except (RunError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
 

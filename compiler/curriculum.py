@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from rbcc.compiler import ir, syntax
+from rbcc.compiler.context import place_of
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span, suggest
 from rbcc.compiler.infer import Names, Scope, infer
 from rbcc.compiler.order import Cycle, in_order
@@ -90,15 +91,22 @@ class _Training:
                 )
 
     def known_constraints(self) -> None:
-        for owner, learner in self.training.types.items():
-            agent = self.spec.agents.get(owner)
-            for name in learner.lagrangian or {}:
-                if agent and name not in agent.constraints:
+        """A multiplier is of a constraint: of the type it is set for, or of some type if it is set for all."""
+        every = {name for owner in self.learners for name in self.spec.agents[owner].constraints}
+        tables: list[tuple[str | None, Learner, KeyPath]] = [(None, self.training.default, ("training", "default"))]
+        tables += [(owner, table, ("training", owner)) for owner, table in self.training.types.items()]
+        for name, phase in self.training.phases.items():
+            path: KeyPath = ("training", "phases", name)
+            tables += [(None, phase, path), *((o, table, (*path, o)) for o, table in phase.types.items())]
+        for owner, table, path in tables:
+            known = set(self.spec.agents[owner].constraints) if owner in self.spec.agents else every
+            for name in table.lagrangian or {}:
+                if name not in known:
                     self.diagnostics.error(
                         "RB702",
-                        f"'{owner}' has no constraint '{name}'",
-                        self.document.key(("training", owner, "lagrangian", name)),
-                        expected=f"one of: {', '.join(agent.constraints)}" if agent.constraints else None,
+                        f"{owner or 'no agent type'} has {'no' if owner else 'a'} constraint '{name}'",
+                        self.document.key((*path, "lagrangian", name)),
+                        expected=f"one of: {', '.join(sorted(known))}" if known else None,
                         help="declare it under 'constraints' of the agent type",
                     )
 
@@ -170,7 +178,7 @@ class _Training:
         for key in order:
             value = self.scalar(nodes[key], scope, f"schedule '{key}'")
             if value is not None:
-                found.append(ir.Statement(key, (), value, self.place(texts[key])))
+                found.append(ir.Statement(key, (), value, place_of(self.document.key(texts[key]))))
         return tuple(found), scope
 
     def parse(self, path: KeyPath) -> syntax.Expression | None:
@@ -182,10 +190,6 @@ class _Training:
             self.diagnostics.error("RB702", f"{what} must be a single number", node.span)
             return None
         return value
-
-    def place(self, path: KeyPath) -> ir.Place:
-        span = self.document.key(path)
-        return ir.Place(span.source.name, *span.source.position(span.start))
 
     # --- what changes while training ---------------------------------------------------------------------------
 
@@ -214,7 +218,7 @@ class _Training:
             node = self.parse(path)
             expression = self.scalar(node, scope, f"'{key}'") if node is not None else None
             if expression is not None:
-                parameters.append(ir.Statement(key, (), expression, self.place(path)))
+                parameters.append(ir.Statement(key, (), expression, place_of(self.document.key(path))))
         return tuple(parameters), tuple(windows)
 
     def window(self, key: str, window: Window, path: KeyPath) -> ir.Window | None:
@@ -345,8 +349,7 @@ def check_verification(
         if condition.type.kind is not Kind.FLAG:
             diagnostics.error("RB401", "'alive' lists conditions", node.span, expected="for example hours > 50")
             continue
-        span = node.span
-        alive.append(ir.Statement(text, (), condition, ir.Place(span.source.name, *span.source.position(span.start))))
+        alive.append(ir.Statement(" ".join(text.split()), (), condition, place_of(node.span)))
     offered = {action.symbol: action for action in actions}
     for key, value in verify.shutdown.items():
         if key not in offered:
@@ -355,7 +358,7 @@ def check_verification(
             diagnostics.error(
                 "RB703", f"there is no choice '{key}'", document.key(("verify", "shutdown", key)), help=help
             )
-        elif value not in offered[key].choices:
+        elif not any(math.isclose(value, choice, abs_tol=1e-12) for choice in offered[key].choices):
             diagnostics.error(
                 "RB703",
                 f"{value:g} is not among the choices of '{key}'",
@@ -371,6 +374,7 @@ def check_verification(
         verify.episodes,
         verify.learning_rate,
         verify.epochs,
+        verify.clip,
     )
 
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from rbcc.compiler import ir
 from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.diagnostics import suggest
+from rbcc.compiler.emit.names import MODULE_NAMES
+from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS
 from rbcc.compiler.primitives import BUILTIN, Primitive, PrimitiveError, load_file
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.spec import RESERVED_TYPES
@@ -14,6 +16,7 @@ from rbcc.compiler.units import ONE
 
 KEYWORDS = {"if", "else", "and", "or", "not", "where", "true", "false", "time", "horizon", "public", "reward"}
 MAX_CHOICES = 10_000
+_UNUSABLE = {*KEYWORDS, *REDUCTIONS, *DISTRIBUTIONS, "since", *MODULE_NAMES}
 
 
 def declare(context: Context) -> tuple[ir.Action, ...] | None:
@@ -42,7 +45,10 @@ class _Declarations:
                 self.diagnostics.error("RB008", f"there is no file {path}", span)
                 continue
             try:
-                found |= load_file(path, {**BUILTIN, **found})
+                mine = load_file(path, {**BUILTIN, **found})
+                for clash in sorted(set(mine) & _UNUSABLE):
+                    raise PrimitiveError(f"'{clash}' cannot name a function: it means something else")
+                found |= mine
             except PrimitiveError as error:
                 self.diagnostics.error("RB008", f"{name}: {error}", span)
         return found

@@ -141,6 +141,11 @@ class Definitions:
 
     def new_value(self, equation: syntax.Equation, sets: tuple[str, ...]) -> str | None:
         target = equation.target
+        if not target.name.isidentifier():
+            self.diagnostics.error(
+                "RB208", f"'{target.name}' cannot be a name", target.span, expected="letters, digits and _"
+            )
+            return None
         taken = [s for s in self.names.candidates(target.name) if s.role is not Role.VALUE]
         if taken or target.name in KEYWORDS or target.name in self.names.indices or target.name in self.names.agents:
             role = taken[0].role if taken else "word of the language"

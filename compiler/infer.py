@@ -20,6 +20,8 @@ REDUCTIONS = ("sum", "product", "mean", "min", "max", "count")
 DISTRIBUTIONS = {"normal": 0, "uniform": 0, "bernoulli": 1}
 SPECIAL = ("time", "horizon")
 
+LARGEST = 1e38  # in single precision
+
 
 @dataclass
 class Names:
@@ -44,7 +46,7 @@ class Names:
                 f"'{symbol.name}' is declared twice",
                 span,
                 help="give one of the two another name",
-                labels=(Label(self.spans[symbol.name], "declared first at"),),
+                labels=(Label(self.spans[symbol.name], "declared first at"),) if symbol.name in self.spans else (),
             )
             return
         self.symbols[symbol.name] = symbol
@@ -223,8 +225,15 @@ class _Inference:
                     return None
                 unit = None if a is None or b is None else a / b
             case _:
+                if literal_value(left) == 0 and (literal_value(right) or 0) < 0:
+                    self.error("RB401", "a division by zero", node.span)
+                    return None
                 unit = self.power(left, right, node)
-        return ir.Binary(node.operator, left, right, _joined(Kind.NUMBER, unit, left, right))  # type: ignore[arg-type]
+        result = ir.Binary(node.operator, left, right, _joined(Kind.NUMBER, unit, left, right))  # type: ignore[arg-type]
+        if abs(literal_value(result) or 0) > LARGEST:
+            self.error("RB401", "a number that a computer cannot hold", node.span)
+            return None
+        return result
 
     def power(self, base: ir.Expression, exponent: ir.Expression, node: syntax.Binary) -> Unit | None:
         if self.names.units and exponent.type.unit not in (None, ONE):

@@ -307,6 +307,7 @@ class Verification:
     episodes: int
     learning_rate: float
     epochs: int
+    clip: float
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,14 @@ class Observations:
             own = self.names.agents[owner].indices[0] if self.names.agents[owner].indices else None
             features: list[ir.Feature] = []
             for position, item in enumerate(agent.observes):
-                if item.value == "public":
+                if item.value == "public" and (item.scale or item.encode):
+                    self.context.diagnostics.error(
+                        "RB606",
+                        "'public' has no scale of its own",
+                        self.context.document.span(("agents", owner, "observes", position)),
+                        help="give scales to the values listed under 'public'",
+                    )
+                elif item.value == "public":
                     public_used = True
                     for k, shared in enumerate(self.spec.public):
                         features += self.feature(shared, ("public", k), None, None)
@@ -106,6 +113,10 @@ class _Encoder:
             scale = self.scale(*path, "scale")
         elif declared and declared[1] is not None:
             scale = self.scale(*declared[1])
+        if encode == "digits" and item.scale is not None:
+            diagnostics.error(
+                "RB606", "digits have no scale", self.context.document.key((*path, "scale")), help="remove it"
+            )
         if encode == "digits":
             return [replace(feature, encoding="digits", size=10 * width)]
         if encode is None and declared:

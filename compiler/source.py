@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping as MappingABC
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -430,16 +431,17 @@ def _merge(base: Mapping, child: Mapping) -> Mapping:
 def _replace(old: Node, new: Node) -> Node:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         return _merge(old, new)
-    if isinstance(old, Mapping) and isinstance(new, Scalar) and "value" in old.entries:
-        value = Entry(new.span, new)
-        return Mapping({**old.entries, "value": value}, old.span)
+    short = next((key for key in ("value", "start") if isinstance(old, Mapping) and key in old.entries), None)
+    if isinstance(old, Mapping) and isinstance(new, Scalar) and short:
+        return Mapping({**old.entries, short: Entry(new.span, new)}, old.span)
     return new
 
 
 def _override(root: Mapping, name: str, value: object, applied: list[Override], diagnostics: Diagnostics) -> Mapping:
-    """Applies one override; keys may themselves hold dots (`training.anneal.seller.quantity`)."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    """Applies one override; keys may themselves hold dots (`training.anneal.seller.quantity`), null removes."""
+    text = value if isinstance(value, str) else json.dumps(value, default=_plain_number)
     source = Source("--set", f"{name}={text}")
+    span = Span(source, 0, len(name))
     node = _override_value(source, len(name) + 1, diagnostics)
     if node is None:
         return root
@@ -448,36 +450,40 @@ def _override(root: Mapping, name: str, value: object, applied: list[Override], 
     tables: list[tuple[Mapping, str]] = []
     while parts:
         if not isinstance(table, Mapping):
-            diagnostics.error(
-                "RB007",
-                f"'{'.'.join(map(str, path))}' is a single value: nothing lies below it",
-                Span(source, 0, len(name)),
-            )
+            shown = "a list, which can only be replaced whole" if isinstance(table, Sequence) else "a single value"
+            diagnostics.error("RB007", f"'{'.'.join(path)}' is {shown}: nothing below it can be set", span)
             return root
         key = next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in table.entries), parts[0])
         parts = parts[key.count(".") + 1 :]
         path.append(key)
         tables.append((table, key))
-        known = key in table.entries
-        if not known and parts:
+        if key in table.entries:
+            table = table.entries[key].node
+        elif parts:
             close = suggest(key, table.entries)
             diagnostics.error(
                 "RB007",
                 f"the spec has no '{'.'.join(path)}'",
-                Span(source, 0, len(name)),
+                span,
                 expected=f"one of: {', '.join(table.entries)}",
                 help=f"did you mean '{close}'?" if close else None,
             )
             return root
-        table = table.entries[key].node if known else node
-    parent, key = tables[-1]
-    known = key in parent.entries
-    applied.append(Override(tuple(path), Span(source, 0, len(name)), known))
+    if path == ["extends"]:
+        diagnostics.error("RB007", "'extends' cannot be overridden", span, help="name the other spec in the command")
+        return root
+    parent, key = tables.pop()
+    applied.append(Override(tuple(path), span, key in parent.entries))
+    changed = _merge(parent, Mapping({key: Entry(span, node)}, parent.span))
     for parent, key in reversed(tables):
-        entry = parent.entries.get(key)
-        fresh = _replace(entry.node, node) if entry and parent is tables[-1][0] else node
-        node = Mapping({**parent.entries, key: Entry(Span(source, 0, len(name)), fresh)}, parent.span)
-    return node  # type: ignore[return-value]
+        entry = Entry(parent.entries[key].key, changed)
+        changed = Mapping({**parent.entries, key: entry}, parent.span)
+    return changed
+
+
+def _plain_number(value: Any) -> object:
+    """A NumPy number or array as JSON can hold it."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _override_value(source: Source, start: int, diagnostics: Diagnostics) -> Node | None:

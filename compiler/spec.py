@@ -1,4 +1,4 @@
-"""The keys of a spec: the only description of them, from which the editor schema is made.
+"""The keys of a spec, with their descriptions: the only place that lists them.
 
 Values that hold expressions are kept as written; `rbcc.compiler.check` reads them with their place in the file.
 """
@@ -19,7 +19,15 @@ def _expression(value: Any) -> Any:
 
 
 Expression = Annotated[str, BeforeValidator(_expression)]
-Name = Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, str) and value.isidentifier():
+        return value
+    raise PydanticCustomError("name", "a name: letters, digits and _, not starting with a digit")
+
+
+Name = Annotated[str, BeforeValidator(_name)]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -171,7 +179,7 @@ def _types_apart(cls: type[BaseModel], value: Any) -> Any:
     """Keys that are no settings are names of agent types: gathers them under `types`."""
     if not isinstance(value, dict):
         return value
-    own = {field.alias or name for name, field in cls.model_fields.items()}
+    own = {field.alias or name for name, field in cls.model_fields.items()} - {"types"}
     types = {k: v for k, v in value.items() if k not in own}
     return {**{k: v for k, v in value.items() if k in own}, **({"types": types} if types else {})}
 
@@ -239,9 +247,10 @@ class Verify(Table):
     )
     economies: Positive = Field(default=256, description="economies in which each deviator learns")
     iterations: Positive = Field(default=400, description="iterations for which each deviator learns")
-    episodes: Positive = Field(default=4096, description="test episodes behind each estimate")
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    epochs: Positive = 4
+    episodes: Annotated[int, Field(ge=2)] = Field(default=4096, description="test episodes behind each estimate")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="at the start; falls to a tenth")
+    epochs: Positive = Field(default=4, description="passes over each batch")
+    clip: Annotated[float, Field(gt=0)] = Field(default=0.1, description="PPO's clipping range")
 
 
 # An agent type's settings stand beside these keys, so it cannot have their names.
@@ -282,8 +291,11 @@ def read(document: Document, diagnostics: Diagnostics) -> Spec | None:
     try:
         spec = Spec.model_validate(document.plain)
     except ValidationError as error:
+        found: dict[KeyPath, list[Any]] = {}
         for problem in error.errors():
-            _report(document, problem, diagnostics)
+            found.setdefault(_spec_path(document, problem), []).append(problem)
+        for path, problems in found.items():
+            _report(document, path, problems, diagnostics)
         return None
     for override in document.overrides:
         if not override.known and _user_names(override.path):
@@ -317,10 +329,10 @@ def _user_names(path: KeyPath) -> bool:
     return len(path) > 1 and path[-2] in tables
 
 
-def _report(document: Document, problem: Any, diagnostics: Diagnostics) -> None:
-    path = _spec_path(document, problem["loc"])
-    kind, name = problem["type"], str(path[-1]) if path else ""
-    if kind == "extra_forbidden":
+def _report(document: Document, path: KeyPath, problems: list[Any], diagnostics: Diagnostics) -> None:
+    """One message for all that pydantic says of the value at `path`: a choice between forms gives one each."""
+    problem, name = problems[0], str(path[-1]) if path else "the spec"
+    if problem["type"] == "extra_forbidden":
         known = _keys_beside(problem["loc"][:-1])
         close = suggest(name, known)
         diagnostics.error(
@@ -330,45 +342,63 @@ def _report(document: Document, problem: Any, diagnostics: Diagnostics) -> None:
             expected=f"one of: {', '.join(known)}",
             help=f"did you mean '{close}'?" if close else None,
         )
-    elif kind == "missing":
+    elif problem["type"] == "missing":
         diagnostics.error(
             "RB102",
             f"{_table_name(path[:-1])} has no '{name}'",
             document.key(path[:-1]) if len(path) > 1 else None,
             help=f"add '{name}: ...': {_description(problem['loc'])}",
         )
-    elif kind == "string_pattern_mismatch" and "[key]" in problem["loc"]:
-        diagnostics.error(
-            "RB103",
-            f"'{problem['input']}' cannot be a name",
-            document.key(path),
-            expected="letters, digits and _, not starting with a digit",
-        )
+    elif "[key]" in problem["loc"]:
+        diagnostics.error("RB103", f"'{name}' cannot be a name", document.key(path), expected=problem["msg"])
     else:
-        message = problem["msg"][0].lower() + problem["msg"][1:]
-        shown = problem["input"] if isinstance(problem["input"], (str, int, float, bool)) else None
+        value = problem["input"]
+        shown = repr(value) if isinstance(value, (str, int, float, bool)) else _FORMS.get(type(value))
         diagnostics.error(
             "RB103",
-            f"'{name}' has a value of the wrong form" if name else "wrong form",
+            f"'{name}' has a value of the wrong form",
             document.span(path),
-            expected=message.removeprefix("input should be ").removeprefix("value error, "),
-            found=repr(shown) if shown is not None else None,
+            expected=" or ".join(dict.fromkeys(map(_words, problems))),
+            found=shown,
         )
 
 
-def _spec_path(document: Document, loc: tuple[str | int, ...]) -> KeyPath:
-    """pydantic's location as keys of the document: without union tags and gathered type names."""
+_FORMS = {dict: "a table", list: "a list", type(None): "nothing"}
+_WORDS = {
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "expression": "an expression or a number",
+}
+
+
+def _words(problem: Any) -> str:
+    if problem["type"] in _WORDS:
+        return _WORDS[problem["type"]]
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return message.removeprefix("input should be ").removeprefix("value error, ")
+
+
+def _spec_path(document: Document, problem: Any) -> KeyPath:
+    """pydantic's location as keys of the document: without the tags of unions and of gathered agent types."""
     node, path = document.plain, []
-    for position, part in enumerate(loc):
-        last = position == len(loc) - 1
+    for part in problem["loc"]:
         if isinstance(node, dict) and part in node:
             node = node[part]  # type: ignore[index]
             path.append(part)
         elif isinstance(node, list) and isinstance(part, int) and part < len(node):
             node = node[part]
             path.append(part)
-        elif last and part != "[key]" and isinstance(node, dict):
-            path.append(part)
+    if problem["type"] == "missing":
+        path.append(problem["loc"][-1])
     return tuple(path)
 
 

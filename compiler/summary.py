@@ -12,17 +12,26 @@ from rbcc.compiler.source import shipped_models
 from rbcc.compiler.types import Role
 
 
-def write_module(compiled: Compiled, path: Path | None) -> Path:
-    """Writes the generated module, by default into the user's cache folder, and returns where."""
-    if path is None:
+def write_module(compiled: Compiled, path: Path | None) -> str:
+    """Writes the generated module, by default into the user's cache folder, and returns words that say where.
+
+    Raises OSError if the module cannot be written to a given path.
+    """
+    chosen = path
+    if chosen is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        path = cache / "rbcc" / f"{compiled.model.name}_{compiled.model.digest[:12]}.py"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(compiled.python(), encoding="utf-8")
-    return path
+        chosen = cache / "rbcc" / f"{compiled.model.name}_{compiled.model.digest[:12]}.py"
+    try:
+        chosen.parent.mkdir(parents=True, exist_ok=True)
+        chosen.write_text(compiled.python(), encoding="utf-8")
+    except OSError as error:
+        if path is not None:
+            raise
+        return f"module not written: {error}"
+    return f"module written to {chosen}"
 
 
-def summary(compiled: Compiled, module: Path) -> str:
+def summary(compiled: Compiled, module: str) -> str:
     """Agent types, states, choices, observations, equations, training, warnings, and where the module is."""
     model = compiled.model
     title = f"{model.name}: {model.title}" if model.title else model.name
@@ -45,7 +54,7 @@ def summary(compiled: Compiled, module: Path) -> str:
     if not model.phases:
         lines.append("no training in this spec")
     warnings = len(compiled.warnings)
-    lines.append(f"{warnings or 'no'} warning{'' if warnings == 1 else 's'}; module written to {module}")
+    lines.append(f"{warnings or 'no'} warning{'' if warnings == 1 else 's'}; {module}")
     return "\n".join(lines)
 
 

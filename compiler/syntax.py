@@ -312,7 +312,7 @@ class _Builder:
 
     def build_number(self, tree: Tree) -> Number:
         text = str(tree.children[0])
-        if len(text) > MAX_DIGITS or abs(float(text.rstrip("%"))) > 1e300:
+        if len(text) > MAX_DIGITS or abs(float(text.rstrip("%"))) > 1e38:
             self.fail(tree, "a number that a computer cannot hold")
         return Number(_fraction(text), self.span(tree))
 

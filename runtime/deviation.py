@@ -1,4 +1,4 @@
-"""Playing otherwise than trained: deviators that learn a best response, and exploits planted on purpose."""
+"""Playing otherwise than trained: deviators that learn a best response to frozen policies."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rbcc.runtime.model import Model
+from rbcc.runtime.plant import Plant, planted
 from rbcc.runtime.policy import Parameters, Policy, distributions, log_probability, sample
 from rbcc.runtime.ppo import OPTIMIZER, batch_of, update
 from rbcc.runtime.rollout import (
@@ -30,66 +31,7 @@ Notion = Literal["individual", "team"]
 LEARNING_SHARE = 0.03
 # A team learns from at most this many of its agents, drawn anew in each iteration: they act alike and share the payoff.
 TEAM_SAMPLE = 32
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """`action` is always the choice number `choice`, for all agents of its type or for one `member`."""
-
-    agent: str
-    action: str
-    choice: int
-    member: int | None = None
-
-
-@dataclass(frozen=True)
-class Random:
-    """Each agent of the type plays uniformly random choices in a `share` of its steps."""
-
-    agent: str
-    share: float
-
-
-Plant = Frozen | Random
-
-
-def planted(policy: Policy, player: Player, plants: Sequence[Plant]) -> Player:
-    """`player` with the behaviour of its type changed by `plants`."""
-    for plant in plants:
-        if plant.agent == policy.agent:
-            player = _random(policy, player, plant) if isinstance(plant, Random) else _frozen(policy, player, plant)
-    return player
-
-
-def _random(policy: Policy, player: Player, plant: Random) -> Player:
-    def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Any]:
-        indices, record = player.play(observation, uniform[: player.draws])
-        strays = uniform[player.draws] < plant.share
-        noise, row, mixed = uniform[player.draws + 1 :], 0, []
-        for head, index in zip(policy.heads, indices, strict=True):
-            drawn = jnp.floor(noise[row : row + head.repeats] * head.choices).astype(index.dtype)
-            mixed.append(jnp.where(strays, jnp.minimum(drawn, head.choices - 1), index))
-            row += head.repeats
-        return tuple(mixed), record
-
-    return Player(player.draws + 1 + policy.draws, play)
-
-
-def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
-    def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Any]:
-        indices, record = player.play(observation, uniform)
-        changed = []
-        for head, index in zip(policy.heads, indices, strict=True):
-            parts = head.split(index)
-            for place, action in enumerate(head.actions):
-                if action.name == plant.action:
-                    members = jnp.arange(index.shape[-1])
-                    held = jnp.ones_like(members, bool) if plant.member is None else members == plant.member
-                    parts[place] = jnp.where(held, plant.choice, parts[place])
-            changed.append(head.join(parts))
-        return tuple(changed), record
-
-    return Player(player.draws, play)
+VALUE_WEIGHT, GRADIENT_CLIP = 0.5, 2.0
 
 
 def individual(policy: Policy, base: Player, network: Parameters, members: jax.Array) -> Player:
@@ -227,14 +169,16 @@ def _episodes(payoffs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     return {agent: x.reshape(-1, x.shape[-1]) for agent, x in payoffs.items()}
 
 
-def learn_deviation(arena: Arena, agent: str, notion: Notion, epochs: int) -> Callable[..., Any]:
+def learn_deviation(arena: Arena, agent: str, notion: Notion) -> Callable[..., Any]:
     """A program that trains a deviator by PPO.
 
     Signature: (networks, deviator, optimizer, key, first, count, total, learning_rate, entropy) -> (deviator,
     optimizer). The learning rate falls to a tenth and the entropy bonus to nothing over `total` iterations. An
-    individual learns from its own payoff, a team from the mean payoff of the type.
+    individual learns from its own payoff, a team from the mean payoff of the type. Advantages are whole returns less
+    values (a GAE lambda of 1): what an agent sees is not the state of the economy, so bootstrapped values would credit
+    it with what it does not cause. In the small open economy lambda 0.95 made team deviators worse than no deviation.
     """
-    model, policy = arena.model, arena.policies[agent]
+    model, policy, chosen = arena.model, arena.policies[agent], arena.model.ir.verification
     phase = model.ir.phases[-1]
     alone = notion == "individual"
     together = max(1, round(LEARNING_SHARE * policy.agents)) if alone else min(policy.agents, TEAM_SAMPLE)
@@ -252,7 +196,7 @@ def learn_deviation(arena: Arena, agent: str, notion: Notion, epochs: int) -> Ca
         entropy: jax.Array,
     ) -> tuple[Parameters, Any]:
         schedule = getattr(model.module, f"schedule_{phase.name}")(phase.iterations, 1.0)[agent]
-        kept = {name: schedule[name] for name in ("clip", "value_weight", "gae", "gradient_clip")}
+        kept = {"clip": jnp.asarray(chosen.clip), "value_weight": VALUE_WEIGHT, "gradient_clip": GRADIENT_CLIP}
         discount = model.module.discounts()[agent]
 
         def one(number: jax.Array, carry: tuple[Parameters, Any]) -> tuple[Parameters, Any]:
@@ -275,7 +219,7 @@ def learn_deviation(arena: Arena, agent: str, notion: Notion, epochs: int) -> Ca
                 "entropy": entropy * (1 - done),
             }
             deviator, optimizer, _ = update(
-                policy, "ppo", epochs, settings, deviator, optimizer, batch, free_masks(policy)
+                policy, "ppo", chosen.epochs, settings, deviator, optimizer, batch, free_masks(policy)
             )
             return deviator, optimizer
 

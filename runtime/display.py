@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -32,7 +32,7 @@ class TrainingDisplay:
         self.began = self.shown = time.monotonic()
         self.first = 0
 
-    def __enter__(self) -> "TrainingDisplay":
+    def __enter__(self) -> Self:
         if self.console.is_terminal:
             self.live.start()
             self.live.update(Text(f"{self.name}: compiling the training program"))
@@ -84,10 +84,6 @@ class TrainingDisplay:
         return "\n".join([*lines, f"run directory: {run.folder}", f"next: rbcc verify {run.folder}"])
 
 
-def training_display(name: str) -> TrainingDisplay:
-    return TrainingDisplay(name)
-
-
 def _shown(metrics: dict[str, Any]) -> Iterator[tuple[str, float]]:
     """Rewards, indicators and violations, under the names that people know."""
     for prefix, words in (("reward.", "reward of "), ("indicator.", ""), ("violation.", "violation of ")):
@@ -118,41 +114,33 @@ def verification_display() -> Iterator[Any]:
 
 def verification_table(result: Equilibrium) -> str:
     """The verification on one screen."""
-    table = Table(title=None, box=None, pad_edge=False, header_style="")
-    for name in (
-        "type",
-        "deviation",
-        "payoff",
-        "gain",
-        "in %",
-        "lower",
-        "upper",
-        "best deviator",
-        "power",
-        "verdict",
-    ):
-        table.add_column(
-            name, justify="right" if name in ("payoff", "gain", "in %", "lower", "upper", "power") else "left"
-        )
+    table = Table(box=None, pad_edge=False, header_style="")
+    numbers = ("payoff", "gain", "in %", "lower", "upper", "power")
+    for name in ("type", "deviation", *numbers[:5], "best deviator", "power", "verdict"):
+        table.add_column(name, justify="right" if name in numbers else "left")
     for gain in result.gains:
+        one = gain.estimate
         table.add_row(
-            gain.agent,
-            gain.notion,
-            _number(gain.payoff),
-            _number(gain.gain),
-            f"{gain.relative:.2%}",
-            f"{gain.relative_lower:.2%}",
-            f"{gain.relative_upper:.2%}",
-            f"{gain.best.source}, {gain.best.iterations}",
-            "-" if gain.power is None else f"{min(gain.power, 1):.0%}",
+            one.agent,
+            one.notion,
+            _number(one.payoff),
+            _number(one.gain),
+            *map(_percent, (gain.relative, gain.relative_lower, gain.relative_upper)),
+            f"{one.best.source}, {one.best.iterations}",
+            "-" if one.power is None else f"{min(one.power, 1):.0%}",
             str(gain.verdict),
         )
     console = Console(width=140, highlight=False)
     with console.capture() as capture:
         console.print(table)
     settings = result.settings
+    deviators = (
+        f"deviators: {settings['iterations']} iterations of {settings['economies']} economies each; "
+        f"{settings['test_episodes']} test episodes; seed {settings['seed']}; {_time(result.seconds)}"
+    )
+    alive = ", ".join(f"{name}: {'yes' if ok else 'NO'}" for name, ok in result.alive.items()) or "not asked"
     lines = [
-        "How much could an agent gain by deviating? In % of its " + result.scale + "; bounds one-sided, 95 %, Holm.",
+        f"How much could an agent gain by deviating? In % of its {result.scale}; bounds hold together, one-sided, 95 %.",
         "",
         *(line.rstrip() for line in capture.get().rstrip().splitlines()),
         "",
@@ -160,9 +148,9 @@ def verification_table(result: Equilibrium) -> str:
         *(f"side effect: {line}" for line in _side_effects(result.gains)),
         *(f"edge: {line}" for line in result.edges),
         *(f"planted: {plant}" for plant in result.plants),
-        "alive: " + (", ".join(f"{name}: {'yes' if ok else 'NO'}" for name, ok in result.alive.items()) or "not asked"),
-        f"deviators: {settings['iterations']} iterations of {settings['economies']} economies each; "
-        f"{settings['test_episodes']} test episodes; seed {settings['seed']}; {_time(result.seconds)}",
+        *_worse(result),
+        f"alive: {alive}",
+        deviators,
         "",
         *(f"{words:<54}{verdict}" for words, verdict in _headlines(result)),
     ]
@@ -177,18 +165,27 @@ def _headlines(result: Equilibrium) -> Iterator[tuple[str, Verdict]]:
 
 def _budget_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
     """Gain against budget, in %, for the source of each best deviator."""
-    for gain in gains:
-        curve = [c for c in gain.battery if c.source == gain.best.source]
-        shown = ", ".join(f"{c.iterations}: {c.gain / (gain.scale or math.nan):.2%}" for c in curve)
-        yield f"gain by iterations, {gain.agent} {gain.notion} ({gain.best.source}): {shown}"
+    for one in (gain.estimate for gain in gains):
+        curve = [c for c in one.battery if c.source == one.best.source]
+        shown = ", ".join(f"{c.iterations}: {_percent(c.gain / one.scale if one.scale else None)}" for c in curve)
+        yield f"gain by iterations, {one.agent} {one.notion} ({one.best.source}): {shown}"
 
 
 def _side_effects(gains: tuple[Gain, ...]) -> Iterator[str]:
-    scales = {gain.agent: gain.scale for gain in gains}
-    for gain in gains:
-        for other, change in gain.others.items():
-            if abs(change) > 0.01 * scales[other]:
-                yield f"{gain.agent} {gain.notion} changes the payoff of {other} by {change / scales[other]:+.1%}"
+    scales = {gain.estimate.agent: gain.estimate.scale for gain in gains}
+    for one in (gain.estimate for gain in gains):
+        for other, change in one.others.items():
+            if scales.get(other) and abs(change) > 0.01 * scales[other]:
+                yield f"{one.agent} {one.notion} changes the payoff of {other} by {change / scales[other]:+.1%}"
+
+
+def _worse(result: Equilibrium) -> Iterator[str]:
+    for agent in {gain.estimate.agent: None for gain in result.gains if gain.estimate.above < 0}:
+        yield f"worse than nothing: {agent} has no {result.scale}, but less"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"
 
 
 def _number(value: float | None) -> str:

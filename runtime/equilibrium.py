@@ -11,7 +11,8 @@ For each type and notion:
 2. The best of all these is chosen on selection seeds.
 3. Its gain is estimated on test seeds, episode by episode against the same episode without the deviation: shocks, and
    the noise of all who do not deviate, are the same.
-4. One-sided 95 % bounds, corrected by Holm's step-down method over all types and notions, decide against the target.
+4. One-sided bounds that hold for all types and notions together with 95 % confidence (Bonferroni) decide against the
+   target.
 
 No gain found proves little if the search is weak. Its power is the share of a known gain that it finds: the deviator
 from scratch starts from nearly random choices and has to recover what the trained policy is worth over these. Without
@@ -21,9 +22,8 @@ power shown the verdict is INCONCLUSIVE, however small the gain.
 import hashlib
 import json
 import math
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -34,21 +34,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rbcc.compiler.diagnostics import suggest
 from rbcc.runtime.deviation import (
     Arena,
-    Frozen,
     Notion,
-    Plant,
-    Random,
     evaluate_base,
     evaluate_deviation,
     fresh_optimizer,
     learn_deviation,
 )
+from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
+from rbcc.runtime.plant import Frozen, Plant, read_plant
 from rbcc.runtime.policy import Parameters
-from rbcc.runtime.run import Run, RunError, write_file
+from rbcc.runtime.run import Run, write_file
 from rbcc.runtime.train import initial_state, networks_of
 
 
@@ -56,10 +54,13 @@ CONFIDENCE = 0.95
 POWER = 0.9
 SELECTION_EPISODES = 1024
 BUDGETS = (0.25, 0.5, 1.0)
+CONTINUED, SCRATCH = "continued", "from scratch"
 ENTROPY_FROM_SCRATCH = 0.01
 EDGE = 0.9
 
 Listener = Callable[[str], None]
+Payoffs = Mapping[str, np.ndarray]
+"""Discounted payoffs per type, (episodes, agents)."""
 
 
 class Verdict(StrEnum):
@@ -79,30 +80,44 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Gain:
-    """What the best deviation found pays one type, under one notion.
+class Estimate:
+    """What the best deviation found pays one type, under one notion, on the test seeds.
 
-    `gain`, `lower` and `upper` in units of the payoff, `relative` ones as shares of `scale`; `power` is the share of
-    a known gain that the search recovers, None where there was nothing to recover; `others` the change of each other
-    type's mean payoff under the deviation.
+    `payoff`, `gain` and `error` (standard error of the gain) in units of the payoff; `above` is the payoff above the
+    one that gains are compared with, and `improvement` the payoff above untrained play. `power` is the share of a known
+    gain that the search recovers, None where there was nothing to recover; `others` the change of each other type's
+    mean payoff under the deviation.
     """
 
     agent: str
     notion: str
     payoff: float
-    scale: float
+    above: float
+    improvement: float
     gain: float
     error: float
-    lower: float
-    upper: float
-    relative: float
-    relative_lower: float
-    relative_upper: float
-    of_improvement: float
     best: Candidate
     battery: tuple[Candidate, ...]
     power: float | None
     others: dict[str, float]
+
+    @property
+    def scale(self) -> float:
+        """What a gain is compared with."""
+        return abs(self.above)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """An estimate with its bounds and verdict; `relative` ones are shares of the estimate's scale, None if that is 0."""
+
+    estimate: Estimate
+    lower: float
+    upper: float
+    relative: float | None
+    relative_lower: float | None
+    relative_upper: float | None
+    of_improvement: float | None
     verdict: Verdict
 
 
@@ -138,19 +153,17 @@ def verify(
 
     `overrides` may change `verify.*` settings of the spec. `plants` change the trained behaviour on purpose, to see
     the gain found: `baker.random=20%` or `seller[0].quantity=30`; results then go to `equilibrium_planted.json`.
-    Raises RunError if the run cannot be verified.
+    `listener` is told what is being done. Raises RunError if the run cannot be verified.
     """
     began = time.monotonic()
     run = Run.open(folder)
     if not run.finished:
-        raise RunError(
-            f"{folder} is {run.manifest['status']}; finish it with 'rbcc train {run.manifest['spec']} --resume'"
-        )
-    model = run.model if not overrides else run.recompiled(overrides)
+        raise RunError(f"{folder} is {run.manifest['status']}; finish it with: {run.resume_command}")
+    model = run.recompiled(overrides) if overrides else run.model
     found = _Verification(run, model, [read_plant(model, text) for text in plants], seed, listener or (lambda _: None))
     result = found.result(tuple(plants), began)
     name = "equilibrium_planted.json" if plants else "equilibrium.json"
-    write_file(run.folder / name, (json.dumps(asdict(result), indent=2) + "\n").encode())
+    write_file(run.folder / name, (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode())
     return result
 
 
@@ -160,15 +173,16 @@ class _Verification:
         self.settings = model.ir.verification
         self.policies = networks_of(model)
         state = run.state()
-        self.networks = state.networks
-        self.arena = Arena(
-            model, self.policies, state.networks, state.multipliers, tuple(plants), self.settings.economies
-        )
+        self.networks, self.multipliers = state.networks, state.multipliers
+        self.arena = self.arena_with(plants)
         # Disjoint from each other and, by the tag, from the keys of training.
         root = jax.random.fold_in(jax.random.key(seed), 0x5EED)
         self.train_key, select, test = jax.random.split(root, 3)
         self.select_keys = jax.random.split(select, math.ceil(SELECTION_EPISODES / self.settings.economies))
         self.test_keys = jax.random.split(test, math.ceil(self.settings.episodes / self.settings.economies))
+
+    def arena_with(self, plants: Sequence[Plant]) -> Arena:
+        return Arena(self.model, self.policies, self.networks, self.multipliers, tuple(plants), self.settings.economies)
 
     def result(self, plants: tuple[str, ...], began: float) -> Equilibrium:
         self.say("playing the trained policies")
@@ -176,20 +190,11 @@ class _Verification:
         select, _, _ = jax.device_get(base(self.networks, self.select_keys))
         test, indicators, use = jax.device_get(base(self.networks, self.test_keys))
         untrained = initial_state(self.model, self.run.manifest["seed"]).networks
-        improvement = self.means(test, jax.device_get(base(untrained, self.test_keys))[0])
-        scales, scale = self.scales(test, improvement)
+        improvement = _change(test, jax.device_get(base(untrained, self.test_keys))[0])
+        above, scale = self.above(test, improvement)
         alive = {name: bool(ok) for name, ok in jax.device_get(self.model.module.alive(indicators)).items()}
-        found = []
-        for agent, notion in self.questions():
-            gain = self.gain(agent, notion, select, test, scales[agent])
-            found.append(
-                {
-                    **gain,
-                    "scale": scales[agent],
-                    "of_improvement": gain["gain"] / (abs(improvement[agent]) or math.nan),
-                }
-            )
-        gains = judge(found, self.settings.target)
+        estimates = [self.estimate(*question, select, test, above, improvement) for question in self.questions()]
+        gains = judge(estimates, self.settings.target)
         return Equilibrium(
             {notion: overall(gains, notion, alive) for notion in ("individual", "team")},
             self.settings.target,
@@ -204,87 +209,84 @@ class _Verification:
         )
 
     def questions(self) -> list[tuple[str, Notion]]:
-        """All types under both notions; for a type of one agent they are the same question."""
-        return [
-            (agent, notion)
-            for agent, policy in self.policies.items()
-            for notion in (("individual", "team") if policy.agents > 1 else ("individual",))
-        ]
+        """All types that have a choice, under both notions; for a type of one agent they are the same question."""
+        found: list[tuple[str, Notion]] = []
+        for agent, policy in self.policies.items():
+            if policy.heads:
+                found.append((agent, "individual"))
+                found += [(agent, "team")] if policy.agents > 1 else []
+        return found
 
-    def means(self, payoffs: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, float]:
-        return {a: float(np.mean(payoffs[a], dtype=float) - np.mean(other[a], dtype=float)) for a in payoffs}
-
-    def scales(self, test: Mapping[str, np.ndarray], improvement: Mapping[str, float]) -> tuple[dict[str, float], str]:
-        """What a gain of each type is compared with: the payoff above doing nothing, or above untrained play."""
+    def above(self, test: Payoffs, improvement: Mapping[str, float]) -> tuple[Mapping[str, float], str]:
+        """What gains are compared with: the payoff above doing nothing, or above untrained play; and its name."""
         if not self.settings.shutdown:
-            scale = {agent: abs(value) for agent, value in improvement.items()}
-            return scale, "payoff above untrained play (the spec has no verify.shutdown)"
+            return improvement, "payoff above untrained play (the spec has no verify.shutdown)"
         stopped = []
         for name, value in self.settings.shutdown:
             space = self.model.spaces[name]
-            stopped.append(Frozen(space.agent, name, space.values.index(value)))
-        still = Arena(
-            self.model,
-            self.policies,
-            self.networks,
-            self.arena.multipliers,
-            tuple(stopped),
-            self.arena.economies,
-        )
-        nothing = jax.device_get(evaluate_base(still)(self.networks, self.test_keys))[0]
-        return {agent: abs(value) for agent, value in self.means(test, nothing).items()}, "payoff above doing nothing"
+            nearest = min(range(len(space.values)), key=lambda k: abs(space.values[k] - value))
+            stopped.append(Frozen(space.agent, name, nearest))
+        nothing = jax.device_get(evaluate_base(self.arena_with(stopped))(self.networks, self.test_keys))[0]
+        return _change(test, nothing), "payoff above doing nothing"
 
-    def gain(
+    def estimate(
         self,
         agent: str,
         notion: Notion,
-        select: Mapping[str, np.ndarray],
-        test: Mapping[str, np.ndarray],
-        scale: float,
-    ) -> dict[str, Any]:
+        select: Payoffs,
+        test: Payoffs,
+        above: Mapping[str, float],
+        improvement: Mapping[str, float],
+    ) -> Estimate:
+        """Trains and selects a best deviation, and estimates its gain on the test seeds."""
         evaluate = evaluate_deviation(self.arena, agent, notion)
 
-        def gains(deviator: Parameters, keys: jax.Array, base: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Any]:
+        def gains(deviator: Parameters, keys: jax.Array, base: Payoffs) -> tuple[np.ndarray, Payoffs]:
             payoffs, members = jax.device_get(evaluate(self.networks, deviator, keys))
             change = payoffs[agent].astype(float) - base[agent]
-            rows = np.arange(len(members))
-            return change[rows, members] if notion == "individual" else change.mean(axis=1), payoffs
+            mine = change[np.arange(len(members)), members] if notion == "individual" else change.mean(axis=1)
+            return mine, payoffs
 
         battery: list[tuple[Candidate, Parameters]] = []
-        recovered: list[float] = []
-        for candidate, deviator in self.deviators(agent, notion):
+        for source, budget, deviator in self.deviators(agent, notion):
             mean = float(np.mean(gains(deviator, self.select_keys, select)[0]))
-            if candidate.source == "from scratch":
-                recovered.append(mean)
-            if candidate.iterations:
-                battery.append((Candidate(candidate.source, candidate.iterations, mean), deviator))
-        best, deviator = max(battery, key=lambda pair: pair[0].gain)
+            battery.append((Candidate(source, budget, mean), deviator))
+        trained = [pair for pair in battery if pair[0].iterations]
+        best, deviator = max(trained, key=lambda pair: pair[0].gain)
         change, payoffs = gains(deviator, self.test_keys, test)
-        lost = -recovered[0]
-        power = (lost + max(recovered[1:])) / lost if lost > self.settings.target * scale else None
-        return {
-            "agent": agent,
-            "notion": notion if self.policies[agent].agents > 1 else "individual = team",
-            "payoff": float(np.mean(test[agent], dtype=float)),
-            "gain": float(change.mean()),
-            "error": float(change.std(ddof=1) / math.sqrt(len(change))),
-            "best": best,
-            "battery": tuple(candidate for candidate, _ in battery),
-            "power": power,
-            "others": {a: v for a, v in self.means(payoffs, test).items() if a != agent},
-        }
+        return Estimate(
+            agent,
+            notion if self.policies[agent].agents > 1 else "individual = team",
+            float(np.mean(test[agent], dtype=float)),
+            above[agent],
+            improvement[agent],
+            float(change.mean()),
+            float(change.std(ddof=1) / math.sqrt(len(change))),
+            best,
+            tuple(candidate for candidate, _ in trained),
+            self.power([candidate for candidate, _ in battery], abs(above[agent])),
+            {other: value for other, value in _change(payoffs, test).items() if other != agent},
+        )
 
-    def deviators(self, agent: str, notion: Notion) -> Any:
-        """The battery: (candidate without its gain, network) for each source and budget; budget 0 is untrained."""
+    def power(self, battery: Sequence[Candidate], scale: float) -> float | None:
+        """The share that a deviator from scratch recovers, if it starts below the trained payoff by more than the target."""
+        scratch = [candidate for candidate in battery if candidate.source == SCRATCH]
+        lost = -next(candidate.gain for candidate in scratch if not candidate.iterations)
+        if lost <= self.settings.target * scale:
+            return None
+        return (lost + max(candidate.gain for candidate in scratch)) / lost
+
+    def deviators(self, agent: str, notion: Notion) -> Iterator[tuple[str, int, Parameters]]:
+        """The battery: (source, iterations, network); from scratch also untrained, for the search's power."""
         settings, policy = self.settings, self.policies[agent]
-        learn = learn_deviation(self.arena, agent, notion, settings.epochs)
+        learn = learn_deviation(self.arena, agent, notion)
         number = list(self.policies).index(agent) * 2 + (notion == "team")
         key = jax.random.fold_in(self.train_key, number)
-        for start, source in enumerate(("continued", "from scratch")):
+        for start, source in enumerate((CONTINUED, SCRATCH)):
             own = jax.random.fold_in(key, start)
-            network = self.networks[agent] if start == 0 else policy.init(own)
-            if start == 1:
-                yield Candidate(source, 0, math.nan), network
+            network = self.networks[agent] if source == CONTINUED else policy.init(own)
+            if source == SCRATCH:
+                yield source, 0, network
             optimizer, done = fresh_optimizer(network), 0
             for share in BUDGETS:
                 budget = max(1, round(share * settings.iterations))
@@ -295,7 +297,7 @@ class _Verification:
                     jnp.float32(settings.learning_rate), jnp.float32(ENTROPY_FROM_SCRATCH * start),
                 )  # fmt: skip
                 done = budget
-                yield Candidate(source, budget, math.nan), network
+                yield source, budget, network
 
     def edges(self, use: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[str, ...]:
         """Actions that are nearly always at an end of their range: there the grid decides, not the economy."""
@@ -306,13 +308,12 @@ class _Verification:
                 if space.of is None and len(space.values) > 2:
                     for end, word in ((0, "lowest"), (-1, "highest")):
                         if shares[end] >= EDGE:
-                            value = space.values[end]
-                            found.append(
-                                f"{name} is at its {word} choice, {value:g}, in {shares[end]:.0%} of all cases"
-                            )
+                            value = f"{space.values[end]:g}"
+                            found.append(f"{name} is at its {word} choice, {value}, in {shares[end]:.0%} of all cases")
         return tuple(found)
 
     def record(self) -> dict[str, Any]:
+        """What someone needs to repeat this."""
         checkpoint = (self.run.folder / "checkpoint.safetensors").read_bytes()
         chosen = self.settings
         return {
@@ -324,117 +325,54 @@ class _Verification:
             "iterations": chosen.iterations,
             "learning_rate": chosen.learning_rate,
             "epochs": chosen.epochs,
+            "clip": chosen.clip,
             "selection_episodes": len(self.select_keys) * chosen.economies,
             "test_episodes": len(self.test_keys) * chosen.economies,
             "confidence": CONFIDENCE,
         }
 
 
+def _change(payoffs: Payoffs, base: Payoffs) -> dict[str, float]:
+    """By how much the mean payoff of each type is above that of `base`."""
+    return {a: float(np.mean(payoffs[a], dtype=float) - np.mean(base[a], dtype=float)) for a in payoffs}
+
+
 # --- statistics ----------------------------------------------------------------------------------------------------
 
 
-def judge(found: Sequence[dict[str, Any]], target: float) -> tuple[Gain, ...]:
-    """Bounds and verdicts of all gains together.
+def judge(found: Sequence[Estimate], target: float) -> tuple[Gain, ...]:
+    """Bounds and verdicts of all estimates together.
 
-    Each gain is tested on both sides of the target, by a normal approximation of its mean. Holm's step-down method
-    orders the p-values of a side and gives the k-th smallest of m the level 5 % / (m - k + 1); bounds use that level.
+    Bounds are one-sided, by a normal approximation of the mean gain, each at the level 5 % / number of estimates: all
+    upper bounds hold together with 95 % confidence, and so do all lower bounds (Bonferroni).
     """
-    scales = [one["scale"] for one in found]
-    limits = [target * scale for scale in scales]
-    below = [_p_value(limit - one["gain"], one["error"]) for one, limit in zip(found, limits, strict=True)]
-    above = [_p_value(one["gain"] - limit, one["error"]) for one, limit in zip(found, limits, strict=True)]
-    under, under_level = holm(below)
-    over, over_level = holm(above)
+    width = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / max(1, len(found)))
     gains = []
-    for k, one in enumerate(found):
-        lower = one["gain"] - NormalDist().inv_cdf(1 - over_level[k]) * one["error"]
-        upper = max(0.0, one["gain"] + NormalDist().inv_cdf(1 - under_level[k]) * one["error"])
-        shown = one["power"] is not None and one["power"] >= POWER
-        if over[k]:
+    for one in found:
+        lower = one.gain - width * one.error
+        upper = max(0.0, one.gain + width * one.error)
+        limit = target * one.scale
+        if lower > limit:
             verdict = Verdict.REFUTED
-        elif under[k] and shown:
+        elif upper <= limit and one.power is not None and one.power >= POWER:
             verdict = Verdict.NOT_REFUTED
         else:
             verdict = Verdict.INCONCLUSIVE
-        scale = scales[k] or math.nan
-        gains.append(
-            Gain(
-                **one,
-                lower=lower,
-                upper=upper,
-                relative=one["gain"] / scale,
-                relative_lower=lower / scale,
-                relative_upper=upper / scale,
-                verdict=verdict,
-            )
-        )
+        relative = [_share(value, one.scale) for value in (one.gain, lower, upper)]
+        gains.append(Gain(one, lower, upper, *relative, _share(one.gain, abs(one.improvement)), verdict))
     return tuple(gains)
 
 
-def holm(p_values: Sequence[float], alpha: float = 1 - CONFIDENCE) -> tuple[list[bool], list[float]]:
-    """Which hypotheses Holm's (1979) step-down method rejects, and the level at which each was tested."""
-    order = sorted(range(len(p_values)), key=lambda k: p_values[k])
-    rejected, levels, going = [False] * len(order), [alpha] * len(order), True
-    for rank, k in enumerate(order):
-        levels[k] = alpha / (len(order) - rank)
-        going = going and p_values[k] <= levels[k]
-        rejected[k] = going
-    return rejected, levels
-
-
-def _p_value(excess: float, error: float) -> float:
-    """The chance of an estimate `excess` or more above a limit that is not exceeded."""
-    if error == 0 or math.isnan(error):
-        return 0.0 if excess > 0 else 1.0
-    return 1 - NormalDist().cdf(excess / error)
+def _share(value: float, scale: float) -> float | None:
+    return value / scale if scale > 0 else None
 
 
 def overall(gains: Sequence[Gain], notion: str, alive: Mapping[str, bool]) -> Verdict:
     """The verdict under one notion: no better than that of any type, and no result at all if nothing is alive."""
     if not all(alive.values()):
         return Verdict.TRIVIAL
-    verdicts = {gain.verdict for gain in gains if notion in gain.notion}
+    verdicts = {gain.verdict for gain in gains if notion in gain.estimate.notion}
     for verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE):
         if verdict in verdicts:
             return verdict
-    return Verdict.NOT_REFUTED
-
-
-# --- planted exploits ----------------------------------------------------------------------------------------------
-
-_PLANT = re.compile(
-    r"\s*(?P<agent>\w+)(\[(?P<member>\d+)\])?\.(?P<what>\w+)\s*=\s*(?P<value>[-+.\deE]+)(?P<percent>%?)\s*"
-)
-
-
-def read_plant(model: Model, text: str) -> Plant:
-    """The exploit that `text` describes: `baker.random=20%`, `seller.quantity=30` or `seller[0].quantity=30`.
-
-    Raises RunError, saying what was expected, if it describes none.
-    """
-    found = _PLANT.fullmatch(text)
-    if found is None:
-        raise RunError(f"'{text}' is no exploit; write for example baker.random=20% or seller[0].quantity=30")
-    agent, what, member = found["agent"], found["what"], found["member"]
-    agents = sorted({space.agent for space in model.spaces.values()})
-    if agent not in agents:
-        raise RunError(f"'{text}': there is no agent type '{agent}' with choices{_meant(agent, agents)}")
-    value = float(found["value"]) / (100 if found["percent"] else 1)
-    if what == "random" and member is None:
-        if not 0 < value <= 1:
-            raise RunError(f"'{text}': a share is between 0 and 100%")
-        return Random(agent, value)
-    own = {name.partition(".")[2]: space for name, space in model.spaces.items() if space.agent == agent}
-    if what not in own:
-        raise RunError(f"'{text}': {agent} has no choice '{what}'{_meant(what, own)}")
-    space = own[what]
-    if value not in space.values:
-        raise RunError(f"'{text}': {what} can be {', '.join(f'{v:g}' for v in space.values)}")
-    if member is not None and int(member) >= model.ir.count(agent):
-        raise RunError(f"'{text}': {agent} are numbered 0 to {model.ir.count(agent) - 1}")
-    return Frozen(agent, space.name, space.values.index(value), int(member) if member else None)
-
-
-def _meant(name: str, known: Any) -> str:
-    close = suggest(name, known)
-    return f"; did you mean '{close}'?" if close else f"; known: {', '.join(known)}"
+    return Verdict.NOT_REFUTED if verdicts else Verdict.INCONCLUSIVE

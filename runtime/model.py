@@ -48,8 +48,8 @@ class Model:
     """A compiled economy.
 
     All methods are pure functions of one economy and work under `jit`, `vmap`, `scan` and, where the model is smooth,
-    `grad`. States, actions and values are flat dictionaries by `type.name`; their axes stand in the order in which the
-    spec writes the indices. `parameters` replaces parameters by name for that call, so that they can be traced.
+    `grad`. States, actions, values and parameters are flat dictionaries by `type.name`; their axes stand in the order in
+    which the spec writes the indices. `parameters` replaces some for that call, so that they can be traced.
     """
 
     def __init__(self, compiled: Compiled):
@@ -72,7 +72,7 @@ class Model:
 
     def reset(self, key: jax.Array, parameters: Mapping[str, Any] | None = None) -> State:
         """The state at the start of an episode."""
-        return self.written(self.module.reset(key, parameters))
+        return self.written(self.module.reset(key, self.given(parameters)))
 
     def sample(self, state: State, key: jax.Array) -> Actions:
         """Legal actions drawn uniformly, in physical units."""
@@ -93,14 +93,14 @@ class Model:
         self._check(state, {"time": (), **self.state_shapes}, "state")
         self._check(actions, {name: space.shape for name, space in self.spaces.items()}, "action")
         actions = {name: jnp.asarray(actions[name], int if space.of else float) for name, space in self.spaces.items()}
-        following, result = self.module.step(self.stored(state), self.stored(actions), key, parameters)
+        following, result = self.module.step(self.stored(state), self.stored(actions), key, self.given(parameters))
         result = {**result, "values": self.written(result["values"])}
         return self.written(following), Outcome(**result)
 
     def observe(self, state: State, parameters: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
         """What each agent sees, (agents, numbers), or (numbers,) for a type without an index."""
         found = {}
-        for agent, seen in self.module.observe(self.stored(state), parameters).items():
+        for agent, seen in self.module.observe(self.stored(state), self.given(parameters)).items():
             shared, own = seen["shared"], seen["own"]
             if own.ndim == 2:
                 own = own.T
@@ -108,11 +108,21 @@ class Model:
             found[agent] = jnp.concatenate([shared, own], axis=-1)
         return found
 
+    def given(self, parameters: Mapping[str, Any] | None) -> dict[str, jax.Array]:
+        """Parameters for the generated module. Raises ValueError for an unknown name or a wrong shape."""
+        shapes = {d.symbol: self._shape(d.symbol) for d in self.ir.parameters}
+        given = parameters or {}
+        self._check(given, {name: shapes[name] for name in given if name in shapes}, "parameter", shapes)
+        return self.stored({name: jnp.asarray(value, float) for name, value in given.items()})
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self.ir.count(owner) for owner in self.ir.symbol(name).sets)
+
     @cached_property
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each state in the order of the spec, without the clock `time`."""
         starts = [definition.symbol for definition in self.ir.starts]
-        return {name: tuple(self.ir.count(s) for s in self.ir.symbol(name).sets) for name in starts}
+        return {name: self._shape(name) for name in starts}
 
     @cached_property
     def _orders(self) -> dict[str, tuple[int, ...]]:
@@ -129,14 +139,19 @@ class Model:
         return {k: jnp.transpose(v, _inverse(self._orders[k])) if k in self._orders else v for k, v in arrays.items()}
 
     @staticmethod
-    def _check(given: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], kind: str) -> None:
+    def _check(
+        given: Mapping[str, Any],
+        shapes: Mapping[str, tuple[int, ...]],
+        kind: str,
+        known: Mapping[str, Any] | None = None,
+    ) -> None:
         for name, shape in shapes.items():
             if name not in given:
                 raise ValueError(f"{kind} '{name}' is missing; needed: {', '.join(shapes)}")
             if np.shape(given[name]) != shape:
                 raise ValueError(f"{kind} '{name}' has shape {np.shape(given[name])}, expected {shape}")
         if unknown := set(given) - set(shapes):
-            raise ValueError(f"there is no {kind} '{min(unknown)}'; known: {', '.join(shapes)}")
+            raise ValueError(f"there is no {kind} '{min(unknown)}'; known: {', '.join(known or shapes)}")
 
 
 def compile(path: str | Path, overrides: Mapping[str, object] | None = None) -> Model:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rbcc.compiler.types import Role
-from rbcc.runtime.run import Run, RunError
+from rbcc.runtime.errors import RunError
+from rbcc.runtime.run import Run
 from rbcc.runtime.simulate import simulate
 
 
@@ -35,10 +36,12 @@ def plot(folder: str | Path, out: str | Path | None = None, *, seed: int = 0) ->
     target = Path(out) if out else run.folder
     target.mkdir(parents=True, exist_ok=True)
     data = simulate(folder, episodes=EPISODES, seed=seed)
-    pictures = {"training.png": _training(run), "episode.png": _episode(run, data)}
-    for name, figure in pictures.items():
-        figure.savefig(target / name, dpi=110)
-    return [target / name for name in pictures]
+    drawn = []
+    for name, figure in (("training.png", _training(run)), ("episode.png", _episode(run, data))):
+        if figure is not None:
+            figure.savefig(target / name, dpi=110)
+            drawn.append(target / name)
+    return drawn
 
 
 def _panels(count: int, title: str) -> tuple["Figure", list["Axes"]]:
@@ -75,7 +78,7 @@ def _training(run: Run) -> "Figure":
     return figure
 
 
-def _episode(run: Run, data: "Dataset") -> "Figure":
+def _episode(run: Run, data: "Dataset") -> "Figure | None":
     indicators = [str(name) for name in data if str(name).startswith("indicator.")]
     states = [s for s in run.model.ir.symbols if s.role is Role.STATE and s.name in data and len(s.sets) <= 1]
     title = f"{run.manifest['model']}: indicators (mean and 10-90 % of {data.sizes['episode']} episodes); states of one episode"

@@ -102,24 +102,28 @@ def policies(model: Model, learners: Sequence[ir.Learner]) -> dict[str, Policy]:
 
 @dataclass(frozen=True)
 class Categorical:
-    """Independent categorical distributions along axis 1 of `logits`, restricted to the choices that `mask` allows."""
+    """Independent categorical distributions along axis 1 of `logits`, restricted to the choices that `mask` allows.
+
+    `shifted` logits and their exponentials `weights` are (repeats, choices, economies, agents), `total` the sum of
+    weights, `last` the last choice that is allowed.
+    """
 
     shifted: jax.Array
     weights: jax.Array
     total: jax.Array
+    last: jax.Array
 
     @staticmethod
     def of(logits: jax.Array, mask: jax.Array) -> "Categorical":
         logits = jnp.where(mask[None, :, None, None], logits, _FORBIDDEN)
         shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=1, keepdims=True))
         weights = jnp.exp(shifted)
-        return Categorical(shifted, weights, jnp.sum(weights, axis=1))
+        last = mask.shape[0] - 1 - jnp.argmax(mask[::-1])
+        return Categorical(shifted, weights, jnp.sum(weights, axis=1), last)
 
     def sample(self, uniform: jax.Array) -> jax.Array:
         """The choice at which the cumulative weight passes `uniform` (repeats, economies, agents) of the total."""
-        choices = self.weights.shape[1]
-        # A little below the total, so that rounding in the cumulative sum cannot pass every choice that is allowed.
-        target = uniform * self.total * (1 - choices * 2.0**-23)
+        target, choices = uniform * self.total, self.weights.shape[1]
 
         def count(carry: tuple[jax.Array, jax.Array], weight: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
             passed, index = carry
@@ -129,7 +133,8 @@ class Categorical:
         start = (jnp.zeros_like(target), jnp.zeros(target.shape, jnp.int32))
         weights = jnp.moveaxis(self.weights, 1, 0)
         (_, index), _ = jax.lax.scan(count, start, weights, unroll=choices if choices <= _UNROLLED else 1)
-        return index
+        # Rounding in the cumulative sum may leave a target close to the total unpassed.
+        return jnp.minimum(index, self.last.astype(jnp.int32))
 
     def log_probability(self, index: jax.Array) -> jax.Array:
         chosen = jnp.arange(self.shifted.shape[1])[:, None, None] == index[:, None]

@@ -7,13 +7,15 @@
     checkpoint.safetensors    the newest networks, optimizers and multipliers
     phases/NAME.safetensors   the same at the end of each phase
 
-Files are replaced atomically: a run that is killed can be resumed, with the numbers it would have had.
+Files are replaced atomically: a run that is killed can be resumed, with the numbers it would have had. A checkpoint is
+written every ten seconds, or as often as the environment variable RBCC_CHECKPOINT_SECONDS says.
 """
 
 import json
 import math
 import os
 import platform
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +32,8 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from rbcc.compiler.source import is_text
+from rbcc.runtime.audit import audit
+from rbcc.runtime.errors import Diverged, RunError
 from rbcc.runtime.model import Model, compile
 from rbcc.runtime.train import Progress, TrainState, initial_state, training
 
@@ -37,10 +41,6 @@ from rbcc.runtime.train import Progress, TrainState, initial_state, training
 CHECKPOINT_SECONDS = float(os.environ.get("RBCC_CHECKPOINT_SECONDS", "10"))
 
 Listener = Callable[["Run", Progress], None]
-
-
-class RunError(Exception):
-    """A run directory that cannot be used as asked; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,21 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The records of the training in order, each a dictionary of metrics."""
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+        path, records = self.folder / "metrics.jsonl", []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:  # the line that was being written when the run was killed
+                break
+        return records
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with this run."""
+        overrides = [f"--set {shlex.quote(f'{path}={value}')}" for path, value in self.manifest["overrides"].items()]
+        seed = f"--seed {self.manifest['seed']}"
+        spec, out = shlex.quote(self.manifest["spec"]), shlex.quote(str(self.folder))
+        return " ".join(["rbcc train", spec, *overrides, seed, "--out", out, "--resume"])
 
     # --- writing -----------------------------------------------------------------------------------------------
 
@@ -119,26 +132,16 @@ class Run:
 
     def write_metrics(self, progress: Progress, seconds: float) -> None:
         phase = self.model.ir.phases[progress.phase].name
-        values = {k: v if math.isfinite(v) else None for k, v in progress.metrics.items()}
-        record = {"phase": phase, "iteration": progress.iteration, "seconds": round(seconds, 3), **values}
+        place = {"phase": phase, "iteration": progress.iteration, "seconds": round(seconds, 3)}
+        record = {**place, **progress.metrics}
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(record, allow_nan=False) + "\n")
 
     def cut_metrics(self, phase: int, iteration: int) -> None:
         """Drops the records after a checkpoint: a resumed run writes them again."""
         names = [p.name for p in self.model.ir.phases]
-        kept = [r for r in self._readable() if (names.index(r["phase"]), r["iteration"]) <= (phase, iteration)]
+        kept = [r for r in self.metrics if (names.index(r["phase"]), r["iteration"]) <= (phase, iteration)]
         write_file(self.folder / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in kept).encode())
-
-    def _readable(self) -> list[dict[str, Any]]:
-        records = []
-        path = self.folder / "metrics.jsonl"
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:  # the line that was being written when the run was killed
-                break
-        return records
 
 
 def train(
@@ -154,7 +157,7 @@ def train(
 
     `resume` goes on with a run that was stopped; the result is the same as without the stop. `listener` is called
     after every stretch of iterations. Raises CompileError for a bad spec, RunError if the directory holds another run
-    or the spec has no training, FloatingPointError if a number stops being finite.
+    or the spec has no training or breaks its own accounts, Diverged if a number stops being finite.
     """
     model = compile(path, overrides)
     if not model.ir.phases:
@@ -164,10 +167,9 @@ def train(
     if resume:
         run, state, phase, first = _resumed(model, seed, Path(out) if out else _newest(model))
     else:
+        audit(model)
         run = _created(model, path, overrides, seed, Path(out) if out else _unused(model))
         state, phase, first = None, 0, 0
-    if phase == len(model.ir.phases):
-        return run
     return _trained(run, model, state, phase, first, listener)
 
 
@@ -178,6 +180,9 @@ def _trained(
     began = saved = time.monotonic()
     progress = None
     run = run.write_manifest(status="running")
+    if first == 0 and phase > 0 and state is not None:  # killed before it could keep the end of the last phase
+        done = model.ir.phases[phase - 1]
+        run.write_checkpoint(Progress(phase - 1, done.iterations, {}, state), f"phases/{done.name}")
     try:
         for progress in training(model, run.manifest["seed"], state, phase, first):
             now = time.monotonic()
@@ -188,7 +193,6 @@ def _trained(
                 run.write_checkpoint(progress)
                 saved = now
             if last:
-                (run.folder / "phases").mkdir(exist_ok=True)
                 run.write_checkpoint(progress, f"phases/{model.ir.phases[progress.phase].name}")
             if listener:
                 listener(run, progress)
@@ -197,19 +201,22 @@ def _trained(
             run.write_checkpoint(progress)
         run.write_manifest(status="interrupted", seconds=before + time.monotonic() - began)
         raise
+    except Diverged:
+        run.write_manifest(status="diverged")
+        raise
     return run.write_manifest(status="finished", seconds=round(before + time.monotonic() - began, 3))
 
 
 def _check_finite(model: Model, progress: Progress) -> None:
-    for name, value in progress.metrics.items():
-        if name.startswith(("reward.", "indicator.")) and not math.isfinite(value):
-            from rbcc.runtime.trouble import locate
+    wrong = next((name for name, value in progress.metrics.items() if not math.isfinite(value)), None)
+    if wrong is not None:
+        from rbcc.runtime.trouble import locate
 
-            phase = model.ir.phases[progress.phase]
-            raise FloatingPointError(
-                f"{name} is {value} in phase {phase.name} at iteration {progress.iteration}.\n"
-                + locate(model, phase, progress)
-            )
+        phase = model.ir.phases[progress.phase]
+        raise Diverged(
+            f"{wrong} is {progress.metrics[wrong]} in phase {phase.name} at iteration {progress.iteration}.\n"
+            + locate(model, phase, progress)
+        )
 
 
 def _created(model: Model, path: str | Path, overrides: Mapping[str, object] | None, seed: int, folder: Path) -> Run:

@@ -1,6 +1,6 @@
 """Training: every type learns from its own rewards, phase by phase, many iterations in one program on the device."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,10 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands after a stretch of iterations, with the mean of each metric over the stretch."""
+    """Where training stands after a stretch of iterations, with the mean of each metric over the stretch.
+
+    Learning metrics of a type that did not learn in the stretch are absent.
+    """
 
     phase: int
     iteration: int
@@ -65,10 +68,11 @@ def record_length(phase: ir.Phase) -> int:
     return max(1, min(MAX_RECORD, phase.iterations // RECORDS))
 
 
-def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-    """The program that trains `count` iterations of `phase` from iteration `first`, with their mean metrics.
+def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, Weighted]]:
+    """The program that trains `count` iterations of `phase` from iteration `first`.
 
-    Signature: (state, key, first, count) -> (state, metrics). It is compiled once for any `count`.
+    Signature: (state, key, first, count) -> (state, sums of metrics and of their weights). It is compiled once for any
+    `count`.
     """
     nets = networks_of(model)
 
@@ -112,14 +116,13 @@ def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, di
             for constraint, _ in settings.lagrangian:
                 name = f"{agent}.{constraint}"
                 violation = jnp.mean(jnp.sum(played.violations[name], axis=0))
-                multipliers[name] = multipliers[name] + values[f"lagrangian.{constraint}"] * violation
+                raised = multipliers[name] + values[f"lagrangian.{constraint}"] * violation
+                multipliers[name] = jnp.where(values["started"], jnp.maximum(raised, 0), multipliers[name])
                 metrics[f"violation.{name}"] = (violation, always)
                 metrics[f"multiplier.{name}"] = (multipliers[name], always)
         return TrainState(networks, optimizers, multipliers), metrics
 
-    def run(
-        state: TrainState, key: jax.Array, first: jax.Array, count: jax.Array
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
+    def run(state: TrainState, key: jax.Array, first: jax.Array, count: jax.Array) -> tuple[TrainState, Weighted]:
         def body(k: jax.Array, carry: tuple[TrainState, Weighted]) -> tuple[TrainState, Weighted]:
             state, sums = carry
             state, metrics = one(state, key, first + k)
@@ -129,8 +132,7 @@ def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, di
             }
 
         zero = _zeros(jax.eval_shape(one, state, key, first)[1])
-        state, sums = jax.lax.fori_loop(0, count, body, (state, zero))
-        return state, {name: total / weight for name, (total, weight) in sums.items()}
+        return jax.lax.fori_loop(0, count, body, (state, zero))
 
     return jax.jit(run)
 
@@ -158,15 +160,15 @@ def training(
         key = jax.random.fold_in(root, number)
         while first < settings.iterations:
             count = min(length, settings.iterations - first)
-            state, metrics = program(state, key, jnp.int32(first), jnp.int32(count))
+            state, sums = program(state, key, jnp.int32(first), jnp.int32(count))
             first += count
-            yield Progress(number, first, _in_order_of_spec(model, jax.device_get(metrics)), state)
+            yield Progress(number, first, _means(model, jax.device_get(sums)), state)
         first = 0
 
 
-def _in_order_of_spec(model: Model, metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Rewards and indicators first, as the spec has them; compiled programs return names in alphabetical order."""
+def _means(model: Model, sums: Weighted) -> dict[str, float]:
+    """Means of the metrics that were measured at all, rewards and indicators first, in the order of the spec."""
     first = [f"reward.{agent.name}" for agent in model.ir.agents]
     first += [f"indicator.{indicator.name}" for indicator in model.ir.indicators]
-    names = [name for name in first if name in metrics] + sorted(name for name in metrics if name not in first)
-    return {name: float(metrics[name]) for name in names}
+    names = [name for name in first if name in sums] + sorted(name for name in sums if name not in first)
+    return {name: float(sums[name][0] / sums[name][1]) for name in names if sums[name][1] > 0}

@@ -1,7 +1,5 @@
-import json
 from collections.abc import Iterable
 
-from rbcc.compiler.diagnostics.codes import CODES
 from rbcc.compiler.diagnostics.diagnostic import Diagnostic, Severity, Span
 
 
@@ -18,11 +16,6 @@ def render_text(diagnostics: Iterable[Diagnostic]) -> str:
         if (number := sum(d.severity is severity for d in diagnostics))
     ]
     return "\n\n".join([*blocks, ", ".join(counts)]) if blocks else ""
-
-
-def render_json(diagnostics: Iterable[Diagnostic]) -> str:
-    """Findings as a JSON array, one object each, for editors and other programs."""
-    return json.dumps([_record(diagnostic) for diagnostic in diagnostics], indent=2, ensure_ascii=False)
 
 
 def _block(diagnostic: Diagnostic) -> str:
@@ -58,31 +51,3 @@ def _excerpt(span: Span) -> list[str]:
     carets = "^" * max(1, min(length, len(shown) - start))
     gutter = f"{number:>5} | "
     return [f"{gutter}{lead}{shown}{tail}", f"      | {' ' * len(lead)}{pad}{carets}"]
-
-
-def _record(diagnostic: Diagnostic) -> dict[str, object]:
-    return {
-        "code": diagnostic.code,
-        "title": CODES[diagnostic.code],
-        "severity": str(diagnostic.severity),
-        "message": diagnostic.message,
-        "location": _location(diagnostic.span),
-        "expected": diagnostic.expected,
-        "found": diagnostic.found,
-        "help": diagnostic.help,
-        "related": [{"text": label.text, "location": _location(label.span)} for label in diagnostic.labels],
-    }
-
-
-def _location(span: Span | None) -> dict[str, object] | None:
-    if span is None:
-        return None
-    line, column = span.source.position(span.start)
-    end_line, end_column = span.source.position(span.end)
-    return {
-        "file": span.source.name,
-        "line": line,
-        "column": column,
-        "end_line": end_line,
-        "end_column": end_column,
-    }

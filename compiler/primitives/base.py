@@ -181,8 +181,13 @@ def load_file(path: Path, known: Mapping[str, Primitive]) -> dict[str, Primitive
     found = primitives_in(vars(module))
     if not found:
         raise PrimitiveError("it declares no primitive; decorate a function with @primitive(units=...)")
+    callable_ = {name for name, one in {**known, **found}.items() if one.inline is None}
     for one in found.values():
-        if foreign := one.calls - {*known, *found, "jax", "jnp", *dir(builtins)}:
+        if one.name in known:
+            raise PrimitiveError(f"{one.name} is a function of the language already; give yours another name")
+        if one.inline is not None:
+            raise PrimitiveError(f"{one.name}: 'inline' is for functions of the language itself")
+        if foreign := one.calls - {*callable_, "jax", "jnp", *dir(builtins)}:
             raise PrimitiveError(
                 f"{one.name} uses {', '.join(sorted(foreign))}; a primitive may use its arguments, jax, jnp and other "
                 "primitives, because its text is copied into the generated module"

@@ -166,7 +166,7 @@ def training(**settings: object) -> dict[str, object]:
         ({"anneal": "{seller.set_price: {open: [1, 0], from: 0}}"}, "RB702"),
         ({"schedules": "{a: b, b: a}"}, "RB602"),
         ({"schedules": "{a: 'price[j]'}"}, "RB601"),
-        ({"phases": "null"}, "RB103"),
+        ({"phases": "null"}, "RB102"),
         ({"phases__learn__network": "[8]", "phases__more": "{iterations: 1, economies: 1, network: [4]}"}, None),
     ],
 )

@@ -1,0 +1,118 @@
+"""Exploits planted on purpose: changes of a trained behaviour that a good search must find a gain in leaving."""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rbcc.compiler.diagnostics import suggest
+from rbcc.runtime.errors import RunError
+from rbcc.runtime.model import Model
+from rbcc.runtime.policy import Policy
+from rbcc.runtime.rollout import Observation, Player
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """`action` is always the choice number `choice`, for all agents of its type or for one `member`."""
+
+    agent: str
+    action: str
+    choice: int
+    member: int | None = None
+
+
+@dataclass(frozen=True)
+class Random:
+    """Each agent of the type plays uniformly random choices in a `share` of its steps."""
+
+    agent: str
+    share: float
+
+
+Plant = Frozen | Random
+
+
+def planted(policy: Policy, player: Player, plants: Sequence[Plant]) -> Player:
+    """`player` with the behaviour of its type changed by `plants`."""
+    for plant in plants:
+        if plant.agent == policy.agent:
+            player = _random(policy, player, plant) if isinstance(plant, Random) else _frozen(policy, player, plant)
+    return player
+
+
+def _random(policy: Policy, player: Player, plant: Random) -> Player:
+    def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Any]:
+        indices, record = player.play(observation, uniform[: player.draws])
+        strays = uniform[player.draws] < plant.share
+        noise, row, mixed = uniform[player.draws + 1 :], 0, []
+        for head, index in zip(policy.heads, indices, strict=True):
+            drawn = jnp.floor(noise[row : row + head.repeats] * head.choices).astype(index.dtype)
+            mixed.append(jnp.where(strays, jnp.minimum(drawn, head.choices - 1), index))
+            row += head.repeats
+        return tuple(mixed), record
+
+    return Player(player.draws + 1 + policy.draws, play)
+
+
+def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
+    def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Any]:
+        indices, record = player.play(observation, uniform)
+        changed = []
+        for head, index in zip(policy.heads, indices, strict=True):
+            parts = head.split(index)
+            for place, action in enumerate(head.actions):
+                if action.name == plant.action:
+                    members = jnp.arange(index.shape[-1])
+                    held = jnp.ones_like(members, bool) if plant.member is None else members == plant.member
+                    parts[place] = jnp.where(held, plant.choice, parts[place])
+            changed.append(head.join(parts))
+        return tuple(changed), record
+
+    return Player(player.draws, play)
+
+
+_PLANT = re.compile(
+    r"\s*(?P<agent>\w+)(\[(?P<member>\d+)\])?\.(?P<what>\w+)\s*=\s*(?P<value>[-+.\deE]+)(?P<percent>%?)\s*"
+)
+
+
+def read_plant(model: Model, text: str) -> Plant:
+    """The exploit that `text` describes: `baker.random=20%`, `seller.quantity=30` or `seller[0].quantity=30`.
+
+    Raises RunError, saying what was expected, if it describes none.
+    """
+    found = _PLANT.fullmatch(text)
+    if found is None:
+        raise RunError(f"'{text}' is no exploit; write for example baker.random=20% or seller[0].quantity=30")
+    agent, what, member = found["agent"], found["what"], found["member"]
+    agents = sorted({space.agent for space in model.spaces.values()})
+    if agent not in agents:
+        raise RunError(f"'{text}': there is no agent type '{agent}' with choices{_meant(agent, agents)}")
+    try:
+        value = float(found["value"]) / (100 if found["percent"] else 1)
+    except ValueError:
+        raise RunError(f"'{text}': '{found['value']}' is no number") from None
+    if what == "random" and member is None:
+        if not 0 < value <= 1:
+            raise RunError(f"'{text}': a share is between 0 and 100%")
+        return Random(agent, value)
+    own = {name.partition(".")[2]: space for name, space in model.spaces.items() if space.agent == agent}
+    if what not in own:
+        raise RunError(f"'{text}': {agent} has no choice '{what}'{_meant(what, own)}")
+    space = own[what]
+    choice = next((k for k, v in enumerate(space.values) if math.isclose(v, value, abs_tol=1e-12)), None)
+    if choice is None:
+        raise RunError(f"'{text}': {what} can be {', '.join(f'{v:g}' for v in space.values)}")
+    if member is not None and int(member) >= model.ir.count(agent):
+        raise RunError(f"'{text}': {agent} are numbered 0 to {model.ir.count(agent) - 1}")
+    return Frozen(agent, space.name, choice, int(member) if member else None)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = suggest(name, known)
+    return f"; did you mean '{close}'?" if close else f"; known: {', '.join(known)}"
