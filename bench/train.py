@@ -24,7 +24,7 @@ from timing import interleaved, spread
 from rbcc.runtime import ppo
 from rbcc.runtime.model import compile
 from rbcc.runtime.ppo import batch_of, update
-from rbcc.runtime.rollout import learner, rollout
+from rbcc.runtime.rollout import rollout, sampling
 from rbcc.runtime.schedule import iteration
 from rbcc.runtime.train import initial_state, networks_of, stretch
 
@@ -51,7 +51,7 @@ def measure(name: str, economies: int | None, network: str | None, repeats: int)
     @jax.jit
     def play(networks: Any, key: jax.Array) -> Any:
         now = iteration(model, phase, nets, number)
-        players = {agent: learner(policy, networks[agent], now.masks[agent]) for agent, policy in nets.items()}
+        players = {agent: sampling(policy, networks[agent], now.masks[agent]) for agent, policy in nets.items()}
         return rollout(model, nets, players, key, phase.economies, now.parameters)
 
     @jax.jit

@@ -18,10 +18,10 @@ from rbcc.runtime.rollout import (
     Record,
     Trajectory,
     free_masks,
-    learner,
     of_members,
     penalised,
     rollout,
+    sampling,
 )
 
 
@@ -65,7 +65,7 @@ class Arena:
 
     def base(self, agent: str, networks: Mapping[str, Parameters]) -> Player:
         policy = self.policies[agent]
-        return planted(policy, learner(policy, networks[agent], free_masks(policy)), self.plants)
+        return planted(policy, sampling(policy, networks[agent], free_masks(policy)), self.plants)
 
     def players(self, networks: Mapping[str, Parameters]) -> dict[str, Player]:
         return {agent: self.base(agent, networks) for agent in self.policies}
@@ -83,7 +83,7 @@ class Arena:
         if notion == "individual":
             players[agent] = individual(policy, players[agent], network, members)
         else:
-            alone = learner(policy, network, free_masks(policy))
+            alone = sampling(policy, network, free_masks(policy))
             players[agent] = Player(players[agent].draws, lambda seen, u: alone.play(seen, u[: alone.draws]))
         return players
 

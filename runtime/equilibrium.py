@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -214,7 +215,8 @@ class _Verification:
         for agent, policy in self.policies.items():
             if policy.heads:
                 found.append((agent, "individual"))
-                found += [(agent, "team")] if policy.agents > 1 else []
+                if policy.agents > 1:
+                    found.append((agent, "team"))
         return found
 
     def above(self, test: Payoffs, improvement: Mapping[str, float]) -> tuple[Mapping[str, float], str]:
@@ -358,8 +360,9 @@ def judge(found: Sequence[Estimate], target: float) -> tuple[Gain, ...]:
             verdict = Verdict.NOT_REFUTED
         else:
             verdict = Verdict.INCONCLUSIVE
-        relative = [_share(value, one.scale) for value in (one.gain, lower, upper)]
-        gains.append(Gain(one, lower, upper, *relative, _share(one.gain, abs(one.improvement)), verdict))
+        share = partial(_share, scale=one.scale)
+        of_improvement = _share(one.gain, abs(one.improvement))
+        gains.append(Gain(one, lower, upper, share(one.gain), share(lower), share(upper), of_improvement, verdict))
     return tuple(gains)
 
 

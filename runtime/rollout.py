@@ -75,7 +75,7 @@ def of_members(x: jax.Array, members: jax.Array) -> jax.Array:
     return jnp.take_along_axis(x, jnp.broadcast_to(members, (*x.shape[:-1], members.shape[1])), axis=-1)
 
 
-def learner(policy: Policy, parameters: Parameters, masks: Masks) -> Player:
+def sampling(policy: Policy, parameters: Parameters, masks: Masks) -> Player:
     """A player that samples from its policy and records what a learner needs."""
 
     def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Record]:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from rbcc.compiler import ir
 from rbcc.runtime.model import Model
-from rbcc.runtime.rollout import free_masks, learner, rollout
+from rbcc.runtime.rollout import free_masks, rollout, sampling
 from rbcc.runtime.run import Run
 from rbcc.runtime.train import TrainState, networks_of
 
@@ -47,7 +47,7 @@ def _play(model: Model, state: TrainState, episodes: int, seed: int) -> dict[str
 
     @jax.jit
     def play(state: TrainState, key: jax.Array) -> Any:
-        players = {a: learner(policy, state.networks[a], free_masks(policy)) for a, policy in nets.items()}
+        players = {a: sampling(policy, state.networks[a], free_masks(policy)) for a, policy in nets.items()}
         return rollout(model, nets, players, key, episodes, {}, watch).watched
 
     return play(state, jax.random.fold_in(jax.random.key(seed), 0x51A))

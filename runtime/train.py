@@ -11,7 +11,7 @@ from rbcc.compiler import ir
 from rbcc.runtime.model import Model
 from rbcc.runtime.policy import Parameters, Policy, policies
 from rbcc.runtime.ppo import OPTIMIZER, batch_of, update
-from rbcc.runtime.rollout import learner, penalised, rollout
+from rbcc.runtime.rollout import penalised, rollout, sampling
 from rbcc.runtime.schedule import iteration
 
 
@@ -78,7 +78,7 @@ def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, We
 
     def one(state: TrainState, key: jax.Array, number: jax.Array) -> tuple[TrainState, Weighted]:
         now = iteration(model, phase, nets, number)
-        players = {a: learner(policy, state.networks[a], now.masks[a]) for a, policy in nets.items()}
+        players = {a: sampling(policy, state.networks[a], now.masks[a]) for a, policy in nets.items()}
         played = rollout(model, nets, players, jax.random.fold_in(key, number), phase.economies, now.parameters)
         factors = model.module.discounts(now.parameters)
         always = jnp.ones(())

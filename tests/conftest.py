@@ -1,14 +1,7 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-
-# One thread pool a process is enough for tests that run side by side.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true")
-
-ROOT = Path(__file__).parent
 
 
 @pytest.fixture

@@ -79,6 +79,18 @@ def test_set_changes_the_model() -> None:
     assert "is not PATH=VALUE" in rbcc("compile", "open_rbc", "--set", "nonsense").stderr
 
 
+def test_null_removes() -> None:
+    assert "training polish" in rbcc("compile", "open_rbc").stdout
+    assert "training polish" not in rbcc("compile", "open_rbc", "--set", "training.phases.polish=null").stdout
+
+
+def test_newlines_in_a_spec_cannot_forge_output(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text('extends: cournot\n"bad\\nerror[RB999]: forged": 1\n')
+    result = rbcc("compile", "m.yaml", folder=tmp_path)
+    assert result.returncode == 1
+    assert not any(line.startswith("error[RB999]") for line in result.stderr.splitlines())
+
+
 def test_warnings_go_to_stderr_and_do_not_stop(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text("extends: cournot\nmodel: m\nparameters: {spare: 1}\n")
     result = rbcc("compile", "m.yaml", folder=tmp_path)
@@ -146,4 +158,7 @@ def test_a_run_that_is_not_finished_is_not_verified(folder: Path, tmp_path: Path
     assert (out / "checkpoint.safetensors").exists()
     result = rbcc("verify", str(out))
     assert result.returncode == 1
-    assert "is interrupted; finish it with 'rbcc train cournot --resume'" in result.stderr
+    assert (
+        "is interrupted; finish it with: rbcc train cournot --set training.phases.learn.iterations=100000 --seed 0"
+        in (result.stderr)
+    )

@@ -1,5 +1,8 @@
 """What the generated module computes, against NumPy written by hand."""
 
+import os
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -230,6 +233,42 @@ def test_names_that_python_keeps_for_itself(write_spec) -> None:
     x, y = values(model)
     assert np.allclose(y["class"], 2 * x["flour"])
     assert np.isclose(y["x"], 5)
+
+
+def test_names_that_the_generated_module_uses_itself(write_spec) -> None:
+    """Equations may be called as the module's own variables, functions and the next value of a state are."""
+    model = build(
+        write_spec,
+        "next_flour[i] = 3 * flour[i]", "done = 4", "following = 5", "float = 6", "given[i] = 7 + flour[i]",
+        "flour_next[i] = 8 * flour[i]", "values = 9", "key = 10", "actions = 11", "step = done + following",
+        "baker_flour[i] = flour[i] - 1", "jax = float + values", "discounts = key", "i_ = actions",
+    )  # fmt: skip
+    x, y = values(model)
+    flour = x["flour"]
+    expected = {
+        "next_flour": 3 * flour, "done": 4, "following": 5, "float": 6, "given": 7 + flour, "flour_next": 8 * flour,
+        "values": 9, "key": 10, "actions": 11, "step": 9, "baker_flour": flour - 1, "jax": 15, "discounts": 10, "i_": 11,
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert np.allclose(y[name], value), name
+    assert np.allclose(model.step(model.reset(KEY), model.sample(model.reset(KEY), KEY), KEY)[0]["baker.flour"], flour)
+
+
+def test_whole_numbers_beyond_32_bits(write_spec) -> None:
+    x, y = values(build(write_spec, "a = 3000000000 * 3000000000", "b[i] = 9999999999 * flour[i]"))
+    assert np.isclose(y["a"], 9e18)
+    assert np.allclose(y["b"], 9999999999 * x["flour"])
+
+
+def test_text_does_not_depend_on_the_hash_seed() -> None:
+    code = "from rbcc.compiler.driver import compile_spec; print(compile_spec('open_rbc').python())"
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in "012"
+    }
+    assert len(texts) == 1
 
 
 def test_parameters_can_be_given_and_traced(write_spec, tmp_path: Path) -> None:

@@ -97,6 +97,14 @@ def test_primitives_of_ones_own(write_spec, tmp_path: Path) -> None:
         ("from rbcc import primitive\n@primitive(units='1, 1 -> 1')\ndef f(x):\n    return x\n", "unit rule"),
         ("from rbcc import primitive\n@primitive(units='nonsense')\ndef f(x):\n    return x\n", "unit rule"),
         ("raise RuntimeError('boom')", "boom"),
+        (
+            "from rbcc import primitive\n@primitive(units='a -> 1')\ndef log(x):\n    return x\n",
+            "log is a function of the language already",
+        ),
+        (
+            "from rbcc import primitive\n@primitive(units='1 -> 1', inline='sin')\ndef f(x):\n    return x\n",
+            "'inline' is for functions of the language",
+        ),
     ],
 )
 def test_files_that_cannot_be_used(write_spec, tmp_path: Path, text: str, reason: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from rbcc.runtime.model import compile
 from rbcc.runtime.policy import distributions, log_probability
 from rbcc.runtime.ppo import OPTIMIZER, advantages, batch_of, update
-from rbcc.runtime.rollout import free_masks, learner, penalised, rollout
+from rbcc.runtime.rollout import free_masks, penalised, rollout, sampling
 from rbcc.runtime.train import initial_state, networks_of
 
 
@@ -40,7 +40,7 @@ def test_advantages_with_full_lambda_are_returns_less_values() -> None:
 def played() -> Any:
     model = compile("open_rbc_small", {"training.default.network": "[8]"})
     nets, state = networks_of(model), initial_state(model, 0)
-    players = {a: learner(p, state.networks[a], free_masks(p)) for a, p in nets.items()}
+    players = {a: sampling(p, state.networks[a], free_masks(p)) for a, p in nets.items()}
     return model, nets, state, rollout(model, nets, players, KEY, 6, {})
 
 
@@ -128,7 +128,7 @@ def test_rollouts_are_paired_by_their_key() -> None:
     model, nets, state, one = played()
     other = initial_state(model, 1).networks
     networks = {**state.networks, "government": other["government"]}
-    players = {a: learner(p, networks[a], free_masks(p)) for a, p in nets.items()}
+    players = {a: sampling(p, networks[a], free_masks(p)) for a, p in nets.items()}
     two = rollout(model, nets, players, KEY, 6, {})
     for agent in ("consumer", "firm"):
         for a, b in zip(one.records[agent].indices, two.records[agent].indices, strict=True):

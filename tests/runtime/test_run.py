@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 
 from rbcc.compiler.diagnostics import CompileError
+from rbcc.runtime.errors import Diverged, RunError
 from rbcc.runtime.model import compile
-from rbcc.runtime.run import Run, RunError, train
+from rbcc.runtime.run import Run, train
 from rbcc.runtime.train import Progress
 
 
@@ -160,6 +162,35 @@ def test_killed_and_resumed_gives_the_same_numbers(tmp_path: Path) -> None:
     assert [r["indicator.quantity"] for r in one.metrics] == [r["indicator.quantity"] for r in two.metrics]
 
 
+def test_killed_after_the_last_checkpoint_of_a_phase(tmp_path: Path) -> None:
+    """Between the last checkpoint and the word 'finished', or the copy that is kept of the phase."""
+    phases = {"training.phases.more": "{iterations: 10, economies: 4}"}
+    whole = train("cournot", TINY | phases, out=tmp_path / "a")
+
+    def stop(_: Run, progress: Progress) -> None:
+        if progress.phase == 0 and progress.iteration == 60:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train("cournot", TINY | phases, out=tmp_path / "b", listener=stop)
+    (tmp_path / "b" / "phases" / "learn.safetensors").unlink()
+    resumed = train("cournot", TINY | phases, out=tmp_path / "b", resume=True)
+    assert same(resumed.state(), whole.state())
+    assert same(resumed.state("phases/learn"), whole.state("phases/learn"))
+    whole.write_manifest(status="running")
+    assert train("cournot", TINY | phases, out=tmp_path / "a", resume=True).finished
+
+
+def test_a_torn_line_of_metrics_is_written_again(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    shutil.copytree(run.folder, folder)
+    lines = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(lines + lines.splitlines()[0][:20])
+    again = train("cournot", TINY, out=folder, seed=3, resume=True)
+    assert [record["iteration"] for record in again.metrics] == list(range(1, 61))
+    assert (folder / "metrics.jsonl").read_text().count("\n") == 60
+
+
 def test_no_training_in_the_spec(tmp_path: Path) -> None:
     market = Path(__file__).parent.parent / "specs" / "market.yaml"
     with pytest.raises(RunError, match="has no 'training'; add"):
@@ -196,13 +227,60 @@ training:
 
 
 def test_a_number_that_is_none_is_traced_to_its_equation(write_spec, tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError) as caught:
+    with pytest.raises(Diverged) as caught:
         train(write_spec(BROKEN), out=tmp_path / "a")
+    assert Run.open(tmp_path / "a").manifest["status"] == "diverged"
     message = str(caught.value)
     assert "reward.baker is nan in phase learn at iteration 1" in message
     assert "model.yaml:17:5: happy[i] = log(left[i])" in message
     assert "is nan at step 0, i = " in message
     assert "  left = -1" in message
+
+
+def test_networks_that_are_no_numbers_are_reported(tmp_path: Path) -> None:
+    """A learning rate beyond all bounds spoils the networks, not the economy."""
+    with pytest.raises(Diverged, match=r"is (nan|inf).* in phase learn"):
+        train("cournot", {**TINY, "training.default.learning_rate": "1e38"}, out=tmp_path / "a")
+    assert all(np.isfinite(v) for r in Run.open(tmp_path / "a").metrics for v in r.values() if not isinstance(v, str))
+
+
+LEAK = """
+rbcc: 1
+model: leak
+horizon: 3
+discount: 1
+agents:
+  baker:
+    index: i
+    count: 4
+    state: {coins: 3}
+    actions: {pay: {choices: [0, 1, 2]}}
+    observes: [time]
+    reward: coins[i]
+  mill:
+    count: 1
+    state: {till: 0}
+equations:
+  all: |
+    coins'[i] = coins[i] - pay[i]
+    till'     = till + sum(i, pay[i]) TAX
+identities: {money: "sum(i, coins'[i]) + till' == sum(i, coins[i]) + till"}
+invariants: ["coins'[i] > -100"]
+training:
+  phases: {learn: {iterations: 2, economies: 2}}
+"""
+
+
+def test_accounts_are_audited_before_training(write_spec, tmp_path: Path) -> None:
+    train(write_spec(LEAK.replace("TAX", "")), out=tmp_path / "a")
+    with pytest.raises(RunError) as caught:
+        train(write_spec(LEAK.replace("TAX", "- pay[0] * (time == 2)")), out=tmp_path / "b")
+    message = str(caught.value)
+    assert "model.yaml:21:" in message
+    assert "identity 'money' does not hold at step 2 of a random episode" in message
+    assert not (tmp_path / "b").exists()
+    with pytest.raises(RunError, match=r"invariant .* does not hold at step 0 of a random episode, i = \d"):
+        train(write_spec(LEAK.replace("TAX", "").replace("> -100", "> 1")), out=tmp_path / "b")
 
 
 def test_simulation_has_named_dimensions(run: Run) -> None:
