@@ -332,6 +332,8 @@ def _user_names(path: KeyPath) -> bool:
 def _report(document: Document, path: KeyPath, problems: list[Any], diagnostics: Diagnostics) -> None:
     """One message for all that pydantic says of the value at `path`: a choice between forms gives one each."""
     problem, name = problems[0], str(path[-1]) if path else "the spec"
+    # What YAML makes of `{rate: max(1, 2)}`: the keys `rate` and `2)`.
+    torn = "quote the expression before it: inside { } a comma ends a value" if name.endswith((")", "]")) else None
     if problem["type"] == "extra_forbidden":
         known = _keys_beside(problem["loc"][:-1])
         close = suggest(name, known)
@@ -340,7 +342,7 @@ def _report(document: Document, path: KeyPath, problems: list[Any], diagnostics:
             f"'{name}' is not a key of {_table_name(path[:-1])}",
             document.key(path),
             expected=f"one of: {', '.join(known)}",
-            help=f"did you mean '{close}'?" if close else None,
+            help=torn or (f"did you mean '{close}'?" if close else None),
         )
     elif problem["type"] == "missing":
         diagnostics.error(
@@ -350,7 +352,9 @@ def _report(document: Document, path: KeyPath, problems: list[Any], diagnostics:
             help=f"add '{name}: ...': {_description(problem['loc'])}",
         )
     elif "[key]" in problem["loc"]:
-        diagnostics.error("RB103", f"'{name}' cannot be a name", document.key(path), expected=problem["msg"])
+        diagnostics.error(
+            "RB103", f"'{name}' cannot be a name", document.key(path), expected=problem["msg"], help=torn
+        )
     else:
         value = problem["input"]
         shown = repr(value) if isinstance(value, (str, int, float, bool)) else _FORMS.get(type(value))

@@ -20,11 +20,11 @@ def render_text(diagnostics: Iterable[Diagnostic]) -> str:
 
 def _block(diagnostic: Diagnostic) -> str:
     place = f"{diagnostic.span.place}: " if diagnostic.span else ""
-    lines = [f"{place}{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"]
+    lines = [f"{place}{diagnostic.severity}[{diagnostic.code}]: {_printable(diagnostic.message)}"]
     if diagnostic.span:
         lines += _excerpt(diagnostic.span)
     lines += [
-        f"  {title}: {text}"
+        f"  {title}: {_printable(text)}"
         for title, text in (
             ("expected", diagnostic.expected),
             ("found", diagnostic.found),
@@ -35,6 +35,11 @@ def _block(diagnostic: Diagnostic) -> str:
     for label in diagnostic.labels:
         lines.append(f"  {label.text}: {label.span.place}")
     return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """`text` with line breaks and other control characters, which a spec may bring in, escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _excerpt(span: Span) -> list[str]:

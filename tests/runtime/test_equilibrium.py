@@ -225,9 +225,10 @@ def test_the_dead_are_called_trivial(tmp_path: Path) -> None:
 
 
 def test_types_without_choices_are_not_asked(tmp_path: Path) -> None:
-    idler = {"agents.idler": "{count: 1, state: {age: 1}}", "equations.idler": "age' = age + 1"}
-    small = {"training.phases.learn.iterations": 2, "training.default.network": "[4]"}
-    run = train("cournot", idler | small, out=tmp_path / "a")
+    spec = tmp_path / "idle.yaml"
+    idler = "agents: {idler: {count: 1, state: {age: 1}}}\nequations: {idler: age' = age + 1}\n"
+    spec.write_text(f"rbcc: 1\nextends: cournot\nmodel: idle\n{idler}")
+    run = train(spec, {"training.phases.learn.iterations": 2, "training.default.network": "[4]"}, out=tmp_path / "a")
     result = verify(run.folder, {"verify.iterations": 4, "verify.economies": 8, "verify.episodes": 64})
     assert {gain.estimate.agent for gain in result.gains} == {"seller"}
     json.loads((run.folder / "equilibrium.json").read_text())

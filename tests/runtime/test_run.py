@@ -164,21 +164,23 @@ def test_killed_and_resumed_gives_the_same_numbers(tmp_path: Path) -> None:
 
 def test_killed_after_the_last_checkpoint_of_a_phase(tmp_path: Path) -> None:
     """Between the last checkpoint and the word 'finished', or the copy that is kept of the phase."""
-    phases = {"training.phases.more": "{iterations: 10, economies: 4}"}
-    whole = train("cournot", TINY | phases, out=tmp_path / "a")
+    spec = tmp_path / "two.yaml"
+    more = "training: {phases: {more: {iterations: 10, economies: 4}}}"
+    spec.write_text(f"rbcc: 1\nextends: cournot\nmodel: two\n{more}\n")
+    whole = train(spec, TINY, out=tmp_path / "a")
 
     def stop(_: Run, progress: Progress) -> None:
         if progress.phase == 0 and progress.iteration == 60:
             raise Stop
 
     with pytest.raises(Stop):
-        train("cournot", TINY | phases, out=tmp_path / "b", listener=stop)
+        train(spec, TINY, out=tmp_path / "b", listener=stop)
     (tmp_path / "b" / "phases" / "learn.safetensors").unlink()
-    resumed = train("cournot", TINY | phases, out=tmp_path / "b", resume=True)
+    resumed = train(spec, TINY, out=tmp_path / "b", resume=True)
     assert same(resumed.state(), whole.state())
     assert same(resumed.state("phases/learn"), whole.state("phases/learn"))
     whole.write_manifest(status="running")
-    assert train("cournot", TINY | phases, out=tmp_path / "a", resume=True).finished
+    assert train(spec, TINY, out=tmp_path / "a", resume=True).finished
 
 
 def test_a_torn_line_of_metrics_is_written_again(run: Run, tmp_path: Path) -> None:
@@ -274,7 +276,7 @@ training:
 def test_accounts_are_audited_before_training(write_spec, tmp_path: Path) -> None:
     train(write_spec(LEAK.replace("TAX", "")), out=tmp_path / "a")
     with pytest.raises(RunError) as caught:
-        train(write_spec(LEAK.replace("TAX", "- pay[0] * (time == 2)")), out=tmp_path / "b")
+        train(write_spec(LEAK.replace("TAX", "- sum(i where i == 0, pay[i]) * (time == 2)")), out=tmp_path / "b")
     message = str(caught.value)
     assert "model.yaml:21:" in message
     assert "identity 'money' does not hold at step 2 of a random episode" in message
