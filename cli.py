@@ -48,7 +48,9 @@ def compile_command(
     spec: Spec,
     set_: Set = [],  # noqa: B006
     emit: Annotated[Emit | None, typer.Option(help="print a stage of the compiler instead of the summary")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="where to write the generated module")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="where to write the generated module, or what --emit prints")
+    ] = None,
 ) -> None:
     """Check a spec, compile it, and print a summary of the model."""
     from rbcc.compiler.driver import compile_spec
@@ -60,17 +62,17 @@ def compile_command(
     if emit is None:
         typer.echo(summary(compiled, write_module(compiled, out)))
     elif emit is Emit.IR:
-        typer.echo(compiled.model.text(), nl=False)
+        _show(compiled.model.text(), out)
     elif emit is Emit.JSON:
         from rbcc.compiler.ir import to_json
 
-        typer.echo(json.dumps(to_json(compiled.model), ensure_ascii=False))
+        _show(json.dumps(to_json(compiled.model), ensure_ascii=False) + "\n", out)
     elif emit is Emit.PYTHON:
-        typer.echo(compiled.python(), nl=False)
+        _show(compiled.python(), out)
     else:
         from rbcc.runtime.inspect import lowered
 
-        typer.echo(lowered(compiled, emit.value))
+        _show(lowered(compiled, emit.value) + "\n", out)
 
 
 @app.command()
@@ -148,6 +150,13 @@ def models() -> None:
         typer.echo(f"{name:<28}{title}")
 
 
+def _show(text: str, path: Path | None) -> None:
+    if path is None:
+        typer.echo(text, nl=False)
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
 def _overrides(pairs: list[str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for pair in pairs:
@@ -165,9 +174,6 @@ def main() -> None:
     except CompileError as error:
         typer.echo(render_text(error.diagnostics), err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
-        sys.exit(130)
     except (RunError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)

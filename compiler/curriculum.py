@@ -18,7 +18,7 @@ from rbcc.compiler.units import ONE
 
 MAX_JOINT_CHOICES = 4096
 
-# What a spec that is silent gets; `rbcc compile` and the run's manifest show the resolved settings.
+# What a spec that is silent gets; `rbcc compile --emit ir` shows the resolved settings.
 DEFAULTS = Learner(
     algorithm="ppo",
     network=[64, 64],

@@ -159,7 +159,16 @@ class _Declarations:
         elif action.choices is not None:
             grid = action.choices
             steps = (grid.to - grid.from_) / grid.step
-            if not 0 <= steps < MAX_CHOICES or abs(steps - round(steps)) > 1e-6:
+            if steps >= MAX_CHOICES:
+                self.diagnostics.error(
+                    "RB701",
+                    f"{steps + 1:,.0f} choices are too many",
+                    self.document.key((*path, "choices")),
+                    expected=f"at most {MAX_CHOICES:,}",
+                    help="take a larger step",
+                )
+                choices = (grid.from_, grid.to)
+            elif steps < 0 or abs(steps - round(steps)) > 1e-6:
                 self.diagnostics.error(
                     "RB701",
                     f"steps of {grid.step:g} do not lead from {grid.from_:g} to {grid.to:g}",

@@ -190,9 +190,10 @@ class _Encoder:
 
 
 def _largest(value: ir.Expression, axes: tuple[str, ...]) -> ir.Expression:
-    """The largest absolute value over `axes`, kept above zero."""
+    """The largest absolute value over `axes`, or 1 where all are 0."""
     plain = Type(unit=value.type.unit, time=value.type.time)
     size: ir.Expression = ir.Apply("abs", (value,), replace(value.type, kind=Kind.NUMBER))
     if axes:
         size = ir.Reduce("max", axes, None, size, plain)
-    return ir.Apply("max", (size, constant(1e-30)), plain)
+    none = ir.Binary("==", size, constant(0), replace(plain, kind=Kind.FLAG))
+    return ir.Conditional(none, constant(1), size, plain)

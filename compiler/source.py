@@ -258,7 +258,7 @@ def _read(path: Path, origin: Span | None, diagnostics: Diagnostics) -> Source |
     if len(text) > MAX_CHARACTERS:
         diagnostics.error("RB005", f"{path} has more than {MAX_CHARACTERS:,} characters", origin)
         return None
-    return Source(str(path), text.replace("\r\n", "\n"))
+    return Source(str(path), text)
 
 
 class _Refused(Exception):
@@ -437,10 +437,14 @@ def _replace(old: Node, new: Node) -> Node:
     return new
 
 
+def override_text(value: object) -> str:
+    """The value of an override as one would write it behind `--set path=`."""
+    return value if isinstance(value, str) else json.dumps(value, default=_plain_number)
+
+
 def _override(root: Mapping, name: str, value: object, applied: list[Override], diagnostics: Diagnostics) -> Mapping:
     """Applies one override; keys may themselves hold dots (`training.anneal.seller.quantity`), null removes."""
-    text = value if isinstance(value, str) else json.dumps(value, default=_plain_number)
-    source = Source("--set", f"{name}={text}")
+    source = Source("--set", f"{name}={override_text(value)}")
     span = Span(source, 0, len(name))
     node = _override_value(source, len(name) + 1, diagnostics)
     if node is None:

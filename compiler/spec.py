@@ -352,9 +352,7 @@ def _report(document: Document, path: KeyPath, problems: list[Any], diagnostics:
             help=f"add '{name}: ...': {_description(problem['loc'])}",
         )
     elif "[key]" in problem["loc"]:
-        diagnostics.error(
-            "RB103", f"'{name}' cannot be a name", document.key(path), expected=problem["msg"], help=torn
-        )
+        diagnostics.error("RB103", f"'{name}' cannot be a name", document.key(path), expected=problem["msg"], help=torn)
     else:
         value = problem["input"]
         shown = repr(value) if isinstance(value, (str, int, float, bool)) else _FORMS.get(type(value))

@@ -30,7 +30,7 @@ Notion = Literal["individual", "team"]
 # While individual deviators learn, this share of a type's agents deviates at once, for more data; estimates use one.
 LEARNING_SHARE = 0.03
 # A team learns from at most this many of its agents, drawn anew in each iteration: they act alike and share the payoff.
-TEAM_SAMPLE = 32
+TEAM_SAMPLE = 8
 VALUE_WEIGHT, GRADIENT_CLIP = 0.5, 2.0
 
 
@@ -115,9 +115,7 @@ def evaluate_base(arena: Arena) -> Callable[..., Any]:
     @jax.jit
     def run(networks: Mapping[str, Parameters], keys: jax.Array) -> Any:
         def batch(key: jax.Array) -> Any:
-            players = {
-                agent: _recording(arena.policies[agent], player) for agent, player in arena.players(networks).items()
-            }
+            players = {agent: _recording(player) for agent, player in arena.players(networks).items()}
             played = arena.play(players, key)
             use = {agent: _use(arena.policies[agent], played.records[agent]) for agent in arena.policies}
             return arena.payoffs(played), {n: jnp.mean(v) for n, v in played.indicators.items()}, use
@@ -129,7 +127,7 @@ def evaluate_base(arena: Arena) -> Callable[..., Any]:
     return run
 
 
-def _recording(policy: Policy, player: Player) -> Player:
+def _recording(player: Player) -> Player:
     """`player`, recording its choices after all plants."""
 
     def play(observation: Observation, uniform: jax.Array) -> Any:
@@ -154,13 +152,16 @@ def evaluate_deviation(arena: Arena, agent: str, notion: Notion) -> Callable[...
 
     @jax.jit
     def run(networks: Mapping[str, Parameters], deviator: Parameters, keys: jax.Array) -> Any:
-        def batch(key: jax.Array) -> Any:
-            members = arena.members(agent, key, 1)
-            players = arena.deviating(agent, notion, networks, deviator, members)
-            return arena.payoffs(arena.play(players, key)), members[:, 0]
+        # All agents of the type deviate equally often, in turn.
+        turns = jnp.arange(keys.shape[0] * arena.economies) % arena.policies[agent].agents
 
-        payoffs, members = jax.lax.map(batch, keys)
-        return _episodes(payoffs), members.reshape(-1)
+        def batch(turn: tuple[jax.Array, jax.Array]) -> Any:
+            key, members = turn
+            players = arena.deviating(agent, notion, networks, deviator, members[:, None])
+            return arena.payoffs(arena.play(players, key))
+
+        payoffs = jax.lax.map(batch, (keys, turns.reshape(-1, arena.economies)))
+        return _episodes(payoffs), turns
 
     return run
 
@@ -195,7 +196,7 @@ def learn_deviation(arena: Arena, agent: str, notion: Notion) -> Callable[..., A
         learning_rate: jax.Array,
         entropy: jax.Array,
     ) -> tuple[Parameters, Any]:
-        schedule = getattr(model.module, f"schedule_{phase.name}")(phase.iterations, 1.0)[agent]
+        schedule = getattr(model.module, f"schedule_{phase.name}")(phase.iterations, 1.0)["learners"][agent]
         kept = {"clip": jnp.asarray(chosen.clip), "value_weight": VALUE_WEIGHT, "gradient_clip": GRADIENT_CLIP}
         discount = model.module.discounts()[agent]
 

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rbcc.runtime.equilibrium import Equilibrium, Gain, Verdict
+from rbcc.runtime.equilibrium import Equilibrium, Estimate, Gain, Verdict
 from rbcc.runtime.run import Run
 from rbcc.runtime.train import Progress
 
@@ -45,7 +45,7 @@ class TrainingDisplay:
     ) -> None:
         if self.console.is_terminal:
             self.live.stop()
-        if kind is KeyboardInterrupt:
+        if kind is KeyboardInterrupt and self.phase >= 0:
             self.console.print("stopped; the same command with --resume goes on from here")
 
     def update(self, run: Run, progress: Progress) -> None:
@@ -122,7 +122,7 @@ def verification_table(result: Equilibrium) -> str:
         one = gain.estimate
         table.add_row(
             one.agent,
-            one.notion,
+            " = ".join(one.notions),
             _number(one.payoff),
             _number(one.gain),
             *map(_percent, (gain.relative, gain.relative_lower, gain.relative_upper)),
@@ -145,6 +145,7 @@ def verification_table(result: Equilibrium) -> str:
         *(line.rstrip() for line in capture.get().rstrip().splitlines()),
         "",
         *_budget_lines(result.gains),
+        *_single_lines(result.gains),
         *(f"side effect: {line}" for line in _side_effects(result.gains)),
         *(f"edge: {line}" for line in result.edges),
         *(f"planted: {plant}" for plant in result.plants),
@@ -159,7 +160,7 @@ def verification_table(result: Equilibrium) -> str:
 
 def _headlines(result: Equilibrium) -> Iterator[tuple[str, Verdict]]:
     target = f"{result.target:.2%}".replace(".00", "")
-    yield f"no single agent gains more than {target} (Nash):", result.verdicts["individual"]
+    yield f"no agent gains more than {target} alone (Nash):", result.verdicts["individual"]
     yield f"no type gains more than {target} acting as one (team):", result.verdicts["team"]
 
 
@@ -168,7 +169,21 @@ def _budget_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
     for one in (gain.estimate for gain in gains):
         curve = [c for c in one.battery if c.source == one.best.source]
         shown = ", ".join(f"{c.iterations}: {_percent(c.gain / one.scale if one.scale else None)}" for c in curve)
-        yield f"gain by iterations, {one.agent} {one.notion} ({one.best.source}): {shown}"
+        yield f"gain by iterations, {_row(one)} ({one.best.source}): {shown}"
+
+
+def _single_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
+    """For types of several agents the one whose own gain is surest."""
+    for gain in gains:
+        one = gain.estimate
+        if gain.single is not None and gain.single_lower is not None and one.scale:
+            own = next(member.gain for member in one.members if member.number == gain.single)
+            shares = f"{own / one.scale:.2%}, lower bound {gain.single_lower / one.scale:.2%}"
+            yield f"largest gain of one {one.agent}: {shares} (number {gain.single})"
+
+
+def _row(one: Estimate) -> str:
+    return f"{one.agent} {' = '.join(one.notions)}"
 
 
 def _side_effects(gains: tuple[Gain, ...]) -> Iterator[str]:
@@ -176,7 +191,7 @@ def _side_effects(gains: tuple[Gain, ...]) -> Iterator[str]:
     for one in (gain.estimate for gain in gains):
         for other, change in one.others.items():
             if scales.get(other) and abs(change) > 0.01 * scales[other]:
-                yield f"{one.agent} {one.notion} changes the payoff of {other} by {change / scales[other]:+.1%}"
+                yield f"{_row(one)} changes the payoff of {other} by {change / scales[other]:+.1%}"
 
 
 def _worse(result: Equilibrium) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """How far a trained economy is from equilibrium: best responses found by learning, with confidence bounds.
 
 A type's gain is what deviating pays. *Individual*: one agent leaves the policy while all others, its siblings too, keep
-theirs; the Nash question. *Team*: all agents of the type switch together to what is best for their mean payoff; the
-meta-game of the paper. Payoffs are discounted sums of rewards less penalties, per agent, unscaled.
+theirs; the Nash question, asked of each agent and answered as the mean over the agents of the type. *Team*: all agents
+of the type switch together to what is best for their mean payoff; the meta-game of the paper. Payoffs are discounted
+sums of rewards less penalties, per agent, unscaled.
 
 For each type and notion:
 
@@ -12,7 +13,8 @@ For each type and notion:
 3. Its gain is estimated on test seeds, episode by episode against the same episode without the deviation: shocks, and
    the noise of all who do not deviate, are the same.
 4. One-sided bounds that hold for all types and notions together with 95 % confidence (Bonferroni) decide against the
-   target.
+   target. A single agent whose own gain is above the target, with the same confidence for all agents of all types
+   together, refutes too, however little the others gain.
 
 No gain found proves little if the search is weak. Its power is the share of a known gain that it finds: the deviator
 from scratch starts from nearly random choices and has to recover what the trained policy is worth over these. Without
@@ -29,7 +31,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +60,7 @@ BUDGETS = (0.25, 0.5, 1.0)
 CONTINUED, SCRATCH = "continued", "from scratch"
 ENTROPY_FROM_SCRATCH = 0.01
 EDGE = 0.9
+MEMBER_EPISODES = 30
 
 Listener = Callable[[str], None]
 Payoffs = Mapping[str, np.ndarray]
@@ -81,17 +84,26 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Member:
+    """The gain of one agent of a type when it alone deviates, and the standard error of that."""
+
+    number: int
+    gain: float
+    error: float
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What the best deviation found pays one type, under one notion, on the test seeds.
 
-    `payoff`, `gain` and `error` (standard error of the gain) in units of the payoff; `above` is the payoff above the
+    `notions` are the questions it answers: for a type of one agent, both. `payoff`, `gain` and `error` (standard error of the gain) in units of the payoff; `above` is the payoff above the
     one that gains are compared with, and `improvement` the payoff above untrained play. `power` is the share of a known
     gain that the search recovers, None where there was nothing to recover; `others` the change of each other type's
-    mean payoff under the deviation.
+    mean payoff under the deviation; `members` the gains of single agents, for individual deviations.
     """
 
     agent: str
-    notion: str
+    notions: tuple[Notion, ...]
     payoff: float
     above: float
     improvement: float
@@ -101,6 +113,7 @@ class Estimate:
     battery: tuple[Candidate, ...]
     power: float | None
     others: dict[str, float]
+    members: tuple[Member, ...] = ()
 
     @property
     def scale(self) -> float:
@@ -110,11 +123,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Gain:
-    """An estimate with its bounds and verdict; `relative` ones are shares of the estimate's scale, None if that is 0."""
+    """An estimate with its bounds and verdict; `relative` ones are shares of the estimate's scale, None if that is 0.
+
+    `single` is the agent whose own gain has the highest lower bound, `single_lower`.
+    """
 
     estimate: Estimate
     lower: float
     upper: float
+    single: int | None
+    single_lower: float | None
     relative: float | None
     relative_lower: float | None
     relative_upper: float | None
@@ -159,7 +177,9 @@ def verify(
     began = time.monotonic()
     run = Run.open(folder)
     if not run.finished:
-        raise RunError(f"{folder} is {run.manifest['status']}; finish it with: {run.resume_command}")
+        status = run.manifest["status"]
+        advice = "change its spec and train anew" if status == "diverged" else f"finish it with: {run.resume_command}"
+        raise RunError(f"{folder} is {status}; {advice}")
     model = run.recompiled(overrides) if overrides else run.model
     found = _Verification(run, model, [read_plant(model, text) for text in plants], seed, listener or (lambda _: None))
     result = found.result(tuple(plants), began)
@@ -190,14 +210,18 @@ class _Verification:
         base = evaluate_base(self.arena)
         select, _, _ = jax.device_get(base(self.networks, self.select_keys))
         test, indicators, use = jax.device_get(base(self.networks, self.test_keys))
-        untrained = initial_state(self.model, self.run.manifest["seed"]).networks
-        improvement = _change(test, jax.device_get(base(untrained, self.test_keys))[0])
+        networks = initial_state(self.model, self.run.manifest["seed"]).networks
+        untrained = jax.device_get(base(networks, self.test_keys))[0]
+        _check_finite(select, "trained play")
+        _check_finite(test, "trained play")
+        _check_finite(untrained, "untrained play")
+        improvement = _change(test, untrained)
         above, scale = self.above(test, improvement)
         alive = {name: bool(ok) for name, ok in jax.device_get(self.model.module.alive(indicators)).items()}
         estimates = [self.estimate(*question, select, test, above, improvement) for question in self.questions()]
         gains = judge(estimates, self.settings.target)
         return Equilibrium(
-            {notion: overall(gains, notion, alive) for notion in ("individual", "team")},
+            {notion: overall(gains, notion, alive) for notion in get_args(Notion)},
             self.settings.target,
             alive,
             {name: float(value) for name, value in indicators.items()},
@@ -229,6 +253,7 @@ class _Verification:
             nearest = min(range(len(space.values)), key=lambda k: abs(space.values[k] - value))
             stopped.append(Frozen(space.agent, name, nearest))
         nothing = jax.device_get(evaluate_base(self.arena_with(stopped))(self.networks, self.test_keys))[0]
+        _check_finite(nothing, "verify.shutdown")
         return _change(test, nothing), "payoff above doing nothing"
 
     def estimate(
@@ -243,22 +268,29 @@ class _Verification:
         """Trains and selects a best deviation, and estimates its gain on the test seeds."""
         evaluate = evaluate_deviation(self.arena, agent, notion)
 
-        def gains(deviator: Parameters, keys: jax.Array, base: Payoffs) -> tuple[np.ndarray, Payoffs]:
+        def gains(deviator: Parameters, keys: jax.Array, base: Payoffs) -> tuple[np.ndarray, np.ndarray, Payoffs]:
             payoffs, members = jax.device_get(evaluate(self.networks, deviator, keys))
             change = payoffs[agent].astype(float) - base[agent]
             mine = change[np.arange(len(members)), members] if notion == "individual" else change.mean(axis=1)
-            return mine, payoffs
+            return mine, members, payoffs
 
         battery: list[tuple[Candidate, Parameters]] = []
         for source, budget, deviator in self.deviators(agent, notion):
             mean = float(np.mean(gains(deviator, self.select_keys, select)[0]))
+            if not math.isfinite(mean):
+                raise RunError(
+                    f"the {notion} deviator of {agent} ({source}, {budget} iterations) reached a payoff that is no finite "
+                    "number; lower verify.learning_rate, or bound the reward"
+                )
             battery.append((Candidate(source, budget, mean), deviator))
         trained = [pair for pair in battery if pair[0].iterations]
         best, deviator = max(trained, key=lambda pair: pair[0].gain)
-        change, payoffs = gains(deviator, self.test_keys, test)
+        change, members, payoffs = gains(deviator, self.test_keys, test)
+        _check_finite(payoffs, f"the {notion} deviation of {agent}")
+        single = self.policies[agent].agents == 1
         return Estimate(
             agent,
-            notion if self.policies[agent].agents > 1 else "individual = team",
+            ("individual", "team") if single else (notion,),
             float(np.mean(test[agent], dtype=float)),
             above[agent],
             improvement[agent],
@@ -268,6 +300,7 @@ class _Verification:
             tuple(candidate for candidate, _ in trained),
             self.power([candidate for candidate, _ in battery], abs(above[agent])),
             {other: value for other, value in _change(payoffs, test).items() if other != agent},
+            _members(change, members) if notion == "individual" and not single else (),
         )
 
     def power(self, battery: Sequence[Candidate], scale: float) -> float | None:
@@ -319,6 +352,8 @@ class _Verification:
         checkpoint = (self.run.folder / "checkpoint.safetensors").read_bytes()
         chosen = self.settings
         return {
+            "shutdown": dict(chosen.shutdown),
+            "target": chosen.target,
             "digest": self.run.manifest["digest"],
             "checkpoint": hashlib.sha256(checkpoint).hexdigest(),
             "versions": self.run.manifest["versions"] | {"jax": jax.__version__},
@@ -334,6 +369,22 @@ class _Verification:
         }
 
 
+def _check_finite(payoffs: Payoffs, what: str) -> None:
+    wrong = next((agent for agent, values in payoffs.items() if not np.isfinite(values).all()), None)
+    if wrong is not None:
+        raise RunError(f"under {what} the payoff of {wrong} is no finite number: gains cannot be told")
+
+
+def _members(change: np.ndarray, members: np.ndarray) -> tuple[Member, ...]:
+    """Gains of single agents, of those who deviate in enough episodes for a standard error that means something."""
+    found = []
+    for number in np.unique(members):
+        own = change[members == number]
+        if len(own) >= MEMBER_EPISODES:
+            found.append(Member(int(number), float(own.mean()), float(own.std(ddof=1) / math.sqrt(len(own)))))
+    return tuple(found)
+
+
 def _change(payoffs: Payoffs, base: Payoffs) -> dict[str, float]:
     """By how much the mean payoff of each type is above that of `base`."""
     return {a: float(np.mean(payoffs[a], dtype=float) - np.mean(base[a], dtype=float)) for a in payoffs}
@@ -346,15 +397,20 @@ def judge(found: Sequence[Estimate], target: float) -> tuple[Gain, ...]:
     """Bounds and verdicts of all estimates together.
 
     Bounds are one-sided, by a normal approximation of the mean gain, each at the level 5 % / number of estimates: all
-    upper bounds hold together with 95 % confidence, and so do all lower bounds (Bonferroni).
+    upper bounds hold together with 95 % confidence, and so do all lower bounds (Bonferroni). The lower bounds of single
+    agents hold together in the same way, among themselves.
     """
-    width = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / max(1, len(found)))
+    width = _width(len(found))
+    narrow = _width(sum(len(one.members) for one in found))
     gains = []
     for one in found:
+        bounds = {member.number: member.gain - narrow * member.error for member in one.members}
+        single = max(bounds, key=lambda number: bounds[number], default=None)
+        single_lower = None if single is None else bounds[single]
         lower = one.gain - width * one.error
         upper = max(0.0, one.gain + width * one.error)
         limit = target * one.scale
-        if lower > limit:
+        if lower > limit or (single_lower is not None and single_lower > limit):
             verdict = Verdict.REFUTED
         elif upper <= limit and one.power is not None and one.power >= POWER:
             verdict = Verdict.NOT_REFUTED
@@ -362,19 +418,25 @@ def judge(found: Sequence[Estimate], target: float) -> tuple[Gain, ...]:
             verdict = Verdict.INCONCLUSIVE
         share = partial(_share, scale=one.scale)
         of_improvement = _share(one.gain, abs(one.improvement))
-        gains.append(Gain(one, lower, upper, share(one.gain), share(lower), share(upper), of_improvement, verdict))
+        relative = share(one.gain), share(lower), share(upper)
+        gains.append(Gain(one, lower, upper, single, single_lower, *relative, of_improvement, verdict))
     return tuple(gains)
+
+
+def _width(bounds: int) -> float:
+    """How many standard errors wide `bounds` one-sided bounds have to be to hold together."""
+    return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / max(1, bounds))
 
 
 def _share(value: float, scale: float) -> float | None:
     return value / scale if scale > 0 else None
 
 
-def overall(gains: Sequence[Gain], notion: str, alive: Mapping[str, bool]) -> Verdict:
+def overall(gains: Sequence[Gain], notion: Notion, alive: Mapping[str, bool]) -> Verdict:
     """The verdict under one notion: no better than that of any type, and no result at all if nothing is alive."""
     if not all(alive.values()):
         return Verdict.TRIVIAL
-    verdicts = {gain.verdict for gain in gains if notion in gain.estimate.notion}
+    verdicts = {gain.verdict for gain in gains if notion in gain.estimate.notions}
     for verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE):
         if verdict in verdicts:
             return verdict

@@ -81,6 +81,8 @@ def _training(run: Run) -> "Figure":
 def _episode(run: Run, data: "Dataset") -> "Figure | None":
     indicators = [str(name) for name in data if str(name).startswith("indicator.")]
     states = [s for s in run.model.ir.symbols if s.role is Role.STATE and s.name in data and len(s.sets) <= 1]
+    if not indicators and not states:
+        return None
     title = f"{run.manifest['model']}: indicators (mean and 10-90 % of {data.sizes['episode']} episodes); states of one episode"
     figure, axes = _panels(len(indicators) + len(states), title)
     for ax, name in zip(axes, indicators, strict=False):

@@ -8,15 +8,17 @@
     phases/NAME.safetensors   the same at the end of each phase
 
 Files are replaced atomically: a run that is killed can be resumed, with the numbers it would have had. A checkpoint is
-written every ten seconds, or as often as the environment variable RBCC_CHECKPOINT_SECONDS says.
+written every ten seconds.
 """
 
+import itertools
 import json
 import math
 import os
 import platform
 import shlex
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,14 +33,14 @@ import yaml
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from rbcc.compiler.source import is_text
+from rbcc.compiler.source import is_text, override_text
 from rbcc.runtime.audit import audit
 from rbcc.runtime.errors import Diverged, RunError
 from rbcc.runtime.model import Model, compile
 from rbcc.runtime.train import Progress, TrainState, initial_state, training
 
 
-CHECKPOINT_SECONDS = float(os.environ.get("RBCC_CHECKPOINT_SECONDS", "10"))
+CHECKPOINT_SECONDS = 10.0
 
 Listener = Callable[["Run", Progress], None]
 
@@ -165,10 +167,10 @@ def train(
             f"{path} has no 'training'; add 'training: {{phases: {{learn: {{iterations: 1000, economies: 32}}}}}}'"
         )
     if resume:
-        run, state, phase, first = _resumed(model, seed, Path(out) if out else _newest(model))
+        run, state, phase, first = _resumed(model, seed, Path(out) if out else _newest(model, seed))
     else:
         audit(model)
-        run = _created(model, path, overrides, seed, Path(out) if out else _unused(model))
+        run = _created(model, path, overrides, seed, Path(out) if out else None)
         state, phase, first = None, 0, 0
     return _trained(run, model, state, phase, first, listener)
 
@@ -176,9 +178,9 @@ def train(
 def _trained(
     run: Run, model: Model, state: TrainState | None, phase: int, first: int, listener: Listener | None
 ) -> Run:
-    before = run.manifest.get("seconds", 0.0)
+    before = run.metrics[-1]["seconds"] if run.metrics else 0.0
     began = saved = time.monotonic()
-    progress = None
+    kept = None
     run = run.write_manifest(status="running")
     if first == 0 and phase > 0 and state is not None:  # killed before it could keep the end of the last phase
         done = model.ir.phases[phase - 1]
@@ -188,6 +190,7 @@ def _trained(
             now = time.monotonic()
             _check_finite(model, progress)
             run.write_metrics(progress, before + now - began)
+            kept = progress
             last = progress.iteration == model.ir.phases[progress.phase].iterations
             if last or now - saved > CHECKPOINT_SECONDS:
                 run.write_checkpoint(progress)
@@ -197,9 +200,9 @@ def _trained(
             if listener:
                 listener(run, progress)
     except KeyboardInterrupt:
-        if progress is not None:
-            run.write_checkpoint(progress)
-        run.write_manifest(status="interrupted", seconds=before + time.monotonic() - began)
+        if kept is not None:
+            run.write_checkpoint(kept)
+        run.write_manifest(status="interrupted")
         raise
     except Diverged:
         run.write_manifest(status="diverged")
@@ -219,10 +222,35 @@ def _check_finite(model: Model, progress: Progress) -> None:
         )
 
 
-def _created(model: Model, path: str | Path, overrides: Mapping[str, object] | None, seed: int, folder: Path) -> Run:
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder} already exists; choose another with --out, or go on with it with --resume")
-    folder.mkdir(parents=True, exist_ok=True)
+def _created(
+    model: Model, path: str | Path, overrides: Mapping[str, object] | None, seed: int, out: Path | None
+) -> Run:
+    """A new run directory with everything but results, `out` or the first of runs/MODEL, runs/MODEL-2, ... that is free.
+
+    It is written under another name and then renamed, so that it is there whole or not at all.
+    """
+    parent = out.absolute().parent if out else Path("runs")
+    parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{model.ir.name}.", dir=parent))
+    try:
+        draft.chmod(0o755)
+        run = _described(model, path, overrides, seed, draft)
+        names = itertools.chain([model.ir.name], (f"{model.ir.name}-{number}" for number in itertools.count(2)))
+        for folder in [out] if out else map(parent.joinpath, names):
+            try:
+                draft.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
+            else:
+                return replace(run, folder=folder)
+        raise RunError(f"{out} already exists; choose another with --out, or go on with it with --resume")
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _described(model: Model, path: str | Path, overrides: Mapping[str, object] | None, seed: int, folder: Path) -> Run:
+    """Writes manifest, resolved spec and generated module into an empty `folder`."""
     document = model.compiled.document
     plain: dict[str, Any] = dict(document.plain)  # type: ignore[call-overload]
     plain.pop("extends", None)
@@ -241,7 +269,7 @@ def _created(model: Model, path: str | Path, overrides: Mapping[str, object] | N
         "model": model.ir.name,
         "spec": str(path),
         "digest": model.ir.digest,
-        "overrides": {k: str(v) for k, v in (overrides or {}).items()},
+        "overrides": {name: override_text(value) for name, value in (overrides or {}).items()},
         "seed": seed,
         "status": "running",
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -270,24 +298,18 @@ def _resumed(model: Model, seed: int, folder: Path) -> tuple[Run, TrainState | N
     return run, state, phase, iteration
 
 
-def _unused(model: Model) -> Path:
-    """runs/MODEL, or the first of runs/MODEL-2, -3, ... that does not exist."""
-    folder, number = Path("runs") / model.ir.name, 2
-    while folder.exists():
-        folder, number = Path("runs") / f"{model.ir.name}-{number}", number + 1
-    return folder
-
-
-def _newest(model: Model) -> Path:
-    """The newest run of this very spec under runs/."""
+def _newest(model: Model, seed: int) -> Path:
+    """The newest run of this very spec and seed under runs/, one that is not finished if there is one."""
     found = []
     for path in Path("runs").glob(f"{model.ir.name}*/manifest.json"):
         run = Run.open(path.parent)
-        if run.manifest["digest"] == model.ir.digest:
-            found.append((run.manifest["started"], path.parent))
+        if run.manifest["digest"] == model.ir.digest and run.manifest["seed"] == seed:
+            found.append((not run.finished, run.manifest["started"], path.parent))
     if not found:
-        raise RunError("there is no run of this spec under runs/ to resume; name its directory with --out")
-    return max(found)[1]
+        raise RunError(
+            f"there is no run of this spec with --seed {seed} under runs/ to resume; name its directory with --out"
+        )
+    return max(found)[2]
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -27,4 +27,4 @@ def iteration(model: Model, phase: ir.Phase, policies: Mapping[str, Policy], num
     values = {window.action: window.value for window in phase.windows}
     openings = {name: (values[name], share) for name, share in found["openings"].items()}
     masks = {agent: tuple(head.allowed(openings) for head in policy.heads) for agent, policy in policies.items()}
-    return Iteration(found["parameters"], masks, {agent: found[agent] for agent in policies})
+    return Iteration(found["parameters"], masks, found["learners"])

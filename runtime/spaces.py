@@ -16,7 +16,8 @@ class ActionSpace:
     """One action of an agent type.
 
     `values` are its choices in physical units, or 0, 1, ... for members of the agent type `of`. An array of it in the
-    API has the axes (agents of the type, members it is chosen for), each left out where the spec has no such index.
+    API has the axes (agents of the type, members it is chosen for), each left out where the spec has no such index;
+    `stored` is their order in the generated module.
     """
 
     name: str

@@ -71,6 +71,12 @@ def test_emit(stage: str, words: str) -> None:
     assert words in result.stdout
 
 
+def test_emit_into_a_file(tmp_path: Path) -> None:
+    printed = rbcc("compile", "cournot", "--emit", "ir").stdout
+    assert rbcc("compile", "cournot", "--emit", "ir", "--out", "a.ir", folder=tmp_path).stdout == ""
+    assert (tmp_path / "a.ir").read_text() == printed
+
+
 def test_set_changes_the_model() -> None:
     assert "7 consumer[i]" in rbcc("compile", "open_rbc", "--set", "agents.consumer.count=7").stdout
     result = rbcc("compile", "open_rbc", "--set", "agents.consumer.cuont=7")
@@ -119,7 +125,7 @@ def test_verify_prints_a_table_and_writes_json(folder: Path) -> None:
     for words in (
         "seller  individual",
         "alive: quantity > 1: yes",
-        "no single agent gains more than 1% (Nash):",
+        "no agent gains more than 1% alone (Nash):",
         "power",
     ):
         assert words in result.stdout

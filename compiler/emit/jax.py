@@ -96,7 +96,8 @@ CHOICES = {{
             value = self.array(definition) if definition.indices else self.plain(definition.expression)
             local = self.names[definition.symbol]
             lines.append(_comment(definition))
-            lines.append(f'    {local} = jnp.asarray(given.get("{definition.symbol}", {value}), float)')
+            dtype = "bool" if self.expressions.symbols[definition.symbol].type.kind is Kind.FLAG else "float"
+            lines.append(f'    {local} = jnp.asarray(given.get("{definition.symbol}", {value}), {dtype})')
         entries = {d.symbol: self.names[d.symbol] for d in self.model.parameters}
         return _function("constants(given=None)", "The parameters: as the spec has them, or as given.", lines, entries)
 
@@ -149,38 +150,43 @@ CHOICES = {{
         lines += _entries("values", {s.name: self.names[s.name] for s in model.symbols if s.role is Role.VALUE})
         lines += _entries("indicators", {s.name: number(s.expression) for s in model.indicators})
         lines += _entries("violations", dict(map(self.violation, model.constraints)))
-        sides = {i.name: f"({number(i.left, i.indices)}, {number(i.right, i.indices)})" for i in model.identities}
+        full = self.full
+        sides = {i.name: f"({full(i.left, i.indices)}, {full(i.right, i.indices)})" for i in model.identities}
         lines += _entries("identities", sides)
-        conditions = {s.name: self.plain(s.expression, s.indices) for s in model.invariants}
+        conditions = {s.name: full(s.expression, s.indices, "bool") for s in model.invariants}
         lines += _entries("invariants", conditions)
         title = "One step: the next state, and what happened on the way."
         return _function("step(state, actions, key, given=None)", title, [*lines, '        "done": done,', "    }"])
 
     def violation(self, constraint: ir.Constraint) -> tuple[str, str]:
-        text = self.plain(constraint.violation, (constraint.index,) if constraint.index else ())
+        text = self.full(constraint.violation, (constraint.index,) if constraint.index else ())
         text = f"jnp.where(done, {text}, 0.0)" if constraint.at_end else text
-        return f"{constraint.agent}.{constraint.name}", f"jnp.asarray({text}, float)"
+        return f"{constraint.agent}.{constraint.name}", text
 
     def schedule(self, phase: ir.Phase) -> str:
         """The settings of one phase as a function of the iteration and of progress from 0 to 1."""
         expressions = [s.expression for s in (*phase.schedules, *phase.anneal)]
         expressions += [e for learner in phase.learners for e in learner.scheduled.values()]
-        lines = self.inputs(expressions)
+        lines = ["    iteration, progress = jnp.asarray(iteration, float), jnp.asarray(progress, float)"]
+        lines += self.inputs(expressions)
         for statement in phase.schedules:
             lines.append(f"    {self.names[f'@schedule.{statement.name}']} = {self.plain(statement.expression)}")
         lines.append("    return {")
         lines += _entries("parameters", {s.name: self.number(s.expression) for s in phase.anneal})
         lines += _entries("openings", {window.action: _opening(window) for window in phase.windows})
+        lines.append('        "learners": {')
         for learner in phase.learners:
             entries = {"started": f"progress >= {learner.starts!r}"}
             entries |= {key: self.number(expression) for key, expression in learner.scheduled.items()}
-            lines += _entries(learner.agent, entries)
+            lines += [f"    {line}" for line in _entries(learner.agent, entries)]
+        lines.append("        },")
         title = f"Phase {phase.name}: annealed parameters, window openings, learning settings."
         return _function(f"schedule_{phase.name}(iteration, progress, given=None)", title, [*lines, "    }"])
 
     def alive(self) -> str:
         conditions = {s.name: self.plain(s.expression) for s in self.model.verification.alive}
-        return _function("alive(indicators)", "The conditions that a result worth the name fulfils.", [], conditions)
+        lines = ["    indicators = {name: jnp.asarray(value, float) for name, value in indicators.items()}"]
+        return _function("alive(indicators)", "The conditions that a result worth the name fulfils.", lines, conditions)
 
     # --- observations ------------------------------------------------------------------------------------------
 
@@ -273,6 +279,14 @@ CHOICES = {{
     def plain(self, expression: ir.Expression, indices: tuple[str, ...] = ()) -> str:
         """A value with its axes in the order of `indices`."""
         return self.expressions.arranged(self.expressions.code(expression), indices).text
+
+    def full(self, expression: ir.Expression, indices: tuple[str, ...], dtype: str = "float") -> str:
+        """An array with one axis for each of `indices`, also where the value is the same along one."""
+        code = self.expressions.arranged(self.expressions.code(expression), indices)
+        text = f"jnp.asarray({self.expressions.aligned(code, indices, 0)}, {dtype})"
+        if len(code.axes) == len(indices):
+            return text
+        return f"jnp.broadcast_to({text}, {tuple_text(self.expressions.size(index) for index in indices)})"
 
     def number(self, expression: ir.Expression, indices: tuple[str, ...] = ()) -> str:
         """The same as an array of numbers."""

@@ -122,6 +122,7 @@ def test_wrong_equations(equation: str, code: str) -> None:
         ("discount", "price", "RB601"),
         ("agents.buyer.actions.demand.choices", "[2, 1]", "RB701"),
         ("agents.buyer.actions.demand.choices", "[]", "RB103"),
+        ("agents.buyer.actions.demand.choices", "{from: 0, to: 20000, step: 1}", "RB701"),
         ("agents.buyer.actions.demand.choose", "seller", "RB103"),
         ("agents.buyer.actions.favourite.choose", "shop", "RB701"),
         ("agents.buyer.state.budget.start", "time", "RB601"),

@@ -174,6 +174,24 @@ def test_flags_count_as_numbers(write_spec) -> None:
     assert np.allclose(y["f"], 1)
 
 
+def test_flags_stay_flags(write_spec) -> None:
+    text = HEAD.format(equations="a[i] = 1 if open else 0", bakers=2, mills=1)
+    text = text.replace("agents:", "parameters: {open: true}\nagents:", 1).replace("not tired[i]", "open")
+    model = compile(write_spec(text + 'invariants: ["not open or tired\'[i]"]\n'))
+    start = model.reset(KEY)
+    following, outcome = model.step(start, model.sample(start, KEY), KEY)
+    assert following["baker.tired"].dtype == start["baker.tired"].dtype == bool
+    assert np.all(outcome.invariants["not open or tired'[i]"])
+
+
+def test_a_start_that_is_nothing_has_the_scale_one(write_spec) -> None:
+    text = HEAD.format(equations="", bakers=2, mills=1).replace("{start: 10 + i}", "{start: first}")
+    text = text.replace("agents:", "parameters: {first: 0}\nagents:", 1)
+    model = compile(write_spec(text.replace("reward: flour'[i]", "reward: flour'[i]\n    observes: [flour]")))
+    state = model.reset(KEY) | {"baker.flour": jnp.array([0.0, 3.0])}
+    assert np.allclose(model.observe(state)["baker"][:, 0], np.log1p([0, 3]))
+
+
 def test_arithmetic(write_spec) -> None:
     model = build(
         write_spec,

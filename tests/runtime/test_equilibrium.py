@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from rbcc.runtime.deviation import Arena, evaluate_base, evaluate_deviation
-from rbcc.runtime.equilibrium import Candidate, Equilibrium, Estimate, Gain, Verdict, judge, overall, verify
+from rbcc.runtime.equilibrium import Candidate, Equilibrium, Estimate, Gain, Member, Verdict, judge, overall, verify
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import compile
 from rbcc.runtime.plant import Frozen, Random, read_plant
@@ -32,7 +33,7 @@ def verified(duopoly: Run) -> Equilibrium:
 
 
 def gains(result: Equilibrium) -> dict[str, Gain]:
-    return {gain.estimate.notion: gain for gain in result.gains}
+    return {notion: gain for gain in result.gains for notion in gain.estimate.notions}
 
 
 def test_nash_quantities_are_not_refuted(verified: Equilibrium) -> None:
@@ -73,6 +74,28 @@ def test_planted_collusion_is_refuted_with_the_exact_gain(duopoly: Run) -> None:
     assert found["individual"].estimate.gain == pytest.approx(126, rel=0.1)
     assert found["team"].estimate.gain < 5
     assert (duopoly.folder / "equilibrium_planted.json").exists()
+
+
+def test_a_stuck_seller_is_found_by_name(duopoly: Run) -> None:
+    """One at 45 against 30 earns 675, at best 900; the other 450, at best 506.25. A deviator does not see which it is."""
+    found = gains(verify(duopoly.folder, QUICK, plants=["seller[0].quantity=45"]))["individual"]
+    assert found.verdict is Verdict.REFUTED
+    assert found.single == 0
+    own = {member.number: member.gain for member in found.estimate.members}
+    assert 180 < own[0] <= 225
+    assert 0 < own[1] < 57
+
+
+def test_payoffs_that_are_no_numbers_are_reported(tmp_path: Path) -> None:
+    """A seller of nothing has the logarithm of nothing, but none is sold only in verify.shutdown."""
+    spec = tmp_path / "log.yaml"
+    spec.write_text(
+        'rbcc: 1\nextends: cournot\nmodel: log\nparameters: {unit: {value: 1, unit: good}}\nagents: {seller: {reward: "log(quantity[j] / unit)"}}\n'
+        "training: {phases: {learn: {iterations: 20}}, anneal: {seller.quantity: {open: [1, 1], from: 30}}}\n"
+    )
+    run = train(spec, {"training.default.network": "[4]"}, out=tmp_path / "a")
+    with pytest.raises(RunError, match=r"under verify.shutdown the payoff of seller is no finite number|under .* play"):
+        verify(run.folder, {"verify.iterations": 4, "verify.economies": 8, "verify.episodes": 64})
 
 
 def test_frozen_and_random_behaviour() -> None:
@@ -118,7 +141,7 @@ def test_exactly_one_agent_deviates_and_the_rest_is_paired() -> None:
 
 def one(gain: float, error: float, power: float | None = 1.0, scale: float = 100.0, agent: str = "a") -> Estimate:
     best = Candidate("continued", 1, gain)
-    return Estimate(agent, "individual", scale, scale, scale, gain, error, best, (best,), power, {})
+    return Estimate(agent, ("individual",), scale, scale, scale, gain, error, best, (best,), power, {})
 
 
 @pytest.mark.parametrize(
@@ -158,6 +181,17 @@ def test_bounds_hold_together() -> None:
         found = judge([one(2.0 + 0.1 * rng.standard_normal(), 0.1) for _ in range(4)], target=0.01)
         missed += any(gain.upper < 2.0 for gain in found)
     assert 0.035 < missed / 2000 < 0.065
+
+
+def test_one_agent_that_gains_is_not_lost_in_the_mean() -> None:
+    """One of ten gains 8 %, the type 0.8 % in the mean."""
+    members = tuple(Member(number, 8.0 if number == 3 else 0.0, 0.1) for number in range(10))
+    (gain,) = judge([replace(one(0.8, 0.01), members=members)], target=0.01)
+    assert gain.verdict is Verdict.REFUTED
+    assert gain.single == 3
+    assert gain.single_lower == pytest.approx(7.74, abs=0.01)
+    (gain,) = judge([replace(one(0.8, 0.01), members=tuple(replace(m, gain=0.8) for m in members))], target=0.01)
+    assert gain.verdict is Verdict.NOT_REFUTED
 
 
 def test_overall_verdict_is_the_worst_of_its_notion() -> None:

@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -119,6 +118,26 @@ def test_resuming_a_finished_run_changes_nothing(run: Run) -> None:
     assert same(again.state(), run.state())
 
 
+def test_resume_without_a_name_finds_the_run_of_that_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {**TINY, "training.phases.learn.iterations": 12}
+    for seed in (0, 1):
+        with pytest.raises(KeyboardInterrupt):
+            train("cournot", settings, seed=seed, listener=stop_at(5, KeyboardInterrupt))
+    resumed = [train("cournot", settings, seed=seed, resume=True) for seed in (0, 1)]
+    assert [str(run.folder) for run in resumed] == ["runs/cournot", "runs/cournot-2"]
+    assert not [path for path in Path("runs").iterdir() if path.name.startswith(".")]
+    with pytest.raises(RunError, match="no run of this spec with --seed 7"):
+        train("cournot", settings, seed=7, resume=True)
+
+
+def test_time_goes_on_after_a_stop(tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        train("cournot", TINY, out=tmp_path / "a", listener=stop_at(60, Stop))
+    before = Run.open(tmp_path / "a").metrics[-1]["seconds"]
+    assert train("cournot", TINY, out=tmp_path / "a", resume=True).manifest["seconds"] >= before > 0
+
+
 def test_only_the_same_run_can_be_resumed(run: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="another version of the spec"):
         train("cournot", {**TINY, "parameters.cost": 5}, out=run.folder, seed=3, resume=True)
@@ -137,14 +156,14 @@ def test_damaged_files_are_reported(run: Run, tmp_path: Path) -> None:
 
 
 def test_killed_and_resumed_gives_the_same_numbers(tmp_path: Path) -> None:
-    """kill -9 in the middle; checkpoints are forced often."""
-    environment = {**os.environ, "RBCC_CHECKPOINT_SECONDS": "0"}
+    """kill -9 in the middle; the process that is killed writes a checkpoint after every stretch."""
     settings = [*SET, "--set=training.phases.learn.iterations=3000", "--seed=3"]
+    eager = "import rbcc.cli, rbcc.runtime.run as run; run.CHECKPOINT_SECONDS = 0; rbcc.cli.main()"
 
     def command(out: Path, *more: str) -> list[str]:
         return [sys.executable, "-m", "rbcc.cli", "train", "cournot", *settings, f"--out={out}", *more]
 
-    killed = subprocess.Popen(command(tmp_path / "a"), env=environment, stdout=subprocess.DEVNULL)
+    killed = subprocess.Popen([sys.executable, "-c", eager, *command(tmp_path / "a")[3:]], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     metrics = tmp_path / "a" / "metrics.jsonl"
     while not metrics.exists() or metrics.read_text().count("\n") < 20:
@@ -155,7 +174,7 @@ def test_killed_and_resumed_gives_the_same_numbers(tmp_path: Path) -> None:
     killed.wait()
     assert Run.open(tmp_path / "a").manifest["status"] == "running"
     assert (tmp_path / "a" / "checkpoint.safetensors").exists()
-    subprocess.run(command(tmp_path / "a", "--resume"), check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run(command(tmp_path / "a", "--resume"), check=True, stdout=subprocess.DEVNULL)
     subprocess.run(command(tmp_path / "b"), check=True, stdout=subprocess.DEVNULL)
     one, two = Run.open(tmp_path / "a"), Run.open(tmp_path / "b")
     assert same(one.state(), two.state())
@@ -236,7 +255,7 @@ def test_a_number_that_is_none_is_traced_to_its_equation(write_spec, tmp_path: P
     assert "reward.baker is nan in phase learn at iteration 1" in message
     assert "model.yaml:17:5: happy[i] = log(left[i])" in message
     assert "is nan at step 0, i = " in message
-    assert "  left = -1" in message
+    assert "  left[i] = -1" in message
 
 
 def test_networks_that_are_no_numbers_are_reported(tmp_path: Path) -> None:
@@ -285,6 +304,14 @@ def test_accounts_are_audited_before_training(write_spec, tmp_path: Path) -> Non
         train(write_spec(LEAK.replace("TAX", "").replace("> -100", "> 1")), out=tmp_path / "b")
 
 
+def test_accounts_with_a_side_that_is_the_same_for_all(write_spec, tmp_path: Path) -> None:
+    text = LEAK.replace("TAX", "").replace("horizon: 3", "horizon: 1")
+    same = text.replace("sum(i, coins'[i]) + till' == sum(i, coins[i]) + till", "coins'[i] - coins[i] + pay[i] == 0")
+    train(write_spec(same), out=tmp_path / "a")
+    with pytest.raises(RunError, match="identity 'money' does not hold at step 0 of a random episode, i = "):
+        train(write_spec(same.replace("== 0", "== till + 1")), out=tmp_path / "b")
+
+
 def test_simulation_has_named_dimensions(run: Run) -> None:
     from rbcc.runtime.simulate import simulate
 
@@ -322,3 +349,10 @@ def test_pictures(run: Run, tmp_path: Path) -> None:
     paths = plot(run.folder, tmp_path)
     assert [path.name for path in paths] == ["training.png", "episode.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000 for path in paths)
+
+
+def test_pictures_of_a_model_without_indicators_and_states(tmp_path: Path) -> None:
+    from rbcc.runtime.plot import plot
+
+    bare = {"indicators": "null", "verify.alive": "[]", "training.phases.learn.iterations": "2"}
+    assert [p.name for p in plot(train("cournot", bare, out=tmp_path / "a").folder)] == ["training.png"]

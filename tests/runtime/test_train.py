@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rbcc.compiler.source import shipped_models
 from rbcc.runtime.model import Model, compile
 from rbcc.runtime.schedule import Iteration, iteration
 from rbcc.runtime.train import Progress, initial_state, networks_of, training
@@ -81,6 +82,26 @@ def test_schedules(tiny: Model) -> None:
     assert done.parameters == {}
     assert all(bool(mask.all()) for masks in done.masks.values() for mask in masks)
     assert all(bool(values["started"]) for values in done.settings.values())
+
+
+def test_schedules_compute_with_real_numbers(write_spec) -> None:
+    """Neither whole numbers that overflow nor Python's division by zero."""
+    rate = "1 / (1 + iteration^3) + exp(-1 / (1 - progress))"
+    model = compile("cournot", {"training.default.learning_rate": rate})
+    schedule = model.module.schedule_learn(2000, 1.0)["learners"]["seller"]
+    assert np.isclose(schedule["learning_rate"], 1 / (1 + 2000**3))
+    alive = compile("cournot", {"verify.alive": "[quantity / price > 1]"}).module.alive
+    assert not bool(alive({"quantity": 0.0, "price": 0.0})["quantity / price > 1"])
+
+
+def test_types_may_be_called_as_parts_of_a_schedule(write_spec) -> None:
+    """An agent type `openings` learns, and windows open."""
+    text = (shipped_models() / "cournot.yaml").read_text().replace("seller", "openings")
+    text = text.replace("  default:", "  anneal: {openings.quantity: {open: [0, 1], from: 30}}\n  default:")
+    model = compile(write_spec(text))
+    now = iteration(model, model.ir.phases[0], networks_of(model), jnp.float32(0))
+    assert int(now.masks["openings"][0].sum()) == 1
+    assert bool(now.settings["openings"]["started"])
 
 
 def test_update_period(write_spec) -> None:
