@@ -1,3 +1,4 @@
+import operator
 from fractions import Fraction
 from math import floor
 
@@ -6,6 +7,15 @@ from rbcc.compiler.infer import literal_value
 
 
 _EXACT = {"abs": abs, "min": min, "max": max, "floor": lambda x: Fraction(floor(x))}
+
+_COMPARE = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 def fold(model: ir.Model) -> ir.Model:
@@ -22,4 +32,9 @@ def _fold(node: ir.Expression) -> ir.Expression:
         value = literal_value(node)
         if value is not None:
             return ir.Constant(value, node.type)
+    if isinstance(node, ir.Conditional) and isinstance(node.condition, ir.Binary):
+        compare = _COMPARE.get(node.condition.operator)
+        sides = [literal_value(side) for side in (node.condition.left, node.condition.right)]
+        if compare and None not in sides:
+            return node.then if compare(*sides) else node.otherwise
     return node

@@ -192,6 +192,11 @@ def test_a_start_that_is_nothing_has_the_scale_one(write_spec) -> None:
     assert np.allclose(model.observe(state)["baker"][:, 0], np.log1p([0, 3]))
 
 
+def test_what_is_known_is_computed_once(write_spec) -> None:
+    text = build(write_spec, "a = (2 + 3) * max(4, 1/2) if 2 > 1 else 7").text
+    assert "    a = jnp.asarray(20.0, float)\n" in text
+
+
 def test_arithmetic(write_spec) -> None:
     model = build(
         write_spec,
