@@ -23,6 +23,18 @@ SPECIAL = ("time", "horizon")
 LARGEST = 1e38  # in single precision
 
 
+# What other languages call it.
+_OTHER_NAMES = {
+    "ln": "the natural logarithm is log",
+    "pow": "a power is written a^b",
+    "power": "a power is written a^b",
+    "average": "write mean(i, x[i])",
+    "if": "write a if condition else b",
+    "where": "write a if condition else b",
+    "lag": "a value of an earlier step has to be kept in a state",
+}
+
+
 @dataclass
 class Names:
     """Everything that a name in a spec can mean."""
@@ -486,6 +498,7 @@ class _Inference:
         known = [*self.names.primitives, *REDUCTIONS, *DISTRIBUTIONS]
         close = suggest(name, known)
         help = f"did you mean '{close}'?" if close else "functions of your own come from Python files named under 'use'"
+        help = _OTHER_NAMES.get(name, help)
         if self.names.candidates(name):
             help = f"{self.names.describe(self.names.candidates(name)[0].name)} is no function; a product needs *"
         self.error("RB205", f"there is no function '{name}'", node.name_span, help=help)

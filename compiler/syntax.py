@@ -486,6 +486,8 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         hint = "there is one ')' too many"
     if hint is None and re.search(r"\b(sum|product|mean|min|max)\s*\(\s*\w+\s+$", text.text[:place]):
         hint = "a comma is missing after the index"
+    if hint is None and re.search(r"\bif\b.*\bthen\b", text.text):
+        hint = "a choice is written a if condition else b; both branches are needed"
     if hint is None and "NAME" not in accepted and re.match(r"[\w(]", rest):
         hint = "is an operator missing? A product is written a * b"
     if hint is None and found in ("if", "else"):

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rbcc.runtime.equilibrium import Equilibrium, Estimate, Gain, Verdict
+from rbcc.runtime.equilibrium import POWER, Equilibrium, Estimate, Gain, Verdict
 from rbcc.runtime.run import Run
 from rbcc.runtime.train import Progress
 
@@ -50,6 +50,8 @@ class TrainingDisplay:
 
     def update(self, run: Run, progress: Progress) -> None:
         now = time.monotonic()
+        if self.phase < 0:
+            self.console.print(f"run directory: {run.folder}")
         if progress.phase != self.phase:
             # Speed counts from the end of a phase's first stretch: that one includes compilation.
             self.phase, self.began, self.first = progress.phase, now, progress.iteration
@@ -146,6 +148,7 @@ def verification_table(result: Equilibrium) -> str:
         "",
         *_budget_lines(result.gains),
         *_single_lines(result.gains),
+        *_reasons(result),
         *(f"side effect: {line}" for line in _side_effects(result.gains)),
         *(f"edge: {line}" for line in result.edges),
         *(f"planted: {plant}" for plant in result.plants),
@@ -169,7 +172,7 @@ def _budget_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
     for one in (gain.estimate for gain in gains):
         curve = [c for c in one.battery if c.source == one.best.source]
         shown = ", ".join(f"{c.iterations}: {_percent(c.gain / one.scale if one.scale else None)}" for c in curve)
-        yield f"gain by iterations, {_row(one)} ({one.best.source}): {shown}"
+        yield f"gain by iterations, on selection seeds, {_row(one)} ({one.best.source}): {shown}"
 
 
 def _single_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
@@ -178,8 +181,26 @@ def _single_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
         one = gain.estimate
         if gain.single is not None and gain.single_lower is not None and one.scale:
             own = next(member.gain for member in one.members if member.number == gain.single)
-            shares = f"{own / one.scale:.2%}, lower bound {gain.single_lower / one.scale:.2%}"
-            yield f"largest gain of one {one.agent}: {shares} (number {gain.single})"
+            shares = f"{_percent(own / one.scale)}, lower bound {_percent(gain.single_lower / one.scale)}"
+            yield f"largest gain of one {one.agent}: {shares} (index {gain.single})"
+
+
+def _reasons(result: Equilibrium) -> Iterator[str]:
+    """Why a row is inconclusive."""
+    for gain in result.gains:
+        if gain.verdict is Verdict.INCONCLUSIVE:
+            one, limit = gain.estimate, f"{result.target:.2%}"
+            if gain.upper > result.target * one.scale:
+                reason = f"the bounds lie on both sides of {limit}; more test episodes (verify.episodes) narrow them"
+            elif one.power is None:
+                reason = (
+                    "untrained play earns as much as trained play, so there is no known gain to test the search with"
+                )
+            else:
+                reason = (
+                    f"the search finds {one.power:.0%} of a known gain, less than {POWER:.0%}; raise verify.iterations"
+                )
+            yield f"inconclusive: {_row(one)}: {reason}"
 
 
 def _row(one: Estimate) -> str:
@@ -200,7 +221,7 @@ def _worse(result: Equilibrium) -> Iterator[str]:
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.2%}"
+    return "-" if share is None else f"{round(share, 4) + 0:.2%}"
 
 
 def _number(value: float | None) -> str:

@@ -89,7 +89,7 @@ def _episode(run: Run, data: "Dataset") -> "Figure | None":
         values = data[name]
         low, high = (values.quantile(q, "episode") for q in (0.1, 0.9))
         ax.fill_between(values.step, low, high, color=BLUE, alpha=0.2, linewidth=0)
-        ax.plot(values.step, values.mean("episode"), color=BLUE)
+        ax.plot(values.step, values.mean("episode"), color=BLUE, marker=_marker(values))
         ax.set_title(_words(name), fontsize=9)
     for ax, symbol in zip(axes[len(indicators) :], states, strict=True):
         _lines(ax, data[symbol.name].isel(episode=0).astype(float), symbol.sets)
@@ -102,12 +102,17 @@ def _episode(run: Run, data: "Dataset") -> "Figure | None":
 
 def _lines(ax: "Axes", values: Any, sets: Sequence[str]) -> None:
     if not sets:
-        ax.plot(values.step, values, color=BLUE)
+        ax.plot(values.step, values, color=BLUE, marker=_marker(values))
         return
     agents = values.sizes[sets[0]]
     shown = np.unique(np.linspace(0, agents - 1, min(agents, LINES)).round().astype(int))
     for agent in shown:
-        ax.plot(values.step, values.isel({sets[0]: agent}), linewidth=0.8, alpha=0.7)
+        ax.plot(values.step, values.isel({sets[0]: agent}), linewidth=0.8, alpha=0.7, marker=_marker(values))
+
+
+def _marker(values: Any) -> str:
+    """A point, where there is a single step and so no line."""
+    return "o" if values.sizes["step"] == 1 else ""
 
 
 def _words(name: str) -> str:

@@ -33,6 +33,7 @@ import yaml
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from rbcc.compiler import ir
 from rbcc.compiler.source import is_text, override_text
 from rbcc.runtime.audit import audit
 from rbcc.runtime.errors import Diverged, RunError
@@ -62,6 +63,8 @@ class Run:
                 sorted(p.parent.name for p in folder.parent.glob("*/manifest.json")) if folder.parent.is_dir() else []
             )
             known = f"; runs beside it: {', '.join(near)}" if near else "; 'rbcc train model.yaml' makes one"
+            if (Path("runs") / folder / "manifest.json").is_file():
+                known = f"; did you mean {Path('runs') / folder}?"
             raise RunError(f"{folder} is no run directory{known}")
         try:
             return Run(folder, json.loads(path.read_text(encoding="utf-8")))
@@ -76,7 +79,8 @@ class Run:
         """The run's model with other verification settings. Raises RunError if anything else is to be changed."""
         for name in overrides:
             if not name.startswith("verify."):
-                raise RunError(f"'{name}' cannot be changed after training; only verify.* can")
+                meant = f"; did you mean verify.{name}?" if name in ir.Verification.__dataclass_fields__ else ""
+                raise RunError(f"'{name}' cannot be changed after training; only verify.* can{meant}")
         return compile(self.folder / "spec.yaml", overrides)
 
     @property

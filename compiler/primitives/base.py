@@ -40,9 +40,13 @@ class UnitRule:
             variadic = left.strip().endswith("...")
             patterns = [part.strip() for part in left.strip().removesuffix("...").split(",") if part.strip()]
             arguments = tuple(None if part == "any" else unit_of(part) for part in patterns)
-            return UnitRule(arguments, unit_of(right.strip()), variadic)
+            result = unit_of(right.strip())
         except ValueError as error:
             raise PrimitiveError(f"unit rule {text!r}: {error}; write for example 'a, 1 -> a'") from None
+        known = {name for argument in arguments if argument is not None for name, _ in argument.powers}
+        if unbound := [name for name, _ in result.powers if len(name) == 1 and name not in known]:
+            raise PrimitiveError(f"unit rule {text!r}: the result has {unbound[0]}, which no argument has")
+        return UnitRule(arguments, result, variadic)
 
     def apply(self, units: Sequence[Unit | None]) -> tuple[Unit | None, tuple[int, Unit] | None]:
         """The unit of the result, and the first argument that does not fit with the unit it needed.
@@ -154,6 +158,10 @@ def _definition(function: Callable[..., Any]) -> str:
     node = ast.parse(source).body[0]
     if not isinstance(node, ast.FunctionDef):
         raise PrimitiveError("a primitive is a function written with 'def'")
+    if any(isinstance(inner, (ast.If, ast.IfExp, ast.While, ast.BoolOp, ast.Assert)) for inner in ast.walk(node)):
+        raise PrimitiveError(
+            f"{node.name} decides by Python's if, while, and, or; it gets arrays: write jnp.where(condition, a, b)"
+        )
     return "\n".join(source.splitlines()[node.lineno - 1 :])
 
 

@@ -97,6 +97,11 @@ def test_primitives_of_ones_own(write_spec, tmp_path: Path) -> None:
         ("from rbcc import primitive\n@primitive(units='1, 1 -> 1')\ndef f(x):\n    return x\n", "unit rule"),
         ("from rbcc import primitive\n@primitive(units='nonsense')\ndef f(x):\n    return x\n", "unit rule"),
         ("raise RuntimeError('boom')", "boom"),
+        ("from rbcc import primitive\n@primitive(units='a, b -> c')\ndef f(x, y):\n    return x\n", "no argument has"),
+        (
+            "from rbcc import primitive\n@primitive(units='a -> a')\ndef f(x):\n    return x if x > 0 else 0\n",
+            "write jnp.where",
+        ),
         (
             "from rbcc import primitive\n@primitive(units='a -> 1')\ndef log(x):\n    return x\n",
             "log is a function of the language already",

@@ -235,6 +235,8 @@ def test_plants() -> None:
 def test_only_verification_can_be_changed_afterwards(duopoly: Run) -> None:
     with pytest.raises(RunError, match="only verify"):
         verify(duopoly.folder, {"parameters.cost": 5})
+    with pytest.raises(RunError, match=r"did you mean verify.iterations\?"):
+        verify(duopoly.folder, {"iterations": 5})
 
 
 def test_what_cannot_be_verified(tmp_path: Path, duopoly: Run) -> None:
