@@ -163,6 +163,8 @@ def _overrides(pairs: list[str]) -> dict[str, object]:
         path, equals, value = pair.partition("=")
         if not equals or not path.strip():
             raise typer.BadParameter(f"'{pair}' is not PATH=VALUE, such as parameters.eta=0.2", param_hint="--set")
+        if not pair.isprintable():
+            raise typer.BadParameter(f"{pair!r} is no text", param_hint="--set")
         found[path.strip()] = value.strip()
     return found
 

@@ -117,6 +117,15 @@ class _Checker:
                     continue
                 violation, *scale = parts
                 assert violation is not None
+                wrong = next((part for part in parts if part is not None and part.type.kind is Kind.CHOICE), None)
+                if wrong is not None or (scale and scale[0] is not None and literal_value(scale[0]) == 0):
+                    self.diagnostics.error(
+                        "RB401",
+                        "a constraint is a number over a scale that is not 0",
+                        self.document.span(path),
+                        expected='for example {violation: "max(-budget\'[i], 0)", scale: 1000}',
+                    )
+                    continue
                 if scale and scale[0] is not None:
                     unit = ONE if self.names.units else None
                     kind = Type(

@@ -332,7 +332,7 @@ def check_verification(
             Role.VALUE,
             None,
             (),
-            replace(i.expression.type, time=Time.FIXED),
+            replace(i.expression.type, kind=Kind.NUMBER, time=Time.FIXED),  # a mean over economies and steps
             None,
             place,
         )

@@ -28,7 +28,7 @@ def _name(value: Any) -> Any:
 
 
 Name = Annotated[str, BeforeValidator(_name)]
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, lt=2**31)]
 
 
 class Table(BaseModel):
@@ -153,7 +153,9 @@ class Learner(Table):
     """How a type of agents learns; every setting left out is taken from `default`."""
 
     algorithm: Literal["ppo", "policy_gradient"] | None = None
-    network: list[Positive] | None = Field(default=None, description="widths of the hidden layers")
+    network: Annotated[list[Positive], Field(min_length=1)] | None = Field(
+        default=None, description="widths of the hidden layers"
+    )
     learning_rate: Expression | None = None
     epochs: Positive | None = Field(default=None, description="passes over each batch")
     period: Positive | None = Field(default=None, description="the type learns every so many iterations")

@@ -1,12 +1,13 @@
 """Playing otherwise than trained: deviators that learn a best response to frozen policies."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Plant, planted
@@ -34,15 +35,35 @@ TEAM_SAMPLE = 8
 VALUE_WEIGHT, GRADIENT_CLIP = 0.5, 2.0
 
 
+def informed(policy: Policy) -> Policy:
+    """The policy of a single deviator: besides what its type sees it knows its own number.
+
+    Agents that differ in something that they do not observe have different best responses.
+    """
+    return replace(policy, own=policy.own + _numbers(policy))
+
+
+def enlarged(policy: Policy, network: Parameters) -> Parameters:
+    """A network of `policy` as one of `informed(policy)` that makes the same choices."""
+    first, *rest = network["layers"]
+    unused = jnp.zeros((first["own"].shape[0], _numbers(policy)))
+    return {**network, "layers": [{**first, "own": jnp.concatenate([first["own"], unused], axis=1)}, *rest]}
+
+
+def _numbers(policy: Policy) -> int:
+    return policy.agents if policy.agents > 1 else 0
+
+
 def individual(policy: Policy, base: Player, network: Parameters, members: jax.Array) -> Player:
-    """All agents follow `base`, except `members` (economies, k), who follow `network` and are recorded."""
-    masks = free_masks(policy)
+    """All agents follow `base`, except `members` (economies, k), who follow the `informed` `network` and are recorded."""
+    masks, deviator = free_masks(policy), informed(policy)
     economies = jnp.arange(members.shape[0])[:, None]
 
     def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Record]:
         indices, _ = base.play(observation, uniform)
-        shared, own = observation[0], of_members(observation[1], members)
-        logits, value = policy(network, shared, own)
+        number = jax.nn.one_hot(members, _numbers(policy), axis=0)
+        shared, own = observation[0], jnp.concatenate([of_members(observation[1], members), number])
+        logits, value = deviator(network, shared, own)
         found = distributions(logits, masks)
         chosen = sample(found, of_members(uniform[: policy.draws], members))
         merged = [index.at[:, economies, members].set(new) for index, new in zip(indices, chosen, strict=True)]
@@ -107,21 +128,21 @@ class Arena:
 
 
 def evaluate_base(arena: Arena) -> Callable[..., Any]:
-    """A program: (networks, keys) -> payoffs per type (episodes, agents), indicators and use of choices.
+    """A function: (networks, keys) -> payoffs per type (episodes, agents), indicators and use of choices.
 
-    One batch of economies is played per key.
+    One batch of economies is played per key, by a program that is compiled once for any number of keys.
     """
 
     @jax.jit
-    def run(networks: Mapping[str, Parameters], keys: jax.Array) -> Any:
-        def batch(key: jax.Array) -> Any:
-            players = {agent: _recording(player) for agent, player in arena.players(networks).items()}
-            played = arena.play(players, key)
-            use = {agent: _use(arena.policies[agent], played.records[agent]) for agent in arena.policies}
-            return arena.payoffs(played), {n: jnp.mean(v) for n, v in played.indicators.items()}, use
+    def batch(networks: Mapping[str, Parameters], key: jax.Array) -> Any:
+        players = {agent: _recording(player) for agent, player in arena.players(networks).items()}
+        played = arena.play(players, key)
+        use = {agent: _use(arena.policies[agent], played.records[agent]) for agent in arena.policies}
+        return arena.payoffs(played), {n: jnp.mean(v) for n, v in played.indicators.items()}, use
 
-        payoffs, indicators, use = jax.lax.map(batch, keys)
-        mean = partial(jnp.mean, axis=0)
+    def run(networks: Mapping[str, Parameters], keys: jax.Array) -> Any:
+        payoffs, indicators, use = _stacked([batch(networks, key) for key in keys])
+        mean = partial(np.mean, axis=0)
         return _episodes(payoffs), jax.tree.map(mean, indicators), jax.tree.map(mean, use)
 
     return run
@@ -148,25 +169,31 @@ def _use(policy: Policy, indices: Sequence[jax.Array]) -> dict[str, jax.Array]:
 
 
 def evaluate_deviation(arena: Arena, agent: str, notion: Notion) -> Callable[..., Any]:
-    """A program: (networks, deviator, keys) -> (payoffs per type (episodes, agents), deviating agents (episodes,))."""
+    """A function: (networks, deviator, keys) -> (payoffs per type (episodes, agents), deviating agents (episodes,)).
+
+    All agents of the type deviate equally often, in turn.
+    """
 
     @jax.jit
+    def batch(networks: Mapping[str, Parameters], deviator: Parameters, key: jax.Array, members: jax.Array) -> Any:
+        players = arena.deviating(agent, notion, networks, deviator, members[:, None])
+        return arena.payoffs(arena.play(players, key))
+
     def run(networks: Mapping[str, Parameters], deviator: Parameters, keys: jax.Array) -> Any:
-        # All agents of the type deviate equally often, in turn.
-        turns = jnp.arange(keys.shape[0] * arena.economies) % arena.policies[agent].agents
-
-        def batch(turn: tuple[jax.Array, jax.Array]) -> Any:
-            key, members = turn
-            players = arena.deviating(agent, notion, networks, deviator, members[:, None])
-            return arena.payoffs(arena.play(players, key))
-
-        payoffs = jax.lax.map(batch, (keys, turns.reshape(-1, arena.economies)))
+        turns = np.arange(len(keys) * arena.economies) % arena.policies[agent].agents
+        batches = zip(keys, turns.reshape(-1, arena.economies), strict=True)
+        payoffs = _stacked([batch(networks, deviator, key, jnp.asarray(members)) for key, members in batches])
         return _episodes(payoffs), turns
 
     return run
 
 
-def _episodes(payoffs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+def _stacked(batches: Sequence[Any]) -> Any:
+    """Results of batches, stacked on the host."""
+    return jax.tree.map(lambda *parts: np.stack(parts), *jax.device_get(batches))
+
+
+def _episodes(payoffs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {agent: x.reshape(-1, x.shape[-1]) for agent, x in payoffs.items()}
 
 
@@ -182,6 +209,7 @@ def learn_deviation(arena: Arena, agent: str, notion: Notion) -> Callable[..., A
     model, policy, chosen = arena.model, arena.policies[agent], arena.model.ir.verification
     phase = model.ir.phases[-1]
     alone = notion == "individual"
+    deviating = informed(policy) if alone else policy
     together = max(1, round(LEARNING_SHARE * policy.agents)) if alone else min(policy.agents, TEAM_SAMPLE)
 
     @jax.jit
@@ -220,7 +248,7 @@ def learn_deviation(arena: Arena, agent: str, notion: Notion) -> Callable[..., A
                 "entropy": entropy * (1 - done),
             }
             deviator, optimizer, _ = update(
-                policy, "ppo", chosen.epochs, settings, deviator, optimizer, batch, free_masks(policy)
+                deviating, "ppo", chosen.epochs, settings, deviator, optimizer, batch, free_masks(policy)
             )
             return deviator, optimizer
 

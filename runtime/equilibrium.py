@@ -40,9 +40,11 @@ import numpy as np
 from rbcc.runtime.deviation import (
     Arena,
     Notion,
+    enlarged,
     evaluate_base,
     evaluate_deviation,
     fresh_optimizer,
+    informed,
     learn_deviation,
 )
 from rbcc.runtime.errors import RunError
@@ -180,7 +182,7 @@ def verify(
         status = run.manifest["status"]
         advice = "change its spec and train anew" if status == "diverged" else f"finish it with: {run.resume_command}"
         raise RunError(f"{folder} is {status}; {advice}")
-    model = run.recompiled(overrides) if overrides else run.model
+    model = run.recompiled(overrides or {})
     found = _Verification(run, model, [read_plant(model, text) for text in plants], seed, listener or (lambda _: None))
     result = found.result(tuple(plants), began)
     name = "equilibrium_planted.json" if plants else "equilibrium.json"
@@ -208,10 +210,10 @@ class _Verification:
     def result(self, plants: tuple[str, ...], began: float) -> Equilibrium:
         self.say("playing the trained policies")
         base = evaluate_base(self.arena)
-        select, _, _ = jax.device_get(base(self.networks, self.select_keys))
-        test, indicators, use = jax.device_get(base(self.networks, self.test_keys))
+        select, _, _ = base(self.networks, self.select_keys)
+        test, indicators, use = base(self.networks, self.test_keys)
         networks = initial_state(self.model, self.run.manifest["seed"]).networks
-        untrained = jax.device_get(base(networks, self.test_keys))[0]
+        untrained = base(networks, self.test_keys)[0]
         _check_finite(select, "trained play")
         _check_finite(test, "trained play")
         _check_finite(untrained, "untrained play")
@@ -252,7 +254,7 @@ class _Verification:
             space = self.model.spaces[name]
             nearest = min(range(len(space.values)), key=lambda k: abs(space.values[k] - value))
             stopped.append(Frozen(space.agent, name, nearest))
-        nothing = jax.device_get(evaluate_base(self.arena_with(stopped))(self.networks, self.test_keys))[0]
+        nothing = evaluate_base(self.arena_with(stopped))(self.networks, self.test_keys)[0]
         _check_finite(nothing, "verify.shutdown")
         return _change(test, nothing), "payoff above doing nothing"
 
@@ -269,7 +271,7 @@ class _Verification:
         evaluate = evaluate_deviation(self.arena, agent, notion)
 
         def gains(deviator: Parameters, keys: jax.Array, base: Payoffs) -> tuple[np.ndarray, np.ndarray, Payoffs]:
-            payoffs, members = jax.device_get(evaluate(self.networks, deviator, keys))
+            payoffs, members = evaluate(self.networks, deviator, keys)
             change = payoffs[agent].astype(float) - base[agent]
             mine = change[np.arange(len(members)), members] if notion == "individual" else change.mean(axis=1)
             return mine, members, payoffs
@@ -313,13 +315,15 @@ class _Verification:
 
     def deviators(self, agent: str, notion: Notion) -> Iterator[tuple[str, int, Parameters]]:
         """The battery: (source, iterations, network); from scratch also untrained, for the search's power."""
-        settings, policy = self.settings, self.policies[agent]
+        settings, policy, trained = self.settings, self.policies[agent], self.networks[agent]
+        if notion == "individual":
+            policy, trained = informed(policy), enlarged(policy, trained)
         learn = learn_deviation(self.arena, agent, notion)
         number = list(self.policies).index(agent) * 2 + (notion == "team")
         key = jax.random.fold_in(self.train_key, number)
         for start, source in enumerate((CONTINUED, SCRATCH)):
             own = jax.random.fold_in(key, start)
-            network = self.networks[agent] if source == CONTINUED else policy.init(own)
+            network = trained if source == CONTINUED else policy.init(own)
             if source == SCRATCH:
                 yield source, 0, network
             optimizer, done = fresh_optimizer(network), 0

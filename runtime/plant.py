@@ -77,7 +77,7 @@ def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
 
 
 _PLANT = re.compile(
-    r"\s*(?P<agent>\w+)(\[(?P<member>\d+)\])?\.(?P<what>\w+)\s*=\s*(?P<value>[-+.\deE]+)(?P<percent>%?)\s*"
+    r"\s*(?P<agent>\w+)(\[(?P<member>[0-9]{1,9})\])?\.(?P<what>\w+)\s*=\s*(?P<value>[-+.0-9eE]+)(?P<percent>%?)\s*"
 )
 
 

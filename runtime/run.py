@@ -30,7 +30,7 @@ from typing import Any
 import jax
 import numpy as np
 import yaml
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from rbcc.compiler import ir
@@ -42,6 +42,8 @@ from rbcc.runtime.train import Progress, TrainState, initial_state, training
 
 
 CHECKPOINT_SECONDS = 10.0
+
+_MANIFEST = {"model", "spec", "digest", "overrides", "seed", "status", "started", "versions"}
 
 Listener = Callable[["Run", Progress], None]
 
@@ -67,13 +69,19 @@ class Run:
                 known = f"; did you mean {Path('runs') / folder}?"
             raise RunError(f"{folder} is no run directory{known}")
         try:
-            return Run(folder, json.loads(path.read_text(encoding="utf-8")))
-        except json.JSONDecodeError as error:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
+        if not isinstance(manifest, dict) or not set(manifest) >= _MANIFEST:
+            raise RunError(f"{path} is damaged: it lacks some of {', '.join(sorted(_MANIFEST))}")
+        return Run(folder, manifest)
 
     @cached_property
     def model(self) -> Model:
-        return compile(self.folder / "spec.yaml")
+        model = compile(self.folder / "spec.yaml")
+        if model.ir.digest != self.manifest["digest"]:
+            raise RunError(f"{self.folder / 'spec.yaml'} is not the spec that was trained: it, or rbcc, has changed")
+        return model
 
     def recompiled(self, overrides: Mapping[str, object]) -> Model:
         """The run's model with other verification settings. Raises RunError if anything else is to be changed."""
@@ -81,7 +89,8 @@ class Run:
             if not name.startswith("verify."):
                 meant = f"; did you mean verify.{name}?" if name in ir.Verification.__dataclass_fields__ else ""
                 raise RunError(f"'{name}' cannot be changed after training; only verify.* can{meant}")
-        return compile(self.folder / "spec.yaml", overrides)
+        trained = self.model
+        return compile(self.folder / "spec.yaml", overrides) if overrides else trained
 
     @property
     def finished(self) -> bool:
@@ -98,9 +107,12 @@ class Run:
         if not path.is_file():
             raise RunError(f"{path} does not exist: the run was stopped before its first checkpoint")
         leaves, structure = jax.tree_util.tree_flatten_with_path(template)
-        with safe_open(path, "numpy") as file:
-            place = json.loads(file.metadata()["place"])
-            arrays = [file.get_tensor(jax.tree_util.keystr(key)) for key, _ in leaves]
+        try:
+            with safe_open(path, "numpy") as file:
+                place = json.loads(file.metadata()["place"])
+                arrays = [file.get_tensor(jax.tree_util.keystr(key)) for key, _ in leaves]
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{path} is damaged: {error}; 'phases' may hold an older one") from None
         state = jax.tree_util.tree_unflatten(structure, [jax.numpy.asarray(array) for array in arrays])
         return state, place["phase"], place["iteration"]
 
@@ -108,11 +120,15 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """The records of the training in order, each a dictionary of metrics."""
         path, records = self.folder / "metrics.jsonl", []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        phases = {phase.name for phase in self.model.ir.phases}
+        for number, line in enumerate(path.read_bytes().splitlines() if path.is_file() else [], 1):
             try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:  # the line that was being written when the run was killed
+                record = json.loads(line)
+            except ValueError:  # the line that was being written when the run was killed
                 break
+            if not isinstance(record, dict) or record.get("phase") not in phases or "iteration" not in record:
+                raise RunError(f"{path}:{number} is no record of this training; remove the line")
+            records.append(record)
         return records
 
     @property
@@ -170,6 +186,9 @@ def train(
         raise RunError(
             f"{path} has no 'training'; add 'training: {{phases: {{learn: {{iterations: 1000, economies: 32}}}}}}'"
         )
+    for agent, factor in model.module.discounts().items():
+        if not 0 <= float(factor) <= 1:
+            raise RunError(f"the discount factor of {agent} is {float(factor):g}; it has to lie between 0 and 1")
     if resume:
         run, state, phase, first = _resumed(model, seed, Path(out) if out else _newest(model, seed))
     else:
@@ -306,7 +325,10 @@ def _newest(model: Model, seed: int) -> Path:
     """The newest run of this very spec and seed under runs/, one that is not finished if there is one."""
     found = []
     for path in Path("runs").glob(f"{model.ir.name}*/manifest.json"):
-        run = Run.open(path.parent)
+        try:
+            run = Run.open(path.parent)
+        except RunError:  # a damaged one
+            continue
         if run.manifest["digest"] == model.ir.digest and run.manifest["seed"] == seed:
             found.append((not run.finished, run.manifest["started"], path.parent))
     if not found:

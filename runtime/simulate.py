@@ -1,5 +1,6 @@
 """Trained episodes as labelled arrays."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,11 @@ def _variable(model: Model, name: str, array: Any) -> xr.Variable:
     symbols = {symbol.name: symbol for symbol in model.ir.symbols}
     symbol: ir.Symbol | None = symbols.get(name)
     dims: list[str] = ["step", "episode"]
+    types = {agent.name for agent in model.ir.agents}
     for owner in symbol.sets if symbol else ():
-        dims.append(owner if owner not in dims else f"{owner}_{sum(d.startswith(owner) for d in dims) + 1}")
+        others = (f"{owner}_{number}" for number in itertools.count(2))
+        free = (other for other in others if other not in dims and other not in types)
+        dims.append(owner if owner not in dims else next(free))
     attributes: dict[str, str] = {}
     if symbol is not None:
         attributes = {"role": str(symbol.role), "long_name": symbol.doc or ""}

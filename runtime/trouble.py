@@ -22,7 +22,7 @@ def locate(model: Model, phase: ir.Phase, progress: Progress, episodes: int = 64
     networks = jax.tree.leaves(progress.state.networks)
     now = iteration(model, phase, networks_of(model), jnp.int32(max(0, progress.iteration - 1)))
     play = _episode(model, now.parameters)
-    constants = jax.device_get(model.module.constants(now.parameters))
+    constants = jax.device_get(model.written(model.module.constants(now.parameters)))
     for key in jax.random.split(jax.random.key(0), episodes):
         found = _trouble(model, {**constants, **jax.device_get(play(key))})
         if found:

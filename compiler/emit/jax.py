@@ -207,6 +207,8 @@ CHOICES = {{
             return f"jnp.reshape(jnp.asarray({ones}, float), {shape})"
         value = self.expressions.arranged(self.expressions.numeric(feature.expression), axes)
         text = value.within(PRODUCT) if value.axes == axes else self.expressions.aligned(value, axes)
+        if feature.axes and set(value.axes) != set(axes):  # the same for all, after all
+            text = f"jnp.broadcast_to({text}, {tuple_text(self.expressions.size(axis) for axis in axes)})"
         scale = self.expressions.numeric(feature.scale) if feature.scale is not None else Code("1.0")
         if feature.encoding == "digits":
             text = f"digits({text})"

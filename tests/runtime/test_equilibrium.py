@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from rbcc.runtime.deviation import Arena, evaluate_base, evaluate_deviation
+from rbcc.runtime.deviation import Arena, enlarged, evaluate_base, evaluate_deviation
 from rbcc.runtime.equilibrium import Candidate, Equilibrium, Estimate, Gain, Member, Verdict, judge, overall, verify
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import compile
@@ -77,13 +77,13 @@ def test_planted_collusion_is_refuted_with_the_exact_gain(duopoly: Run) -> None:
 
 
 def test_a_stuck_seller_is_found_by_name(duopoly: Run) -> None:
-    """One at 45 against 30 earns 675, at best 900; the other 450, at best 506.25. A deviator does not see which it is."""
+    """One at 45 against 30 earns 675, at best 900; the other 450, at best 506.25. Deviators know who they are."""
     found = gains(verify(duopoly.folder, QUICK, plants=["seller[0].quantity=45"]))["individual"]
     assert found.verdict is Verdict.REFUTED
     assert found.single == 0
     own = {member.number: member.gain for member in found.estimate.members}
-    assert 180 < own[0] <= 225
-    assert 0 < own[1] < 57
+    assert own[0] == pytest.approx(225, rel=0.05)
+    assert own[1] == pytest.approx(56.25, rel=0.1)
 
 
 def test_payoffs_that_are_no_numbers_are_reported(tmp_path: Path) -> None:
@@ -127,11 +127,14 @@ def test_exactly_one_agent_deviates_and_the_rest_is_paired() -> None:
     keys = jax.random.split(jax.random.key(1), 2)
     base = evaluate_base(arena)(state.networks, keys)[0]
     for agent in ("consumer", "firm"):
-        payoffs, members = evaluate_deviation(arena, agent, "individual")(state.networks, state.networks[agent], keys)
+        payoffs, members = evaluate_deviation(arena, agent, "individual")(
+            state.networks, enlarged(nets[agent], state.networks[agent]), keys
+        )
         for other in payoffs:
             assert np.allclose(payoffs[other], base[other], rtol=1e-5)
         assert set(np.unique(members)) <= set(range(nets[agent].agents))
     other = initial_state(model, 1).networks["consumer"]
+    other = enlarged(nets["consumer"], other)
     payoffs, members = evaluate_deviation(arena, "consumer", "individual")(state.networks, other, keys)
     assert not np.allclose(payoffs["consumer"], base["consumer"])
 
