@@ -83,6 +83,7 @@ def test_set_changes_the_model() -> None:
     assert (result.returncode, result.stdout) == (1, "")
     assert "did you mean 'count'?" in result.stderr
     assert "is not PATH=VALUE" in rbcc("compile", "open_rbc", "--set", "nonsense").stderr
+    assert "is no text" in rbcc("compile", "cournot", "--set", "title=\udcff").stderr
 
 
 def test_null_removes() -> None:

@@ -137,6 +137,8 @@ def test_wrong_equations(equation: str, code: str) -> None:
         ("identities", "{money: 'budget[i] == price[j]'}", "RB501"),
         ("invariants", "['budget[i]']", "RB401"),
         ("verify", "{alive: [visits]}", "RB401"),
+        ("agents.buyer.constraints", "{c: {violation: 'favourite[i]'}}", "RB401"),
+        ("agents.buyer.constraints", "{c: {violation: 1, scale: 0}}", "RB401"),
         ("verify", "{shutdown: {buyer.demands: 0}}", "RB703"),
         ("verify", "{shutdown: {buyer.demand: 7}}", "RB703"),
         ("verify", "{target: 200%}", "RB103"),
@@ -166,6 +168,8 @@ def training(**settings: object) -> dict[str, object]:
         ({"buyer": "{lagrangian: {no_debt: 1}}"}, "RB702"),
         ({"buyer": "{starts: 2}"}, "RB103"),
         ({"default": "{algorithm: sarsa}"}, "RB103"),
+        ({"default": "{network: []}"}, "RB103"),
+        ({"phases__learn__iterations": 99999999999999999}, "RB103"),
         ({"anneal": "{cots: 1}"}, "RB702"),
         ({"anneal": "{buyer.favourite: {open: [0, 1], from: 0}}"}, "RB702"),
         ({"anneal": "{seller.set_price: {open: [1, 0], from: 0}}"}, "RB702"),
@@ -198,6 +202,16 @@ def test_phases_inherit_and_override() -> None:
     }
     assert [len(p.anneal) for p in phases] == [1, 0]
     assert [p.fresh_optimizer for p in phases] == [False, True]
+
+
+def test_an_indicator_that_is_a_flag_is_a_share_when_it_comes_to_alive(write_spec) -> None:
+    spec = (
+        f"rbcc: 1\nextends: {MARKET}\nmodel: m\nindicators: {{busy: 'sum(j, sold[j]) > 0'}}\nverify: {{alive: [%s]}}\n"
+    )
+    with pytest.raises(CompileError) as caught:
+        compile_spec(write_spec(spec % "busy"))
+    assert [d.code for d in caught.value.diagnostics] == ["RB401"]
+    assert compile_spec(write_spec(spec % "busy > 0.5"))
 
 
 def test_networks_cannot_change_between_phases() -> None:

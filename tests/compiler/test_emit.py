@@ -197,6 +197,13 @@ def test_what_is_known_is_computed_once(write_spec) -> None:
     assert "    a = jnp.asarray(20.0, float)\n" in text
 
 
+def test_an_observation_that_is_the_same_for_all(write_spec) -> None:
+    seen = "observes: [{value: 'stock[j] if count(mill) > 10 else 2', scale: 4}, flour]\n    reward: flour'[i]"
+    text = HEAD.format(equations="", bakers=2, mills=3).replace("reward: flour'[i]", seen)
+    model = compile(write_spec(text))
+    assert np.allclose(model.observe(model.reset(KEY))["baker"][:, :3], 0.5)
+
+
 def test_arithmetic(write_spec) -> None:
     model = build(
         write_spec,

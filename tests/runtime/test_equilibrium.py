@@ -86,6 +86,35 @@ def test_a_stuck_seller_is_found_by_name(duopoly: Run) -> None:
     assert own[1] == pytest.approx(56.25, rel=0.1)
 
 
+DIFFERENT = """
+rbcc: 1
+model: different
+horizon: 1
+discount: 1
+agents:
+  baker:
+    index: j
+    count: 3
+    parameters: {gain: "cycle(j, 5, -1, -1)"}
+    actions: {bake: {choices: [0, 1]}}
+    reward: gain[j] * bake[j]
+indicators: {bake: "mean(j, bake[j])"}
+training:
+  phases: {learn: {iterations: 300, economies: 64}}
+  default: {learning_rate: 1e-2, entropy: 0, network: [8]}
+verify: {alive: [bake > 0.5], shutdown: {baker.bake: 0}, learning_rate: 3e-2, iterations: 120, economies: 64, episodes: 1024}
+"""
+
+
+def test_agents_that_differ_in_what_they_do_not_see(write_spec, tmp_path: Path) -> None:
+    """All bake, since none sees who it is and baking pays in the mean; two of three gain 1 by stopping."""
+    run = train(write_spec(DIFFERENT), out=tmp_path / "a")
+    found = gains(verify(run.folder))
+    assert found["individual"].verdict is Verdict.REFUTED
+    assert [member.gain for member in found["individual"].estimate.members] == pytest.approx([0, 1, 1], abs=0.02)
+    assert found["team"].verdict is Verdict.NOT_REFUTED
+
+
 def test_payoffs_that_are_no_numbers_are_reported(tmp_path: Path) -> None:
     """A seller of nothing has the logarithm of nothing, but none is sold only in verify.shutdown."""
     spec = tmp_path / "log.yaml"

@@ -151,8 +151,38 @@ def test_damaged_files_are_reported(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "a"
     folder.mkdir()
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(RunError, match="is damaged"):
-        Run.open(folder)
+    for text in (b"{", b"[]", b"{}", b"\xff\xfe"):
+        (folder / "manifest.json").write_bytes(text)
+        with pytest.raises(RunError, match="is damaged"):
+            Run.open(folder)
+    shutil.rmtree(folder)
+    shutil.copytree(run.folder, folder)
+    checkpoint = folder / "checkpoint.safetensors"
+    for content in (b"", checkpoint.read_bytes()[:500]):
+        checkpoint.write_bytes(content)
+        with pytest.raises(RunError, match=r"checkpoint.safetensors is damaged"):
+            Run.open(folder).state()
+    for line in ("1", "{}", '{"phase": "x", "iteration": 1}'):
+        (folder / "metrics.jsonl").write_text(line + "\n")
+        with pytest.raises(RunError, match=r"metrics\.jsonl:1 is no record"):
+            _ = Run.open(folder).metrics
+
+
+def test_a_spec_that_was_changed_afterwards_is_not_taken_for_the_trained_one(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "a")
+    spec = tmp_path / "a" / "spec.yaml"
+    text = spec.read_text()
+    assert "value: 10\n" in text
+    spec.write_text(text.replace("value: 10\n", "value: 40\n"))
+    with pytest.raises(RunError, match="is not the spec that was trained"):
+        _ = Run.open(tmp_path / "a").model
+
+
+def test_discounts_beyond_one_are_refused_also_as_parameters(tmp_path: Path) -> None:
+    spec = tmp_path / "m.yaml"
+    spec.write_text("rbcc: 1\nextends: cournot\nmodel: m\nparameters: {patience: 2}\ndiscount: patience\n")
+    with pytest.raises(RunError, match="the discount factor of seller is 2"):
+        train(spec, TINY, out=tmp_path / "a")
 
 
 def test_killed_and_resumed_gives_the_same_numbers(tmp_path: Path) -> None:
@@ -222,6 +252,39 @@ def test_bad_spec_leaves_no_directory(tmp_path: Path) -> None:
     with pytest.raises(CompileError):
         train("cournot", {"parameters.cost": "costs"}, out=tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+PAIRS = """
+rbcc: 1
+model: pairs
+horizon: 1
+discount: 1
+agents:
+  buyer:
+    index: [i, k]
+    count: 6
+    parameters: {taste: {over: seller, value: "i + j"}}
+    state: {debt: {start: 0, over: buyer, scale: 1}}
+    actions: {buy: {choices: [0, 1]}}
+    observes: [time]
+    reward: sum(j, bad[i,j]) + buy[i]
+  seller: {index: j, count: 3}
+equations:
+  all: |
+    bad[i,j]   = 1 / (taste[i,j] - taste[i,j]) if taste[i,j] >= 5 else 1
+    debt'[i,k] = debt[i,k]
+training: {phases: {learn: {iterations: 2, economies: 2, network: [4]}}}
+"""
+
+
+def test_pairs_of_different_sizes_are_traced_and_named(write_spec, tmp_path: Path) -> None:
+    from rbcc.runtime.simulate import simulate
+
+    with pytest.raises(Diverged, match=r"(?s)bad\[i,j\].*i = 3, j = 2.*taste\[i, j\] = 5"):
+        train(write_spec(PAIRS), out=tmp_path / "a")
+    good = PAIRS.replace("1 / (taste[i,j] - taste[i,j]) if taste[i,j] >= 5 else 1", "taste[i,j]")
+    data = simulate(train(write_spec(good.replace("seller", "buyer_2")), out=tmp_path / "b").folder, episodes=2)
+    assert dict(data["buyer.debt"].sizes) == {"episode": 2, "step": 1, "buyer": 6, "buyer_3": 6}
 
 
 BROKEN = """
