@@ -183,6 +183,8 @@ def _single_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
             own = next(member.gain for member in one.members if member.number == gain.single)
             shares = f"{_percent(own / one.scale)}, lower bound {_percent(gain.single_lower / one.scale)}"
             yield f"largest gain of one {one.agent}: {shares} (index {gain.single})"
+        elif one.notions == ("individual",) and gain.single is None:
+            yield f"too few test episodes (verify.episodes) to tell the gain of each {one.agent}: only the mean is judged"
 
 
 def _reasons(result: Equilibrium) -> Iterator[str]:
