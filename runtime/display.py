@@ -111,7 +111,7 @@ def verification_display() -> Iterator[Any]:
         with console.status("compiling") as status:
             yield lambda message: status.update(f"{_time(time.monotonic() - began)}  {message}")
     else:
-        yield lambda message: console.print(f"{_time(time.monotonic() - began):>6}  {message}")
+        yield lambda message: console.print(f"{_time(time.monotonic() - began):>6}  {message}", soft_wrap=True)
 
 
 def verification_table(result: Equilibrium) -> str:
