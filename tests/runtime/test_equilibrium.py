@@ -111,7 +111,7 @@ def test_agents_that_differ_in_what_they_do_not_see(write_spec, tmp_path: Path) 
     run = train(write_spec(DIFFERENT), out=tmp_path / "a")
     found = gains(verify(run.folder))
     assert found["individual"].verdict is Verdict.REFUTED
-    assert [member.gain for member in found["individual"].estimate.members] == pytest.approx([0, 1, 1], abs=0.02)
+    assert [member.gain for member in found["individual"].estimate.members] == pytest.approx([0, 1, 1], abs=0.1)
     assert found["team"].verdict is Verdict.NOT_REFUTED
 
 
