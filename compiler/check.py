@@ -67,6 +67,7 @@ class _Checker:
             invariants=invariants,
             indicators=indicators,
             phases=phases,
+            precision=spec.training.precision if spec.training else "float32",
             verification=verification,
             primitives=(),
         )

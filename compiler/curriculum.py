@@ -265,7 +265,10 @@ class _Training:
                     lagrangian = [pair for pair in lagrangian if pair[0] != constraint] + [(constraint, step)]
         if any(values[key] is None for key in ir.SCHEDULED if key != "value_clip"):
             return None
-        plain = {key: self.setting(key, owner, name, phase)[0] for key in ("algorithm", "network", "epochs", "period")}
+        plain = {
+            key: self.setting(key, owner, name, phase)[0]
+            for key in ("algorithm", "network", "epochs", "period", "sample")
+        }
         return ir.Learner(
             agent=owner,
             network=tuple(plain.pop("network")),  # type: ignore[arg-type]

@@ -20,11 +20,11 @@ class Compiled:
     model: ir.Model
     warnings: tuple[Diagnostic, ...]
 
-    def python(self) -> str:
-        """The text of the generated module."""
+    def python(self, device: str = "cpu") -> str:
+        """The text of the generated module, for a kind of device as JAX names it: "cpu", "gpu"."""
         from rbcc.compiler.emit.jax import emit
 
-        return emit(optimise(self.model))
+        return emit(optimise(self.model, device), device)
 
 
 def compile_spec(path: str | Path, overrides: Mapping[str, object] | None = None) -> Compiled:

@@ -5,12 +5,12 @@ in which they can be evaluated. All records are frozen; `Model.text()` prints th
 `from_json` are inverse to each other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
-from rbcc.compiler.types import Kind, Role, Time, Type
+from rbcc.compiler.types import Kind, Precision, Role, Time, Type
 from rbcc.compiler.units import Unit
 
 
@@ -194,16 +194,20 @@ class Feature:
 
 @dataclass(frozen=True)
 class Observation:
-    """What one agent of a type sees: `shared` is the same for all of them, `own` varies over `index`."""
+    """What one agent of a type sees.
+
+    `shared` is the same for all of them, `own` and `fixed` vary over `index`; `fixed` never changes.
+    """
 
     agent: str
     index: str | None
     shared: tuple[Feature, ...]
     own: tuple[Feature, ...]
+    fixed: tuple[Feature, ...]
 
     @property
     def features(self) -> tuple[Feature, ...]:
-        return self.shared + self.own
+        return self.shared + self.own + self.fixed
 
 
 @dataclass(frozen=True)
@@ -265,6 +269,7 @@ class Learner:
     network: tuple[int, ...]
     epochs: int
     period: int
+    sample: int | None
     starts: float
     joint: tuple[str, ...]
     learning_rate: Expression
@@ -312,7 +317,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class PrimitiveSource:
-    """A primitive that the model uses: a function of `jnp` (`inline`), or Python text that needs only `jax` and `jnp`."""
+    """A primitive in use: a function of `jnp` (`inline`), or Python text that needs `jax` and `jnp` only."""
 
     name: str
     text: str
@@ -344,6 +349,7 @@ class Model:
     invariants: tuple[Statement, ...]
     indicators: tuple[Statement, ...]
     phases: tuple[Phase, ...]
+    precision: Precision
     verification: Verification
     primitives: tuple[PrimitiveSource, ...]
 
@@ -389,6 +395,17 @@ def walk(node: Expression) -> Iterator[Expression]:
 def references(node: Expression) -> set[str]:
     """The names of all symbols that `node` reads."""
     return {inner.symbol for inner in walk(node) if isinstance(inner, Reference)}
+
+
+def with_children(node: Expression, change: Callable[[Expression], Expression]) -> Expression:
+    """`node` with `change` applied to the expressions directly inside it."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(changed, value))
+        return change(value) if isinstance(value, Expression) else value
+
+    return replace(node, **{field.name: changed(getattr(node, field.name)) for field in fields(node)})
 
 
 def rebuild(node: Any, change: Any) -> Any:

@@ -44,8 +44,10 @@ class Observations:
                 else:
                     features += self.feature(item, ("agents", owner, "observes", position), own, owner)
             if agent.actions:
-                mine = tuple(f for f in features if own in f.expression.type.axes and own not in f.axes)
-                found.append(ir.Observation(owner, own, tuple(f for f in features if f not in mine), mine))
+                mine = [f for f in features if own in f.expression.type.axes and own not in f.axes]
+                fixed = [f for f in mine if f.expression.type.time is Time.FIXED]
+                shared, changing = ([f for f in features if f not in mine], [f for f in mine if f not in fixed])
+                found.append(ir.Observation(owner, own, tuple(shared), tuple(changing), tuple(fixed)))
         if self.spec.public and not public_used:
             self.context.diagnostics.warning("RB207", "no agent type observes 'public'", self.context.key("public"))
         return tuple(found)

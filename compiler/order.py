@@ -21,7 +21,8 @@ def in_order(needs: Mapping[_K, Iterable[_K]]) -> list[_K]:
     for root in needs:
         if root in done:
             continue
-        # Depth first with an explicit stack (a chain may be longer than Python's is deep); `path` keeps insertion order.
+        # Depth first with an explicit stack (a chain may be longer than Python's is deep); `path` keeps insertion
+        # order.
         path = {root: iter(needs[root])}
         while path:
             key = next(reversed(path))

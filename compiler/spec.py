@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from rbcc.compiler.diagnostics import Diagnostics, suggest
 from rbcc.compiler.source import Document, KeyPath
+from rbcc.compiler.types import Precision
 
 
 def _expression(value: Any) -> Any:
@@ -159,6 +160,10 @@ class Learner(Table):
     learning_rate: Expression | None = None
     epochs: Positive | None = Field(default=None, description="passes over each batch")
     period: Positive | None = Field(default=None, description="the type learns every so many iterations")
+    sample: Positive | None = Field(
+        default=None,
+        description="agents of the type, drawn anew for each batch, whose experience is learned from; left out: all",
+    )
     clip: Expression | None = Field(default=None, description="PPO's clipping range")
     value_clip: Expression | None = Field(
         default=None, description="clipping range of the value estimate; left out: none"
@@ -207,6 +212,10 @@ class Phase(Learner):
 
 
 class Training(Table):
+    precision: Precision = Field(
+        default="float32",
+        description="how networks multiply; a GPU is faster in the other two, which have fewer digits",
+    )
     phases: Annotated[dict[Name, Phase], Field(min_length=1)] = Field(description="one after another")
     schedules: dict[Name, Expression] = Field(
         default={}, description="named expressions in progress, iteration, since(type)"

@@ -1,10 +1,10 @@
 """What a person wants to know of a compiled model on one screen."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from platformdirs import user_cache_path
 
 from rbcc.compiler import ir
 from rbcc.compiler.driver import Compiled
@@ -19,8 +19,7 @@ def write_module(compiled: Compiled, path: Path | None) -> str:
     """
     chosen = path
     if chosen is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        chosen = cache / "rbcc" / f"{compiled.model.name}_{compiled.model.digest[:12]}.py"
+        chosen = user_cache_path("rbcc") / f"{compiled.model.name}_{compiled.model.digest[:12]}.py"
     try:
         chosen.parent.mkdir(parents=True, exist_ok=True)
         chosen.write_text(compiled.python(), encoding="utf-8")

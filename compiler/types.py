@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Literal
 
 from rbcc.compiler.units import Unit
+
+
+Precision = Literal["float32", "tf32", "bf16"]
+"""How the networks of a model multiply."""
 
 
 class Kind(StrEnum):
@@ -21,6 +26,7 @@ class Role(StrEnum):
     ACTION = "action"
     VALUE = "value"
     REWARD = "reward"
+    SHARED = "shared"  # a part that several equations have in common, named by the compiler
     CLOCK = "clock"  # the number of the step; in schedules, the progress of training
 
 

@@ -16,12 +16,18 @@ MODULE_NAMES = frozenset(
 _TAKEN = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | MODULE_NAMES
 
 
+def seen_name(number: int) -> str:
+    """What `observe` calls features that agents of one or several types see alike."""
+    return f"seen_{number + 1}"
+
+
 def local_names(model: ir.Model) -> dict[str, str]:
     """A Python name for every symbol, no two alike: its own where it can be had, `next_` in front of a next value.
 
-    Symbols whose name starts with @ are those of schedules and indicators; they are not arrays of the model.
+    Symbols whose name starts with @ are those of schedules, indicators and shared parts; no spec can name them.
     """
     taken = {*_TAKEN, *(primitive.name for primitive in model.primitives)}
+    taken |= {seen_name(k) for k in range(len(model.observations))}
     bare = [symbol.name.rpartition(".")[2] for symbol in model.symbols]
     names: dict[str, str] = {}
 
@@ -37,7 +43,7 @@ def local_names(model: ir.Model) -> dict[str, str]:
     for symbol, short in sorted(zip(model.symbols, bare, strict=True), key=lambda pair: pair[1].endswith("'")):
         unique = bare.count(short) == 1 and symbol.role is not Role.REWARD
         local = short if unique else symbol.name.replace(".", "_")
-        allocate(symbol.name, f"next_{local[:-1]}" if local.endswith("'") else local)
+        allocate(symbol.name, f"next_{local[:-1]}" if local.endswith("'") else local.removeprefix("@"))
     for statement in {s.name: s for phase in model.phases for s in phase.schedules}.values():
         allocate(f"@schedule.{statement.name}", statement.name)
     for statement in model.indicators:

@@ -2,13 +2,10 @@
 
 from rbcc.compiler.ir import Model
 from rbcc.compiler.passes.fold import fold
-from rbcc.compiler.passes.pairs import pairs
+from rbcc.compiler.passes.pairs import most_members, pairs
+from rbcc.compiler.passes.share import share
 
 
-PASSES = (fold, pairs)
-
-
-def optimise(model: Model) -> Model:
-    for step in PASSES:
-        model = step(model)
-    return model
+def optimise(model: Model, device: str = "cpu") -> Model:
+    """The model as it is computed fastest on a kind of device, named as JAX does."""
+    return share(pairs(fold(model), most_members(device)))

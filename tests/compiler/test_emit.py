@@ -111,7 +111,9 @@ def test_axes_and_reductions(write_spec, bakers: int, mills: int) -> None:
 @pytest.mark.parametrize(("bakers", "mills"), SIZES)
 def test_lookups_and_matching_sums(write_spec, monkeypatch, bakers: int, mills: int, threshold: int) -> None:
     """Both ways of matching agents with the members they choose give the same."""
-    monkeypatch.setattr(import_module("rbcc.compiler.passes.pairs"), "MAX_MEMBERS", threshold)
+    monkeypatch.setattr(
+        import_module("rbcc.compiler.passes.pairs"), "MAX_MEMBERS", {"cpu": threshold, "gpu": threshold}
+    )
     model = build(
         write_spec,
         "a[i] = stock[mill[i]]",
