@@ -1,9 +1,9 @@
 import builtins
-import itertools
 import linecache
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,13 +16,14 @@ from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Diagnostic
 from rbcc.compiler.driver import Compiled, compile_spec
 from rbcc.compiler.emit.layout import layout
+from rbcc.runtime import noise
 from rbcc.runtime.spaces import ActionSpace, action_spaces
 
 
 State = dict[str, jax.Array]
 Actions = dict[str, jax.Array]
 
-_MODULES = itertools.count()
+_MODULES = count()
 
 
 @jax.tree_util.register_dataclass
@@ -48,13 +49,13 @@ class Model:
     """A compiled economy.
 
     All methods are pure functions of one economy and work under `jit`, `vmap`, `scan` and, where the model is smooth,
-    `grad`. States, actions, values and parameters are flat dictionaries by `type.name`; their axes stand in the order in
-    which the spec writes the indices. `parameters` replaces some for that call, so that they can be traced.
+    `grad`. States, actions, values and parameters are flat dictionaries by `type.name`; their axes stand in the order
+    in which the spec writes the indices. `parameters` replaces some for that call, so that they can be traced.
     """
 
     def __init__(self, compiled: Compiled):
         self.compiled = compiled
-        self.text = compiled.python()
+        self.text = compiled.python(jax.default_backend())
         self.module = _load(self.text, compiled.model.name)
         self.spaces: dict[str, ActionSpace] = action_spaces(compiled.model)
 
@@ -77,11 +78,13 @@ class Model:
     def sample(self, state: State, key: jax.Array) -> Actions:
         """Legal actions drawn uniformly, in physical units."""
         del state
-        keys = jax.random.split(key, max(1, len(self.spaces)))
-        return {
-            name: space.table[jax.random.randint(k, space.shape, 0, len(space.values))]
-            for k, (name, space) in zip(keys, self.spaces.items(), strict=False)
-        }
+        # Cheap keys, whatever kind `key` is: drawing with JAX's own takes longer than a step.
+        keys = noise.again(jax.random.key_data(jax.random.split(key, len(self.spaces)))[..., -2:])
+        drawn = {}
+        for own, (name, space) in zip(keys, self.spaces.items(), strict=True):
+            uniform = jax.random.uniform(own, tuple(space.shape[k] for k in space.stored))
+            drawn[name] = space.physical(jnp.floor(uniform * len(space.values)))
+        return self.written(drawn)
 
     def step(
         self, state: State, actions: Actions, key: jax.Array, parameters: Mapping[str, Any] | None = None
@@ -98,10 +101,14 @@ class Model:
         return self.written(following), Outcome(**result)
 
     def observe(self, state: State, parameters: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
-        """What each agent sees, (agents, numbers), or (numbers,) for a type without an index."""
+        """What each agent sees, (agents, numbers), or (numbers,) for a type without an index.
+
+        First what all agents of the type see alike, then its own, then what is its own and never changes; within each
+        in the order of the spec.
+        """
         found = {}
         for agent, seen in self.module.observe(self.stored(state), self.given(parameters)).items():
-            shared, own = seen["shared"], seen["own"]
+            shared, own = seen["shared"], jnp.concatenate([seen["own"], seen["fixed"]])
             if own.ndim == 2:
                 own = own.T
                 shared = jnp.broadcast_to(shared, (own.shape[0], shared.shape[0]))

@@ -1,39 +1,107 @@
-"""Policies: one network per agent type, shared by its agents, with one categorical head per choice.
+"""Policies: one network per agent type, shared by its agents, with categorical choices.
 
 Arrays have the features first and the agents last, (features, economies, agents), so that products, soft-maxes over a
 few choices and sampling all vectorise over agents. Features that all agents of a type share enter the first layer by a
-product of their own, computed once per economy.
+product of their own, computed once per economy, and so do those of an agent that never change, once for all economies.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from rbcc.compiler import ir
+from rbcc.compiler.types import Precision
 from rbcc.runtime.model import Model
-from rbcc.runtime.spaces import Head, heads_of
+from rbcc.runtime.precision import product
+from rbcc.runtime.spaces import Head, Stack, heads_of, stacks_of
 
 
 Parameters = dict[str, Any]
 Masks = tuple[jax.Array, ...]
+"""For each stack of heads the choices that are allowed, (repeats, choices)."""
+Indices = tuple[jax.Array, ...]
+"""For each stack of heads the numbers of the choices made, (repeats, economies, agents)."""
 
 _FORBIDDEN = -1e9
-_UNROLLED = 64
+# Choices of a fold that are unrolled: each makes the program longer to compile; from six on a CPU gains no speed.
+_UNROLLED = 6
+# The last axis is worked on in vectors, of 16 numbers on a CPU: for fewer agents that of economies is better.
+FEW = 16
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Sight:
+    """What the agents of one type, or some of them, see in many economies.
+
+    `shared` is (n, economies), `own` (m, economies, agents), `fixed` (f, agents): features that never change, the same
+    in all economies. Where different agents are looked at in each economy, their fixed features are among `own`.
+    `member` (economies, agents) is who they are, for networks that know. In a `flipped` sight, and all that a network
+    makes of it, agents come before economies.
+    """
+
+    shared: jax.Array
+    own: jax.Array
+    fixed: jax.Array | None = None
+    member: jax.Array | None = None
+    flipped: bool = field(default=False, metadata={"static": True})
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """(economies, agents), or (agents, economies)"""
+        return self.own.shape[1], self.own.shape[2]
+
+    def flip(self) -> "Sight":
+        return replace(
+            self,
+            own=jnp.swapaxes(self.own, -1, -2),
+            member=None if self.member is None else jnp.swapaxes(self.member, -1, -2),
+            flipped=not self.flipped,
+        )
+
+    def of(self, members: jax.Array) -> "Sight":
+        """What `members`, (economies, k), see."""
+        own = of_members(self.own, members)
+        if self.fixed is not None:
+            own = jnp.concatenate([own, self.fixed[:, members]])
+        return Sight(self.shared, own, None, members)
+
+
+def of_members(x: jax.Array, members: jax.Array) -> jax.Array:
+    """The entries of `members` (economies, k) in an array that ends in (economies, agents)."""
+    return jnp.take_along_axis(x, jnp.broadcast_to(members, (*x.shape[:-1], members.shape[1])), axis=-1)
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The network of one agent type: `shared` and `own` inputs, `network` hidden widths, one output row per choice."""
+    """The network of one agent type.
+
+    `shared`, `own` and `fixed` count its inputs, `network` has the hidden widths; there is an output for each choice of
+    each head, and one for the value. A `numbered` network also knows which of the `agents` it decides for.
+    """
 
     agent: str
     agents: int
     shared: int
     own: int
+    fixed: int
     heads: tuple[Head, ...]
     network: tuple[int, ...]
+    precision: Precision = "float32"
+    numbered: bool = False
+
+    @cached_property
+    def stacks(self) -> tuple[Stack, ...]:
+        return stacks_of(self.heads)
+
+    @property
+    def stacked_heads(self) -> list[Head]:
+        """The heads in the order in which stacks have them."""
+        return [head for stack in self.stacks for head in stack.heads]
 
     @property
     def draws(self) -> int:
@@ -42,9 +110,10 @@ class Policy:
 
     def init(self, key: jax.Array) -> Parameters:
         """Fresh parameters: orthogonal weights, nearly uniform choices, zero biases."""
-        widths = [self.shared + self.own, *self.network]
-        outputs = sum(head.repeats * head.choices for head in self.heads)
-        keys = jax.random.split(key, len(widths) + 1)
+        own = self.own + self.fixed
+        widths = [self.shared + own, *self.network]
+        last = widths[-1]
+        keys = jax.random.split(key, len(widths) + 2 + len(self.stacks))
         orthogonal = jax.nn.initializers.orthogonal
         layers = [
             {"weight": orthogonal(2**0.5)(k, (wide, narrow)), "bias": jnp.zeros((wide,))}
@@ -52,36 +121,64 @@ class Policy:
         ]
         first = layers[0].pop("weight")
         layers[0] |= {"shared": first[:, : self.shared], "own": first[:, self.shared :]}
-        logits = orthogonal(0.01)(keys[-2], (outputs, widths[-1]))
-        value = orthogonal(1.0)(keys[-1], (1, widths[-1]))
+        if self.numbered:
+            spread = (2 / (first.shape[1] + self.agents)) ** 0.5
+            layers[0]["member"] = spread * jax.random.normal(keys[-2], (first.shape[0], self.agents))
         return {
             "layers": layers,
-            "output": {"weight": jnp.concatenate([logits, value]), "bias": jnp.zeros((outputs + 1,))},
+            "choices": [
+                {
+                    "weight": orthogonal(0.01)(k, (stack.choices * stack.repeats, last)),
+                    "bias": jnp.zeros((stack.choices * stack.repeats,)),
+                }
+                for k, stack in zip(keys[len(widths) :], self.stacks, strict=False)
+            ],
+            "value": {"weight": orthogonal(1.0)(keys[-1], (1, last)), "bias": jnp.zeros((1,))},
         }
 
-    def __call__(
-        self, parameters: Parameters, shared: jax.Array, own: jax.Array
-    ) -> tuple[tuple[jax.Array, ...], jax.Array]:
-        """Logits and value.
-
-        `shared` is (features, economies), `own` (features, economies, agents). Returns for each head logits of shape
-        (repeats, choices, economies, agents), and the value, (economies, agents).
-        """
-        economies, agents = own.shape[1:]
+    def __call__(self, parameters: Parameters, sight: Sight) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        """Logits and value: for each stack (repeats, choices, economies, agents), and (economies, agents)."""
+        plane, (per_economy, per_agent) = sight.plane, ((1, 2) if sight.flipped else (2, 1))
         first, *rest = parameters["layers"]
-        common = first["shared"] @ shared + first["bias"][:, None]
-        mine = first["own"] @ own.reshape(own.shape[0], economies * agents)
-        hidden = jax.nn.relu(common[:, :, None] + mine.reshape(mine.shape[0], economies, agents)).reshape(mine.shape)
+        varying = sight.own.shape[0]
+        hidden = self.product(first["shared"], sight.shared) + first["bias"][:, None]
+        hidden = jnp.expand_dims(hidden, per_economy)
+        if varying:
+            own = self.product(first["own"][:, :varying], sight.own.reshape(varying, -1))
+            hidden = hidden + own.reshape(-1, *plane)
+        if sight.fixed is not None and self.fixed:
+            hidden = hidden + jnp.expand_dims(self.product(first["own"][:, varying:], sight.fixed), per_agent)
+        if self.numbered:
+            hidden = hidden + first["member"][:, sight.member]
+        hidden = jnp.broadcast_to(hidden, (hidden.shape[0], *plane))
+        hidden = jax.nn.relu(hidden).reshape(hidden.shape[0], -1)
         for layer in rest:
-            hidden = jax.nn.relu(layer["weight"] @ hidden + layer["bias"][:, None])
-        output = parameters["output"]["weight"] @ hidden + parameters["output"]["bias"][:, None]
-        output = output.reshape(output.shape[0], economies, agents)
-        logits, row = [], 0
-        for head in self.heads:
-            rows = head.repeats * head.choices
-            logits.append(output[row : row + rows].reshape(head.repeats, head.choices, economies, agents))
-            row += rows
-        return tuple(logits), output[row]
+            hidden = jax.nn.relu(self.product(layer["weight"], hidden) + layer["bias"][:, None])
+        logits = []
+        for stack, output in zip(self.stacks, parameters["choices"], strict=True):
+            rows = self.product(output["weight"], hidden) + output["bias"][:, None]
+            logits.append(rows.reshape(stack.repeats, stack.choices, *plane))
+        value = self.product(parameters["value"]["weight"], hidden) + parameters["value"]["bias"]
+        return tuple(logits), value.reshape(plane)
+
+    def product(self, weight: jax.Array, x: jax.Array) -> jax.Array:
+        return product(weight, x, self.precision)
+
+    def apart(self, indices: Indices) -> list[jax.Array]:
+        """The choices of each head, (its repeats, economies, agents), of those of each stack, in the stacks' order."""
+        return [part for stack, index in zip(self.stacks, indices, strict=True) for part in stack.split(index)]
+
+    def together(self, parts: Sequence[jax.Array]) -> Indices:
+        """The inverse of `apart`."""
+        found, left = [], list(parts)
+        for stack in self.stacks:
+            own, left = left[: len(stack.heads)], left[len(stack.heads) :]
+            found.append(jnp.concatenate([part.astype(stack.dtype) for part in own]))
+        return tuple(found)
+
+    def allowed(self, offered: Mapping[str, jax.Array] | None = None) -> Masks:
+        """Masks of the choices that are offered, for some actions; of the others all are."""
+        return tuple(stack.allowed(offered or {}) for stack in self.stacks)
 
 
 def policies(model: Model, learners: Sequence[ir.Learner]) -> dict[str, Policy]:
@@ -89,83 +186,122 @@ def policies(model: Model, learners: Sequence[ir.Learner]) -> dict[str, Policy]:
     found = {}
     for learner in learners:
         observation = next(o for o in model.ir.observations if o.agent == learner.agent)
+        shared, own, fixed = (
+            sum(feature.size for feature in part) for part in (observation.shared, observation.own, observation.fixed)
+        )
         found[learner.agent] = Policy(
-            learner.agent,
-            model.ir.count(learner.agent),
-            sum(feature.size for feature in observation.shared),
-            sum(feature.size for feature in observation.own),
-            heads_of(learner.agent, model.spaces, learner.joint),
-            learner.network,
+            agent=learner.agent,
+            agents=model.ir.count(learner.agent),
+            shared=shared,
+            own=own,
+            fixed=fixed,
+            heads=heads_of(learner.agent, model.spaces, learner.joint),
+            network=learner.network,
+            precision=model.ir.precision,
         )
     return found
 
 
-@dataclass(frozen=True)
-class Categorical:
-    """Independent categorical distributions along axis 1 of `logits`, restricted to the choices that `mask` allows.
+# --- categorical choices -------------------------------------------------------------------------------------------
 
-    `shifted` logits and their exponentials `weights` are (repeats, choices, economies, agents), `total` the sum of
-    weights, `last` the last choice that is allowed.
+
+def _weights(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of logits (repeats, choices, n): shifted so that the largest is 0, their exponentials, the sum of these."""
+    logits = jnp.where(mask[:, :, None], logits, _FORBIDDEN)
+    shifted = logits - jnp.max(logits, axis=1, keepdims=True)
+    weights = jnp.exp(shifted)
+    return shifted, weights, jnp.sum(weights, axis=1)
+
+
+def _fold(function: Callable[..., Any], start: Any, *arrays: jax.Array) -> Any:
+    """`function(carry, number of the choice, entry of each array)` from choice to choice, along axis 1 of `arrays`.
+
+    Unrolled it is a single loop over agents, with what is carried in registers.
     """
-
-    shifted: jax.Array
-    weights: jax.Array
-    total: jax.Array
-    last: jax.Array
-
-    @staticmethod
-    def of(logits: jax.Array, mask: jax.Array) -> "Categorical":
-        logits = jnp.where(mask[None, :, None, None], logits, _FORBIDDEN)
-        shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=1, keepdims=True))
-        weights = jnp.exp(shifted)
-        last = mask.shape[0] - 1 - jnp.argmax(mask[::-1])
-        return Categorical(shifted, weights, jnp.sum(weights, axis=1), last)
-
-    def sample(self, uniform: jax.Array) -> jax.Array:
-        """The choice at which the cumulative weight passes `uniform` (repeats, economies, agents) of the total."""
-        target, choices = uniform * self.total, self.weights.shape[1]
-
-        def count(carry: tuple[jax.Array, jax.Array], weight: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
-            passed, index = carry
-            passed = passed + weight
-            return (passed, index + (passed <= target)), None
-
-        start = (jnp.zeros_like(target), jnp.zeros(target.shape, jnp.int32))
-        weights = jnp.moveaxis(self.weights, 1, 0)
-        (_, index), _ = jax.lax.scan(count, start, weights, unroll=choices if choices <= _UNROLLED else 1)
-        # Rounding in the cumulative sum may leave a target close to the total unpassed.
-        return jnp.minimum(index, self.last.astype(jnp.int32))
-
-    def log_probability(self, index: jax.Array) -> jax.Array:
-        chosen = jnp.arange(self.shifted.shape[1])[:, None, None] == index[:, None]
-        return jnp.sum(jnp.where(chosen, self.shifted, 0), axis=1) - jnp.log(self.total)
-
-    def entropy(self) -> jax.Array:
-        return jnp.log(self.total) - jnp.sum(self.weights * self.shifted, axis=1) / self.total
+    choices = arrays[0].shape[1]
+    each = jnp.arange(choices), *(jnp.moveaxis(x, 1, 0) for x in arrays)
+    return jax.lax.scan(lambda carry, x: (function(carry, *x), None), start, each, unroll=min(_UNROLLED, choices))[0]
 
 
-def distributions(logits: Sequence[jax.Array], masks: Masks) -> list[Categorical]:
-    return [Categorical.of(part, mask) for part, mask in zip(logits, masks, strict=True)]
+def choose(logits: jax.Array, mask: jax.Array, uniform: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Draws the choices of a stack: the ones at which the cumulative weight passes `uniform` of the total.
+
+    `logits` are (repeats, choices, n) for n agents, `uniform` (repeats, n). Returns the choices, of the shape of
+    `uniform`, and the log probability of all repeats together, (n,).
+    """
+    shifted, weights, total = _weights(logits, mask)
+    target = uniform * total
+
+    def pass_by(carry: Any, _: jax.Array, weight: jax.Array, logit: jax.Array) -> Any:
+        passed, index, chosen = carry
+        chosen = jnp.where((passed <= target) & (weight > 0), logit, chosen)
+        passed = passed + weight
+        return passed, index + (passed <= target), chosen
+
+    nothing = jnp.zeros_like(target)
+    _, index, chosen = _fold(pass_by, (nothing, nothing.astype(int), nothing), weights, shifted)
+    # Rounding in the cumulative sum may leave a target close to the total unpassed: the last choice allowed is the one.
+    last = mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1)
+    return jnp.minimum(index, last.astype(int)[:, None]), jnp.sum(chosen - jnp.log(total), axis=0)
 
 
-def sample(found: Sequence[Categorical], uniform: jax.Array) -> tuple[jax.Array, ...]:
-    """One choice per head from `uniform` numbers, (draws, economies, agents)."""
-    indices, row = [], 0
-    for one in found:
-        repeats = one.total.shape[0]
-        indices.append(one.sample(uniform[row : row + repeats]))
-        row += repeats
-    return tuple(indices)
+@jax.custom_vjp
+def assess(logits: jax.Array, mask: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The log probability of the choices `index` of a stack and the entropy, of all repeats together, (n,).
+
+    Shapes as in `choose`. Its derivative with respect to the logits is written out: all choices in one pass.
+    """
+    return _assess(logits, mask, index)[0]
 
 
-def log_probability(found: Sequence[Categorical], indices: Sequence[jax.Array]) -> jax.Array:
-    """The log probability of all heads' choices together, (economies, agents)."""
-    return sum(
-        (jnp.sum(one.log_probability(index), axis=0) for one, index in zip(found, indices, strict=True)),
-        start=jnp.zeros(()),
-    )
+def _assess(logits: jax.Array, mask: jax.Array, index: jax.Array) -> tuple[tuple[jax.Array, jax.Array], Any]:
+    shifted, weights, total = _weights(logits, mask)
+    index, scale = index.astype(int), jnp.log(total)
+    nothing = jnp.zeros_like(total)
+    spread = scale - _fold(lambda found, _, w, x: found + w * x, nothing, weights, shifted) / total
+    chance = _fold(lambda found, k, x: jnp.where(index == k, x, found), nothing, shifted) - scale
+    return (jnp.sum(chance, axis=0), jnp.sum(spread, axis=0)), (shifted, weights, total, scale, spread, index)
 
 
-def entropy(found: Sequence[Categorical]) -> jax.Array:
-    """The entropy of all heads together, (economies, agents)."""
-    return sum((jnp.sum(one.entropy(), axis=0) for one in found), start=jnp.zeros(()))
+def _assess_gradient(kept: Any, outer: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None, None]:
+    """With p the probabilities, d(log p_chosen) = [chosen] - p and d(entropy) = -p (log p + entropy)."""
+    shifted, weights, total, scale, spread, index = kept
+    chance, entropy = outer
+    # -(chance + entropy (shifted - scale + spread)) / total, with what does not depend on the choice taken together
+    constant, slope = (chance + entropy * (spread - scale)) / total, entropy / total
+    ones = jnp.where(jnp.arange(shifted.shape[1])[:, None] == index[:, None], chance, 0)
+    return ones - weights * (constant[:, None] + slope[:, None] * shifted), None, None
+
+
+assess.defvjp(_assess, _assess_gradient)
+
+
+def choose_all(
+    logits: Sequence[jax.Array], masks: Masks, uniform: jax.Array, stacks: Sequence[Stack]
+) -> tuple[Indices, jax.Array]:
+    """Choices of all stacks from `uniform` numbers (draws, economies, agents), and their log probability together.
+
+    Agents of all economies are worked on in one row, as long as can be.
+    """
+    plane = uniform.shape[1:]
+    indices, chances, row = [], [], 0
+    for one, mask, stack in zip(logits, masks, stacks, strict=True):
+        noise = uniform[row : row + stack.repeats].reshape(stack.repeats, -1)
+        index, chance = choose(one.reshape(*one.shape[:2], -1), mask, noise)
+        indices.append(index.astype(stack.dtype).reshape(stack.repeats, *plane))
+        chances.append(chance)
+        row += stack.repeats
+    return tuple(indices), sum(chances, start=jnp.zeros(plane[0] * plane[1])).reshape(plane)
+
+
+def assess_all(
+    logits: Sequence[jax.Array], masks: Masks, indices: Indices, plane: tuple[int, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """The log probability of the choices of all stacks together, and the entropy, both of shape `plane`."""
+    chances, spreads = [], []
+    for one, mask, index in zip(logits, masks, indices, strict=True):
+        chance, spread = assess(one.reshape(*one.shape[:2], -1), mask, index.reshape(index.shape[0], -1))
+        chances.append(chance)
+        spreads.append(spread)
+    nothing = jnp.zeros(plane[0] * plane[1])
+    return sum(chances, start=nothing).reshape(plane), sum(spreads, start=nothing).reshape(plane)

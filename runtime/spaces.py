@@ -1,11 +1,13 @@
-"""Choices as arrays: which numbers an action offers, and how a network's heads map to actions."""
+"""Choices as arrays: which numbers an action offers, how they form the heads of a network, and heads form stacks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rbcc.compiler import ir
 from rbcc.compiler.emit.layout import layout
@@ -37,6 +39,17 @@ class ActionSpace:
     def table(self) -> jax.Array:
         return jnp.array(self.values, int if self.of else float)
 
+    def physical(self, index: jax.Array) -> jax.Array:
+        """Numbers of choices, of any type, as choices: in physical units, or as members of `of`."""
+        if self.of:
+            return index.astype(int)
+        table = np.array(self.values, jnp.result_type(float))
+        grid = (table[1:] - table[0])[:1].sum() * np.arange(len(table), dtype=float)
+        # Arithmetic is faster than a lookup; it is taken where products and sums have no rounding at all.
+        if np.array_equal(grid, grid.astype(table.dtype)) and np.array_equal(table[0] + grid, table):
+            return table[0] + grid[1:2].sum().astype(table.dtype) * index.astype(table.dtype)
+        return jnp.asarray(table)[index.astype(int)]
+
 
 @dataclass(frozen=True)
 class Head:
@@ -57,11 +70,11 @@ class Head:
 
     def split(self, index: jax.Array) -> list[jax.Array]:
         """The choice of each action in a joint choice."""
-        parts = []
-        for action in reversed(self.actions):
+        index, parts = index.astype(int), []
+        for action in reversed(self.actions[1:]):
             parts.append(index % len(action.values))
             index = index // len(action.values)
-        return parts[::-1]
+        return [index, *parts[::-1]]
 
     def join(self, parts: Sequence[jax.Array]) -> jax.Array:
         """The joint choice of one choice per action; the inverse of `split`."""
@@ -70,25 +83,74 @@ class Head:
             index = index * len(action.values) + part
         return index
 
-    def allowed(self, openings: Mapping[str, tuple[float, jax.Array]]) -> jax.Array:
-        """Which choices the windows leave open, (choices,).
-
-        `openings` gives for an action the value at which its window starts and the share to which it is open.
-        """
+    def allowed(self, offered: Mapping[str, jax.Array]) -> jax.Array:
+        """Which joint choices consist of such as are offered, (choices,); of actions not in `offered` all are."""
         mask = jnp.ones((), bool)
         for action in self.actions:
-            mask = mask[..., None] & _open(action, openings.get(action.name))
+            mask = mask[..., None] & offered.get(action.name, jnp.ones(len(action.values), bool))
         return mask.reshape(-1)
 
 
-def _open(action: ActionSpace, opening: tuple[float, jax.Array] | None) -> jax.Array:
+def opened(action: ActionSpace, start: float, share: jax.Array) -> jax.Array:
+    """The choices of an action within a window that starts at the value `start` and is open to `share`."""
     values = jnp.array(action.values, float)
-    if opening is None:
-        return jnp.ones(values.shape, bool)
-    start, share = opening
     slack = 1e-4 * (values.max() - values.min())
     low, high = start + share * (values.min() - start), start + share * (values.max() - start)
     return (values >= low - slack) & (values <= high + slack)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Heads of similar size side by side, with their choices padded to the same number: one array, one softmax.
+
+    An array over a stack has the axes (repeats, choices, ...), the heads' repeats one after another.
+    """
+
+    heads: tuple[Head, ...]
+
+    @property
+    def repeats(self) -> int:
+        return sum(head.repeats for head in self.heads)
+
+    @property
+    def choices(self) -> int:
+        return max(head.choices for head in self.heads)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest type that holds the number of a choice."""
+        return np.min_scalar_type(self.choices - 1)
+
+    def allowed(self, offered: Mapping[str, jax.Array]) -> jax.Array:
+        """Which choices exist and consist of such as are offered, (repeats, choices)."""
+        rows = []
+        for head in self.heads:
+            mask = jnp.pad(head.allowed(offered), (0, self.choices - head.choices))
+            rows += [mask] * head.repeats
+        return jnp.stack(rows)
+
+    def split(self, index: jax.Array) -> list[jax.Array]:
+        """The choices of each head, (its repeats, ...), of those of the stack, (repeats, ...)."""
+        ends = list(accumulate(head.repeats for head in self.heads))
+        return [index[end - head.repeats : end] for head, end in zip(self.heads, ends, strict=True)]
+
+
+# Heads are stacked as long as padding adds no more than this share: of arithmetic, against one more kernel of a kind.
+MAX_PADDING = 0.25
+
+
+def stacks_of(heads: Sequence[Head]) -> tuple[Stack, ...]:
+    """Heads, the largest first, in as few stacks as padding allows."""
+    stacks: list[Stack] = []
+    for head in sorted(heads, key=lambda head: -head.choices):
+        if stacks:
+            wider = Stack((*stacks[-1].heads, head))
+            exact = sum(one.repeats * one.choices for one in wider.heads)
+            if wider.repeats * wider.choices <= (1 + MAX_PADDING) * exact:
+                stacks[-1] = wider
+                continue
+        stacks.append(Stack((head,)))
+    return tuple(stacks)
 
 
 def action_spaces(model: ir.Model) -> dict[str, ActionSpace]:
@@ -117,30 +179,29 @@ def heads_of(agent: str, spaces: Mapping[str, ActionSpace], joint: Sequence[str]
 
 def decode(
     agent: str,
-    heads: Sequence[Head],
+    stacks: Sequence[Stack],
     indices: Sequence[jax.Array],
     spaces: Mapping[str, ActionSpace],
     economies: int,
 ) -> dict[str, jax.Array]:
-    """Head choices, each (repeats, economies, agents), as actions in physical units, economies first.
+    """Choices of each stack, (repeats, economies, agents), as actions in physical units, economies first.
 
     The remaining axes stand in the order of the compiled model's layout.
     """
     chosen: dict[str, jax.Array] = {}
-    for head, index in zip(heads, indices, strict=True):
-        for action, part in zip(head.actions, head.split(index), strict=True):
-            chosen[action.name] = part
+    for stack, index in zip(stacks, indices, strict=True):
+        for head, part in zip(stack.heads, stack.split(index), strict=True):
+            for action, own in zip(head.actions, head.split(part), strict=True):
+                chosen[action.name] = own
     actions = {}
     for name, space in spaces.items():
         if space.agent != agent:
             continue
-        axes = [n for n, size in enumerate((space.agents, space.repeats)) if size is not None]
         if name not in chosen:
-            shape = tuple((space.agents or 0, space.repeats or 0)[axes[k]] for k in space.stored)
+            shape = tuple(space.shape[k] for k in space.stored)
             actions[name] = jnp.full((economies, *shape), space.table[0])
             continue
-        index = chosen[name]
-        values = index if space.of else space.table[index]
+        values = space.physical(chosen[name])
         # (repeats, economies, agents) -> (economies, agents, repeats) -> only the axes that exist, in stored order
         values = jnp.moveaxis(values, 0, -1)
         values = values.reshape((economies, *space.shape))
