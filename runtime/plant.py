@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from rbcc.compiler.diagnostics import suggest
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
-from rbcc.runtime.policy import Policy
-from rbcc.runtime.rollout import Observation, Player
+from rbcc.runtime.policy import Indices, Policy, Sight
+from rbcc.runtime.rollout import Player
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,24 @@ def planted(policy: Policy, player: Player, plants: Sequence[Plant]) -> Player:
 
 
 def _random(policy: Policy, player: Player, plant: Random) -> Player:
-    def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Any]:
-        indices, record = player.play(observation, uniform[: player.draws])
+    def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Any]:
+        indices, record = player.play(sight, uniform[: player.draws])
         strays = uniform[player.draws] < plant.share
         noise, row, mixed = uniform[player.draws + 1 :], 0, []
-        for head, index in zip(policy.heads, indices, strict=True):
+        for head, index in zip(policy.stacked_heads, policy.apart(indices), strict=True):
             drawn = jnp.floor(noise[row : row + head.repeats] * head.choices).astype(index.dtype)
             mixed.append(jnp.where(strays, jnp.minimum(drawn, head.choices - 1), index))
             row += head.repeats
-        return tuple(mixed), record
+        return policy.together(mixed), record
 
     return Player(player.draws + 1 + policy.draws, play)
 
 
 def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
-    def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Any]:
-        indices, record = player.play(observation, uniform)
+    def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Any]:
+        indices, record = player.play(sight, uniform)
         changed = []
-        for head, index in zip(policy.heads, indices, strict=True):
+        for head, index in zip(policy.stacked_heads, policy.apart(indices), strict=True):
             parts = head.split(index)
             for place, action in enumerate(head.actions):
                 if action.name == plant.action:
@@ -71,7 +71,7 @@ def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
                     held = jnp.ones_like(members, bool) if plant.member is None else members == plant.member
                     parts[place] = jnp.where(held, plant.choice, parts[place])
             changed.append(head.join(parts))
-        return tuple(changed), record
+        return policy.together(changed), record
 
     return Player(player.draws, play)
 

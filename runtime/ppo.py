@@ -1,36 +1,54 @@
 """Policy-gradient learning from one batch of episodes: PPO (Schulman et al. 2017) and plain policy gradient."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
-from rbcc.runtime.policy import Masks, Parameters, Policy, distributions, entropy, log_probability
+from rbcc.runtime.blocks import block_size, counts
+from rbcc.runtime.devices import ALONE, Share
+from rbcc.runtime.policy import FEW, Indices, Masks, Parameters, Policy, Sight, assess_all
 from rbcc.runtime.rollout import Record
 
 
 Settings = Mapping[str, jax.Array]
 """A learner's settings in this iteration: learning_rate, clip, value_weight, gae, entropy, gradient_clip, ..."""
 
-# Samples whose activations fit the cache together: gradients are accumulated over blocks of about this many
-# (`bench/train.py --block`).
-BLOCK = 4096
+METRICS = ("entropy", "value_loss", "kl", "clipped", "gradient_norm")
+"""What an update measures, per sample but for the last."""
 
 OPTIMIZER = optax.scale_by_adam(eps=1e-5)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Batch:
-    """Samples in blocks: arrays have the axes (blocks, ..., economies and steps of the block, agents)."""
+class Samples:
+    """What is learned from, in blocks: arrays are (blocks, ..., economies and steps of the block, agents of the block).
 
-    record: Record
+    `sight` is without fixed features. `weight` is 0 for what only fills up the last blocks, None where nothing does.
+    """
+
+    sight: Sight
+    indices: Indices
+    log_probability: jax.Array
+    value: jax.Array
     advantage: jax.Array
     target: jax.Array
+    weight: jax.Array | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`size` samples; `fixed` features, (n, f, agents of a block), of blocks 0 to n - 1, repeated for the rest."""
+
+    samples: Samples
+    fixed: jax.Array | None
+    size: int
 
 
 def advantages(rewards: jax.Array, values: jax.Array, discount: jax.Array, gae: jax.Array) -> jax.Array:
@@ -48,40 +66,100 @@ def advantages(rewards: jax.Array, values: jax.Array, discount: jax.Array, gae: 
     return jax.lax.scan(back, jnp.zeros_like(values[0]), errors, reverse=True)[1]
 
 
-def batch_of(record: Record, rewards: jax.Array, discount: jax.Array, gae: jax.Array) -> Batch:
-    """The samples of a trajectory with standardised advantages, cut into blocks."""
+def standardised(estimate: jax.Array, share: Share) -> jax.Array:
+    """`estimate` less its mean and by its standard deviation, those of all devices together."""
+    mean = share.mean(jnp.mean(estimate))
+    deviation = jnp.sqrt(share.mean(jnp.mean((estimate - mean) ** 2)))
+    return (estimate - mean) / (deviation + 1e-8)
+
+
+def batch_of(
+    policy: Policy,
+    record: Record,
+    rewards: jax.Array,
+    discount: jax.Array,
+    gae: jax.Array,
+    fixed: jax.Array | None = None,
+    members: jax.Array | None = None,
+    share: Share = ALONE,
+) -> Batch:
+    """The samples of a trajectory with standardised advantages, cut into blocks.
+
+    `fixed` are the features that never change, if the record does not hold them; `members` (economies, k) the agents
+    that are recorded, for a network that knows their numbers.
+    """
     estimate = advantages(rewards, record.value, discount, gae)
     target = estimate + record.value
-    estimate = (estimate - jnp.mean(estimate)) / (jnp.std(estimate) + 1e-8)
     horizon, economies, agents = rewards.shape
-    blocks = _blocks(horizon * economies, agents)
-
-    def with_agents(x: jax.Array) -> jax.Array:
-        return _cut(x, x.ndim - 2, blocks)
-
-    cut = Record(
-        _cut(record.shared, record.shared.ndim - 1, blocks),
-        with_agents(record.own),
-        tuple(map(with_agents, record.indices)),
-        with_agents(record.log_probability),
-        with_agents(record.value),
+    cut = _Cut.of(horizon * economies, agents, block_size(policy))
+    samples = Samples(
+        Sight(
+            cut.rows(_together(record.shared[..., None]))[..., 0],
+            cut(_together(record.own)),
+            None,
+            cut(jnp.tile(members, (horizon, 1))) if members is not None else None,
+        ),
+        tuple(cut(_together(index)) for index in record.indices),
+        cut(_together(record.log_probability)),
+        cut(_together(record.value)),
+        cut(_together(standardised(estimate, share))),
+        cut(_together(target)),
+        None if cut.even else cut(jnp.ones((horizon * economies, agents))),
     )
-    return Batch(cut, with_agents(estimate), with_agents(target))
+    if 1 < cut.width < min(FEW, cut.height):
+        plane = jax.tree.map(lambda x: jnp.swapaxes(x, -1, -2), replace(samples, sight=None))
+        samples = replace(plane, sight=samples.sight.flip())
+    return Batch(samples, None if fixed is None else cut.columns(fixed), rewards.size)
 
 
-def _blocks(samples: int, agents: int) -> int:
-    """The smallest number of equal blocks of at most `BLOCK` agent samples."""
-    wanted = ceil(samples * agents / BLOCK)
-    return next(n for n in range(min(wanted, samples), samples + 1) if samples % n == 0)
+def _together(x: jax.Array) -> jax.Array:
+    """(horizon, ..., economies, agents) to (..., horizon x economies, agents)."""
+    x = jnp.moveaxis(x, 0, -3)
+    return x.reshape(*x.shape[:-3], x.shape[-3] * x.shape[-2], x.shape[-1])
 
 
-def _cut(x: jax.Array, economies: int, blocks: int) -> jax.Array:
-    """(horizon, ..., economies, ...) to (blocks, ..., steps x economies / blocks, ...)."""
-    x = jnp.moveaxis(x, 0, economies - 1)
-    shape = x.shape
-    together = shape[economies - 1] * shape[economies]
-    x = x.reshape(*shape[: economies - 1], blocks, together // blocks, *shape[economies + 1 :])
-    return jnp.moveaxis(x, economies - 1, 0)
+@dataclass(frozen=True)
+class _Cut:
+    """Cuts a plane of `pairs` (of an economy and a step) by `agents` into equal blocks, filled up with zeros."""
+
+    pairs: int
+    agents: int
+    down: int
+    across: int
+
+    @staticmethod
+    def of(pairs: int, agents: int, size: int) -> "_Cut":
+        """Into the fewest blocks of at most `size` samples."""
+        return _Cut(pairs, agents, *counts(pairs, agents, size))
+
+    @property
+    def height(self) -> int:
+        return ceil(self.pairs / self.down)
+
+    @property
+    def width(self) -> int:
+        return ceil(self.agents / self.across)
+
+    @property
+    def even(self) -> bool:
+        return self.height * self.down == self.pairs and self.width * self.across == self.agents
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(..., pairs, agents) to (blocks, ..., height, width)."""
+        before = x.shape[:-2]
+        fill = (self.height * self.down - self.pairs, self.width * self.across - self.agents)
+        x = jnp.pad(x, (*((0, 0) for _ in before), (0, fill[0]), (0, fill[1])))
+        x = x.reshape(*before, self.down, self.height, self.across, self.width)
+        x = jnp.moveaxis(x, (-4, -2), (0, 1))
+        return x.reshape(self.down * self.across, *before, self.height, self.width)
+
+    def rows(self, x: jax.Array) -> jax.Array:
+        """(..., pairs, 1) to (blocks, ..., height, 1): the same for all agents."""
+        return jnp.repeat(_Cut(self.pairs, 1, self.down, 1)(x), self.across, axis=0)
+
+    def columns(self, x: jax.Array) -> jax.Array:
+        """(f, agents) to (blocks across, f, width): the same for all pairs."""
+        return _Cut(1, self.agents, 1, self.across)(x[:, None])[:, :, 0]
 
 
 def update(
@@ -93,53 +171,84 @@ def update(
     optimizer: Any,
     batch: Batch,
     masks: Masks,
-) -> tuple[Parameters, Any, dict[str, jax.Array]]:
-    """`epochs` steps of Adam on the whole batch. Returns new parameters, optimizer state and metrics."""
-    samples = batch.advantage.size
+    share: Share = ALONE,
+) -> tuple[Parameters, Any, jax.Array]:
+    """`epochs` steps of Adam on the whole batch, that of all devices.
 
-    def loss(parameters: Parameters, block: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        record = block.record
-        logits, value = policy(parameters, record.shared, record.own)
-        found = distributions(logits, masks)
-        chance = jnp.broadcast_to(log_probability(found, record.indices), value.shape)
-        spread = jnp.broadcast_to(entropy(found), value.shape)
-        log_ratio = chance - record.log_probability
+    Returns new parameters, optimizer state and the means of `METRICS` over epochs.
+    """
+    samples = batch.samples
+    number = batch.size * share.devices
+    # One vector of all parameters: fewer and larger operations than an array at a time, to run and to compile.
+    start, whole = ravel_pytree(parameters)
+
+    def gradient_of_block(
+        parameters: Parameters, block: Samples, fixed: jax.Array | None
+    ) -> tuple[Parameters, jax.Array]:
+        """The part of one block in the gradient of the loss, and in the means of all `METRICS` but the last.
+
+        The loss is differentiated by hand with respect to log probability, entropy and value, by JAX through the
+        network.
+        """
+
+        def network(parameters: Parameters) -> tuple[jax.Array, jax.Array, jax.Array]:
+            logits, value = policy(parameters, replace(block.sight, fixed=fixed))
+            chance, spread = assess_all(logits, masks, block.indices, value.shape)
+            return chance, spread, value
+
+        (chance, spread, value), back = jax.vjp(network, parameters)
+        log_ratio = chance - block.log_probability
         ratio = jnp.exp(log_ratio)
-        if algorithm == "ppo":
-            clipped = jnp.clip(ratio, 1 - settings["clip"], 1 + settings["clip"])
-            gain = jnp.minimum(ratio * block.advantage, clipped * block.advantage)
+        clipped = jnp.abs(ratio - 1) > settings["clip"]
+        if algorithm == "ppo":  # where clipping makes the objective smaller it is constant
+            limit = jnp.clip(ratio, 1 - settings["clip"], 1 + settings["clip"])
+            slope = jnp.where(ratio * block.advantage <= limit * block.advantage, ratio * block.advantage, 0)
         else:
-            gain = chance * block.advantage
-        error = optax.huber_loss(value, block.target)
+            slope = block.advantage
+        distance = value - block.target
+        error, pull = optax.huber_loss(distance), jnp.clip(distance, -1, 1)
         if "value_clip" in settings:
-            near = record.value + jnp.clip(value - record.value, -settings["value_clip"], settings["value_clip"])
-            error = jnp.maximum(error, optax.huber_loss(near, block.target))
-        total = -gain - settings["entropy"] * spread + settings["value_weight"] * error
-        metrics = {
-            "entropy": spread,
-            "value_loss": error,
-            "kl": ratio - 1 - log_ratio,
-            "clipped": jnp.abs(ratio - 1) > settings["clip"],
-        }
-        return jnp.sum(total) / samples, {name: jnp.sum(m) / samples for name, m in metrics.items()}
+            moved = value - block.value
+            near = block.value + jnp.clip(moved, -settings["value_clip"], settings["value_clip"]) - block.target
+            far = optax.huber_loss(near) > error
+            inside = jnp.abs(moved) <= settings["value_clip"]
+            pull = jnp.where(far, jnp.where(inside, jnp.clip(near, -1, 1), 0), pull)
+            error = jnp.where(far, optax.huber_loss(near), error)
+        weight = jnp.ones(()) / number if block.weight is None else block.weight / number
+        entropy = jnp.broadcast_to(-settings["entropy"] * weight, spread.shape)
+        (gradient,) = back((-slope * weight, entropy, settings["value_weight"] * pull * weight))
+        metrics = jnp.stack(
+            [jnp.broadcast_to(spread, value.shape), error, ratio - 1 - log_ratio, clipped.astype(float)]
+        )
+        return gradient, jnp.sum(metrics * weight, axis=(1, 2))
 
-    def accumulate(
-        total: tuple[Parameters, dict[str, jax.Array]], block: Batch, parameters: Parameters
-    ) -> tuple[tuple[Parameters, dict[str, jax.Array]], None]:
-        gradient, metrics = jax.grad(loss, has_aux=True)(parameters, block)
-        return jax.tree.map(jnp.add, total, (gradient, metrics)), None
+    def gradient_of(flat: jax.Array) -> tuple[jax.Array, jax.Array]:
+        parameters = whole(flat)
 
-    def epoch(carry: tuple[Parameters, Any], _: None) -> tuple[tuple[Parameters, Any], dict[str, jax.Array]]:
-        parameters, optimizer = carry
-        none: dict[str, jax.Array] = dict.fromkeys(("entropy", "value_loss", "kl", "clipped"), jnp.zeros(()))
-        zero = jax.tree.map(jnp.zeros_like, parameters), none
-        (gradient, metrics), _ = jax.lax.scan(lambda t, b: accumulate(t, b, parameters), zero, batch)
-        norm = optax.tree.norm(gradient)
-        scale = jnp.minimum(1.0, settings["gradient_clip"] / (norm + 1e-12))
-        gradient = jax.tree.map(lambda g: g * scale, gradient)
+        def add(total: jax.Array, numbered: tuple[jax.Array, Samples]) -> tuple[jax.Array, None]:
+            number, block = numbered
+            fixed = None if batch.fixed is None else batch.fixed[number % batch.fixed.shape[0]]
+            return total + ravel_pytree(gradient_of_block(parameters, block, fixed))[0], None
+
+        blocks = samples.advantage.shape[0]
+        none = jnp.zeros((flat.size + len(METRICS) - 1,))
+        total, _ = jax.lax.scan(add, none, (jnp.arange(blocks), samples))
+        total = share.sum(total)
+        return total[: flat.size], total[flat.size :]
+
+    def epoch(carry: tuple[jax.Array, Any], _: None) -> tuple[tuple[jax.Array, Any], jax.Array]:
+        flat, optimizer = carry
+        gradient, metrics = gradient_of(flat)
+        norm = jnp.sqrt(jnp.sum(gradient**2))
+        gradient = gradient * jnp.minimum(1.0, settings["gradient_clip"] / (norm + 1e-12))
         direction, optimizer = OPTIMIZER.update(gradient, optimizer)
-        parameters = jax.tree.map(lambda p, d: p - settings["learning_rate"] * d, parameters, direction)
-        return (parameters, optimizer), {**metrics, "gradient_norm": norm}
+        assert isinstance(direction, jax.Array)
+        return (flat - settings["learning_rate"] * direction, optimizer), jnp.append(metrics, norm)
 
-    (parameters, optimizer), metrics = jax.lax.scan(epoch, (parameters, optimizer), None, length=epochs)
-    return parameters, optimizer, jax.tree.map(jnp.mean, metrics)
+    (flat, optimizer), metrics = jax.lax.scan(epoch, (start, optimizer), None, length=epochs)
+    return whole(flat), optimizer, jnp.mean(metrics, axis=0)
+
+
+def fresh_optimizer(parameters: Parameters) -> Any:
+    """The state of Adam before its first step."""
+    return OPTIMIZER.init(ravel_pytree(parameters)[0])

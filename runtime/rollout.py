@@ -6,21 +6,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from rbcc.runtime.blocks import in_blocks
 from rbcc.runtime.model import Model
-from rbcc.runtime.policy import Masks, Parameters, Policy, distributions, log_probability, sample
+from rbcc.runtime.policy import FEW, Indices, Masks, Parameters, Policy, Sight, choose_all, of_members
 from rbcc.runtime.spaces import decode
 
 
-Observation = tuple[jax.Array, jax.Array]
-"""What a type sees: shared features (n, economies) and own features (m, economies, agents)."""
-
-Play = Callable[[Observation, jax.Array], tuple[tuple[jax.Array, ...], Any]]
-"""(observation, uniform numbers (draws, economies, agents)) -> (choice per head, what to record)."""
+Play = Callable[[Sight, jax.Array], tuple[Indices, Any]]
+"""(what is seen, uniform numbers (draws, economies, agents)) -> (choices per stack, what to record)."""
 
 
 Watch = Callable[[dict[str, jax.Array], dict[str, jax.Array], dict[str, Any]], Any]
-"""(state, actions, result of the step), all of one economy and in the layout of the generated module -> what to keep."""
+"""(state, actions, result of the step), of one economy, in the layout of the generated module -> what to keep."""
 
 
 @dataclass(frozen=True)
@@ -34,71 +33,86 @@ class Player:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Trajectory:
-    """Episodes of `economies`, time first.
+    """Episodes of many economies, time first.
 
     `records` per type as its player made them; `rewards` per type, (horizon, economies, agents), unscaled and without
-    penalties; `violations` by `type.constraint`, of the same shape; `indicators`, (horizon,), means over economies;
-    `watched` what `watch` made of each economy's step, (horizon, economies, ...).
+    penalties; `violations` by `type.constraint`, of the same shape; `indicators`, (horizon, indicators), means over
+    economies, in the order of the spec; `watched` what `watch` made of each economy's step, (horizon, economies, ...).
     """
 
     records: dict[str, Any]
     rewards: dict[str, jax.Array]
     violations: dict[str, jax.Array]
-    indicators: dict[str, jax.Array]
+    indicators: jax.Array
     watched: Any = None
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Record:
-    """What a learner keeps of each step; arrays get a leading time axis in a trajectory."""
+    """What a learner keeps of each step; arrays get a leading time axis in a trajectory.
+
+    Fixed features and members are the same in every step, and not kept.
+    """
 
     shared: jax.Array
     own: jax.Array
-    indices: tuple[jax.Array, ...]
+    indices: Indices
     log_probability: jax.Array
     value: jax.Array
 
-    def of(self, members: jax.Array) -> "Record":
-        """The record of some agents only, (economies, k)."""
+    def of(self, members: jax.Array, sight: Sight) -> "Record":
+        """The record of some agents only, (economies, k), of a step in which all saw `sight`."""
         return Record(
             self.shared,
-            of_members(self.own, members),
+            sight.of(members).own,
             tuple(of_members(index, members) for index in self.indices),
             of_members(self.log_probability, members),
             of_members(self.value, members),
         )
 
 
-def of_members(x: jax.Array, members: jax.Array) -> jax.Array:
-    """The entries of `members` (economies, k) in an array that ends in (economies, agents)."""
-    return jnp.take_along_axis(x, jnp.broadcast_to(members, (*x.shape[:-1], members.shape[1])), axis=-1)
+def sampling(policy: Policy, parameters: Parameters, masks: Masks, members: jax.Array | None = None) -> Player:
+    """A player that samples from its policy and records what a learner needs, of all agents or of `members`."""
 
+    def act(sight: Sight, uniform: jax.Array) -> tuple[Indices, jax.Array, jax.Array]:
+        economies, agents = sight.plane
+        flipped = 1 < agents < min(FEW, economies)
+        if flipped:
+            sight, uniform = sight.flip(), jnp.swapaxes(uniform, -1, -2)
+        logits, value = policy(parameters, sight)
+        indices, chance = choose_all(logits, masks, uniform, policy.stacks)
+        made = indices, chance, value
+        return jax.tree.map(lambda x: jnp.swapaxes(x, -1, -2), made) if flipped else made
 
-def sampling(policy: Policy, parameters: Parameters, masks: Masks) -> Player:
-    """A player that samples from its policy and records what a learner needs."""
-
-    def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Record]:
-        logits, value = policy(parameters, *observation)
-        found = distributions(logits, masks)
-        indices = sample(found, uniform)
-        chance = jnp.broadcast_to(log_probability(found, indices), value.shape)
-        return indices, Record(*observation, indices, chance, value)
+    def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Record]:
+        indices, chance, value = in_blocks(act, sight, uniform, policy)
+        record = Record(sight.shared, sight.own, indices, chance, value)
+        return indices, record if members is None else record.of(members, sight)
 
     return Player(policy.draws, play)
 
 
-def free_masks(policy: Policy) -> Masks:
-    """Masks that forbid nothing."""
-    return tuple(jnp.ones((head.choices,), bool) for head in policy.heads)
+def fixed_features(model: Model, parameters: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """For each type the features of its agents that never change, (f, agents)."""
+    state = model.module.reset(jax.random.key(0), parameters)
+    seen = model.module.observe(state, parameters)
+    found = {agent: parts["fixed"] for agent, parts in seen.items()}
+    return {agent: x if x.ndim == 2 else x[:, None] for agent, x in found.items()}
 
 
-def observe(model: Model, state: Mapping[str, jax.Array], parameters: Mapping[str, Any]) -> dict[str, Observation]:
-    """Observations of all types in all economies; a type without an index counts as one agent."""
-    seen = jax.vmap(lambda s: model.module.observe(s, parameters), out_axes=1)(state)
+def observe(
+    model: Model, state: Mapping[str, jax.Array], parameters: Mapping[str, Any], fixed: Mapping[str, jax.Array]
+) -> dict[str, Sight]:
+    """What all types see in all economies; a type without an index counts as one agent."""
+
+    def changing(state: Mapping[str, jax.Array]) -> dict[str, tuple[jax.Array, jax.Array]]:
+        seen = model.module.observe(state, parameters)
+        return {agent: (parts["shared"], parts["own"]) for agent, parts in seen.items()}
+
     return {
-        agent: (parts["shared"], parts["own"] if parts["own"].ndim == 3 else parts["own"][..., None])
-        for agent, parts in seen.items()
+        agent: Sight(shared, own if own.ndim == 3 else own[..., None], fixed[agent])
+        for agent, (shared, own) in jax.vmap(changing, out_axes=1)(state).items()
     }
 
 
@@ -107,39 +121,61 @@ def rollout(
     policies: Mapping[str, Policy],
     players: Mapping[str, Player],
     key: jax.Array,
-    economies: int,
+    economies: jax.Array,
     parameters: Mapping[str, Any],
     watch: Watch | None = None,
 ) -> Trajectory:
-    """One episode of `economies` copies of the model.
+    """One episode of copies of the model, of those with the numbers `economies`.
 
-    Random numbers depend on `key`, the step, the type and the place of an agent only, not on what is chosen: rollouts
-    with the same key and other players are paired.
+    Random numbers depend on `key`, the step, the type, the number of the economy and the place of an agent only, not on
+    what is chosen: rollouts with the same key and other players are paired, and economies can be played apart.
     """
-    start, key = jax.random.split(key)
-    state = jax.vmap(lambda k: model.module.reset(k, parameters))(jax.random.split(start, economies))
+    count, horizon = economies.shape[0], model.ir.horizon
+    each = jax.vmap(jax.random.fold_in, (None, 0))
+    keys = jax.vmap(each, (0, None))(each(key, jnp.arange(horizon * (1 + len(policies)) + 1)), economies)
+    sources, start = keys[:-1].reshape(horizon, 1 + len(policies), count), keys[-1]
+    state = jax.vmap(lambda k: model.module.reset(k, parameters))(start)
+    fixed = fixed_features(model, parameters)
 
-    def advance(state: dict[str, jax.Array], step: jax.Array) -> tuple[dict[str, jax.Array], Trajectory]:
-        now = jax.random.fold_in(key, step)
-        shocks, *noise = jax.random.split(now, 1 + len(policies))
-        observations = observe(model, state, parameters)
+    def advance(state: dict[str, jax.Array], sources: jax.Array) -> tuple[dict[str, jax.Array], Trajectory]:
+        shocks, *noise = sources
+        sights = observe(model, state, parameters, fixed)
         actions: dict[str, jax.Array] = {}
         records = {}
-        for source, (agent, policy) in zip(noise, policies.items(), strict=True):
-            uniform = jax.random.uniform(source, (players[agent].draws, economies, policy.agents))
-            indices, records[agent] = players[agent].play(observations[agent], uniform)
-            actions |= decode(agent, policy.heads, indices, model.spaces, economies)
-        following, result = jax.vmap(lambda s, a, k: model.module.step(s, a, k, parameters))(
-            state, actions, jax.random.split(shocks, economies)
-        )
-        rewards = {agent: result["rewards"][agent].reshape(economies, -1) for agent in policies}
-        violations = {name: v.reshape(economies, -1) for name, v in result["violations"].items()}
-        indicators = {name: jnp.mean(v) for name, v in result["indicators"].items()}
+        for keys, (agent, policy) in zip(noise, policies.items(), strict=True):
+            uniform = uniforms(keys, players[agent].draws, policy.agents)
+            indices, records[agent] = players[agent].play(sights[agent], uniform)
+            actions |= decode(agent, policy.stacks, indices, model.spaces, count)
+        following, result = jax.vmap(lambda s, a, k: model.module.step(s, a, k, parameters))(state, actions, shocks)
+        rewards = {agent: result["rewards"][agent].reshape(count, -1) for agent in policies}
+        violations = {name: v.reshape(count, -1) for name, v in result["violations"].items()}
+        indicators = jnp.array([jnp.mean(result["indicators"][one.name]) for one in model.ir.indicators])
         watched = jax.vmap(watch)(state, actions, result) if watch else None
         return following, Trajectory(records, rewards, violations, indicators, watched)
 
-    _, trajectory = jax.lax.scan(advance, state, jnp.arange(model.ir.horizon))
+    _, trajectory = jax.lax.scan(advance, state, sources)
     return trajectory
+
+
+def uniforms(keys: jax.Array, draws: int, agents: int) -> jax.Array:
+    """Uniform numbers from a key for each economy, (draws, economies, agents)."""
+    return jax.vmap(lambda key: jax.random.uniform(key, (draws, agents)), out_axes=1)(keys)
+
+
+def drawn(keys: jax.Array, agents: int, count: int) -> jax.Array:
+    """`count` different of `agents` agents in each economy, all equally often, (economies, count).
+
+    One agent is drawn from each of `count` equal parts of a circle of all, turned at random.
+    """
+    bounds = np.arange(count + 1) * agents // count
+
+    def of(key: jax.Array) -> jax.Array:
+        turn, place = jax.random.split(key)
+        within = jnp.floor(jax.random.uniform(place, (count,)) * np.diff(bounds)).astype(int)
+        within = jnp.minimum(within, np.diff(bounds) - 1)
+        return (within + bounds[:-1] + jax.random.randint(turn, (), 0, agents)) % agents
+
+    return jax.vmap(of)(keys)
 
 
 def penalised(trajectory: Trajectory, agent: str, multipliers: Mapping[str, jax.Array]) -> jax.Array:

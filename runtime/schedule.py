@@ -9,6 +9,7 @@ import jax
 from rbcc.compiler import ir
 from rbcc.runtime.model import Model
 from rbcc.runtime.policy import Masks, Policy
+from rbcc.runtime.spaces import opened
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ def iteration(model: Model, phase: ir.Phase, policies: Mapping[str, Policy], num
     """The schedule of `phase` at iteration `number`; progress is its share of the phase."""
     progress = number / phase.iterations
     found: dict[str, Any] = getattr(model.module, f"schedule_{phase.name}")(number, progress)
-    values = {window.action: window.value for window in phase.windows}
-    openings = {name: (values[name], share) for name, share in found["openings"].items()}
-    masks = {agent: tuple(head.allowed(openings) for head in policy.heads) for agent, policy in policies.items()}
+    starts = {window.action: window.value for window in phase.windows}
+    offered = {name: opened(model.spaces[name], starts[name], share) for name, share in found["openings"].items()}
+    masks = {agent: policy.allowed(offered) for agent, policy in policies.items()}
     return Iteration(found["parameters"], masks, found["learners"])
