@@ -35,6 +35,15 @@ Set = Annotated[
 Seed = Annotated[int, typer.Option(help="seed of all randomness", min=0, max=2**31 - 1)]
 
 
+Devices = Annotated[
+    str,
+    typer.Option(
+        help="devices that share the economies: a number, or all (cores are devices where there is no GPU)",
+        metavar="all|N",
+    ),
+]
+
+
 class Emit(StrEnum):
     PYTHON = "python"
     IR = "ir"
@@ -80,16 +89,38 @@ def train(
     spec: Spec,
     set_: Set = [],  # noqa: B006
     seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(help="train so many seeds at once, from --seed on", min=1)] = 1,
+    devices: Devices = "all",
+    hosts: Annotated[
+        str | None,
+        typer.Option(
+            help="share the work with other hosts: auto under Slurm or Open MPI, or RANK/NUMBER@ADDRESS:PORT on each",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="run directory; default: runs/MODEL")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with a run that was stopped")] = False,
 ) -> None:
     """Train every type of agents in a model; Ctrl-C saves and stops."""
+    number = _devices(devices)
+    from rbcc.runtime.devices import configure
     from rbcc.runtime.display import TrainingDisplay
-    from rbcc.runtime.run import train as run_training
+    from rbcc.runtime.run import train_seeds
 
+    configure(number, hosts)
     with TrainingDisplay(spec) as display:
-        run = run_training(spec, _overrides(set_), seed=seed, out=out, resume=resume, listener=display.update)
-    typer.echo(display.closing(run))
+        runs = train_seeds(
+            spec,
+            _overrides(set_),
+            seeds=range(seed, seed + seeds),
+            devices=number,
+            out=out,
+            resume=resume,
+            listener=display.update,
+            say=display.say,
+        )
+    if runs:  # on several hosts one has the results
+        typer.echo(display.closing(runs))
 
 
 @app.command()
@@ -101,13 +132,17 @@ def verify(
         typer.Option(help="change the trained behaviour on purpose: baker.random=20% or seller[0].quantity=30"),
     ] = [],  # noqa: B006
     seed: Seed = 0,
+    devices: Devices = "all",
 ) -> None:
     """Estimate how much any agent could gain by deviating, with confidence bounds."""
+    number = _devices(devices)
+    from rbcc.runtime.devices import configure
     from rbcc.runtime.display import verification_display, verification_table
     from rbcc.runtime.equilibrium import verify as run_verification
 
+    configure(number)
     with verification_display() as listener:
-        result = run_verification(run, _overrides(set_), plants=plant, seed=seed, listener=listener)
+        result = run_verification(run, _overrides(set_), plants=plant, seed=seed, devices=number, listener=listener)
     typer.echo(verification_table(result))
 
 
@@ -155,6 +190,14 @@ def _show(text: str, path: Path | None) -> None:
         typer.echo(text, nl=False)
     else:
         path.write_text(text, encoding="utf-8")
+
+
+def _devices(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise typer.BadParameter(f"'{text}' is neither 'all' nor a number from 1 up", param_hint="--devices")
+    return int(text)
 
 
 def _overrides(pairs: list[str]) -> dict[str, object]:

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,9 +36,7 @@ class TrainingDisplay:
     def __enter__(self) -> Self:
         if self.console.is_terminal:
             self.live.start()
-            self.live.update(Text(f"{self.name}: compiling the training program"))
-        else:
-            self.console.print(f"{self.name}: compiling the training program")
+        self.say("checking")
         return self
 
     def __exit__(
@@ -48,45 +47,69 @@ class TrainingDisplay:
         if kind is KeyboardInterrupt and self.phase >= 0:
             self.console.print("stopped; the same command with --resume goes on from here")
 
-    def update(self, run: Run, progress: Progress) -> None:
-        now = time.monotonic()
-        if self.phase < 0:
-            self.console.print(f"run directory: {run.folder}")
-        if progress.phase != self.phase:
-            # Speed counts from the end of a phase's first stretch: that one includes compilation.
-            self.phase, self.began, self.first = progress.phase, now, progress.iteration
-        phases = run.model.ir.phases
-        phase = phases[progress.phase]
-        done = progress.iteration - self.first
-        speed = done / (now - self.began) if done else math.nan
-        left = (phase.iterations - progress.iteration) / speed if done else math.nan
-        head = (
-            f"{run.manifest['model']}, phase {phase.name} ({progress.phase + 1} of {len(phases)}): iteration "
-            f"{progress.iteration} of {phase.iterations}, {_speed(speed)}, {_time(left)} left in this phase"
-        )
+    def say(self, message: str) -> None:
+        """Shows what is being done while there is no progress to show."""
         if self.console.is_terminal:
-            bar = ProgressBar(total=phase.iterations, completed=progress.iteration, width=60)
-            self.live.update(Group(Text(head), bar, _metrics(progress.metrics)))
-        elif now - self.shown > PLAIN_SECONDS or progress.iteration == phase.iterations:
+            self.live.update(Text(f"{self.name}: {message}"))
+        else:
+            self.console.print(f"{self.name}: {message}", soft_wrap=True)
+
+    def update(self, runs: Sequence[Run], progress: Sequence[Progress]) -> None:
+        now, run, place = time.monotonic(), runs[0], progress[0]
+        if self.phase < 0:
+            self.console.print(f"run directory: {_folder(runs)}")
+        if place.phase != self.phase:
+            # Speed counts from the end of a phase's first stretch.
+            self.phase, self.began, self.first = place.phase, now, place.iteration
+        phases = run.model.ir.phases
+        phase = phases[place.phase]
+        done = place.iteration - self.first
+        speed = done / (now - self.began) if done else math.nan
+        left = (phase.iterations - place.iteration) / speed if done else math.nan
+        seeds = f", mean of {len(runs)} seeds" if len(runs) > 1 else ""
+        head = (
+            f"{run.manifest['model']}, phase {phase.name} ({place.phase + 1} of {len(phases)}): iteration "
+            f"{place.iteration} of {phase.iterations}, {_speed(speed)}, {_time(left)} left in this phase{seeds}"
+        )
+        metrics = _mean([own.metrics for own in progress])
+        if self.console.is_terminal:
+            bar = ProgressBar(total=phase.iterations, completed=place.iteration, width=60)
+            self.live.update(Group(Text(head), bar, _metrics(metrics)))
+        elif now - self.shown > PLAIN_SECONDS or place.iteration == phase.iterations:
             self.shown = now
-            values = ", ".join(f"{name} {_number(value)}" for name, value in _shown(progress.metrics))
+            values = ", ".join(f"{name} {_number(value)}" for name, value in _shown(metrics))
             self.console.print(f"{head}; {values}", soft_wrap=True)
 
-    def closing(self, run: Run) -> str:
+    def closing(self, runs: Sequence[Run]) -> str:
         """What came out, and what to do next."""
-        record = run.metrics[-1]
-        lines = [
-            f"{run.manifest['model']} trained in {_time(run.manifest['seconds'])}; last iterations, means per step:"
-        ]
-        lines += [f"  {name:<28}{_number(value)}" for name, value in _shown(record)]
-        found = run.model.module.alive(
-            {k.partition(".")[2]: v for k, v in record.items() if k.startswith("indicator.")}
-        )
-        lines += [f"  not alive: {name} does not hold" for name, ok in found.items() if not bool(ok)]
-        return "\n".join([*lines, f"run directory: {run.folder}", f"next: rbcc verify {run.folder}"])
+        records = [run.metrics[-1] for run in runs]
+        run, many = runs[0], len(runs) > 1
+        words = f"last iterations, means per step{', of all seeds (lowest to highest seed)' if many else ''}:"
+        lines = [f"{run.manifest['model']} trained in {_time(run.manifest['seconds'])}; {words}"]
+        for name, value in _shown(_mean(records)):
+            own = [dict(_shown(record))[name] for record in records]
+            spread = f"  ({_number(min(own))} to {_number(max(own))})" if many else ""
+            lines.append(f"  {name:<28}{_number(value)}{spread}")
+        for one, record in zip(runs, records, strict=True):
+            indicators = {k.partition(".")[2]: v for k, v in record.items() if k.startswith("indicator.")}
+            seed = f"seed {one.manifest['seed']}: " if many else ""
+            found = one.model.module.alive(indicators)
+            lines += [f"  {seed}not alive: {name} does not hold" for name, ok in found.items() if not bool(ok)]
+        next_ = "\n".join(f"next: rbcc verify {one.folder}" for one in runs)
+        return "\n".join([*lines, f"run directory: {_folder(runs)}", next_])
 
 
-def _shown(metrics: dict[str, Any]) -> Iterator[tuple[str, float]]:
+def _folder(runs: Sequence[Run]) -> Path:
+    return runs[0].folder if len(runs) == 1 else runs[0].folder.parent
+
+
+def _mean(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The mean of each metric that all `records` have."""
+    names = [name for name in records[0] if all(isinstance(record.get(name), float) for record in records)]
+    return {name: math.fsum(record[name] for record in records) / len(records) for name in names}
+
+
+def _shown(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Rewards, indicators and violations, under the names that people know."""
     for prefix, words in (("reward.", "reward of "), ("indicator.", ""), ("violation.", "violation of ")):
         for name, value in metrics.items():

@@ -5,7 +5,10 @@
     module.py                 the generated module that ran
     metrics.jsonl             one line per stretch of iterations
     checkpoint.safetensors    the newest networks, optimizers and multipliers
+    previous.safetensors      the checkpoint before
     phases/NAME.safetensors   the same at the end of each phase
+
+Seeds that are trained together have a directory each, seed-0, seed-1, ..., in one of their own.
 
 Files are replaced atomically: a run that is killed can be resumed, with the numbers it would have had. A checkpoint is
 written every ten seconds.
@@ -20,7 +23,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -30,22 +33,26 @@ from typing import Any
 import jax
 import numpy as np
 import yaml
+from jax.experimental import multihost_utils
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from rbcc.compiler import ir
 from rbcc.compiler.source import is_text, override_text
 from rbcc.runtime.audit import audit
+from rbcc.runtime.devices import place
 from rbcc.runtime.errors import Diverged, RunError
 from rbcc.runtime.model import Model, compile
+from rbcc.runtime.precision import check_precision
 from rbcc.runtime.train import Progress, TrainState, initial_state, training
 
 
 CHECKPOINT_SECONDS = 10.0
 
-_MANIFEST = {"model", "spec", "digest", "overrides", "seed", "status", "started", "versions"}
+_MANIFEST = {"model", "spec", "digest", "overrides", "seed", "seeds", "status", "started", "versions"}
 
-Listener = Callable[["Run", Progress], None]
+Listener = Callable[[Sequence["Run"], Sequence[Progress]], None]
+"""(runs, progress of each), called after every stretch of iterations."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +142,10 @@ class Run:
     def resume_command(self) -> str:
         """The command that goes on with this run."""
         overrides = [f"--set {shlex.quote(f'{path}={value}')}" for path, value in self.manifest["overrides"].items()]
-        seed = f"--seed {self.manifest['seed']}"
-        spec, out = shlex.quote(self.manifest["spec"]), shlex.quote(str(self.folder))
-        return " ".join(["rbcc train", spec, *overrides, seed, "--out", out, "--resume"])
+        first, number = self.manifest["seeds"]
+        folder = self.folder.parent if number > 1 else self.folder
+        spec, out = shlex.quote(self.manifest["spec"]), shlex.quote(str(folder))
+        return " ".join(["rbcc train", spec, *overrides, _seed_options(first, number), "--out", out, "--resume"])
 
     # --- writing -----------------------------------------------------------------------------------------------
 
@@ -147,10 +155,23 @@ class Run:
         return run
 
     def write_checkpoint(self, progress: Progress, name: str = "checkpoint") -> None:
-        leaves = jax.tree_util.tree_flatten_with_path(jax.device_get(progress.state))[0]
+        leaves = jax.tree_util.tree_flatten_with_path(progress.state)[0]
         arrays = {jax.tree_util.keystr(key): np.asarray(leaf, order="C") for key, leaf in leaves}
         place = {"phase": progress.phase, "iteration": progress.iteration}
-        write_file(self.folder / f"{name}.safetensors", save(arrays, {"place": json.dumps(place)}))
+        path = self.folder / f"{name}.safetensors"
+        if name == "checkpoint" and path.is_file():
+            write_file(self.folder / "previous.safetensors", path.read_bytes())
+        write_file(path, save(arrays, {"place": json.dumps(place)}))
+
+    def go_back(self, phase: int, iteration: int) -> TrainState:
+        """Makes the last checkpoint but one the newest. Raises RunError if it is not of `iteration` of `phase`."""
+        state, *place = self.checkpoint("previous")
+        if place != [phase, iteration]:
+            raise RunError(
+                f"{self.folder} has no checkpoint of the iteration that other seeds are at; train anew with --out"
+            )
+        os.replace(self.folder / "previous.safetensors", self.folder / "checkpoint.safetensors")
+        return state
 
     def write_metrics(self, progress: Progress, seconds: float) -> None:
         phase = self.model.ir.phases[progress.phase].name
@@ -171,15 +192,50 @@ def train(
     overrides: Mapping[str, object] | None = None,
     *,
     seed: int = 0,
+    devices: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     listener: Listener | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Run:
     """Trains the spec at `path` and writes the run directory `out`, by default `runs/MODEL`.
 
-    `resume` goes on with a run that was stopped; the result is the same as without the stop. `listener` is called
-    after every stretch of iterations. Raises CompileError for a bad spec, RunError if the directory holds another run
-    or the spec has no training or breaks its own accounts, Diverged if a number stops being finite.
+    `devices` is how many of JAX's devices share the economies, by default all that can. `resume` goes on with a run
+    that was stopped; the result is the same as without the stop. `listener` is called after every stretch of
+    iterations, `say` told what is being compiled. Raises CompileError for a bad spec, RunError if the directory holds
+    another run, the spec has no training or breaks its own accounts, or devices or memory do not suffice, Diverged if a
+    number stops being finite.
+    """
+    if jax.process_count() > 1:
+        raise RunError("train returns a run, and of several hosts only one has it; use train_seeds")
+    (run,) = train_seeds(
+        path,
+        overrides,
+        seeds=range(seed, seed + 1),
+        devices=devices,
+        out=out,
+        resume=resume,
+        listener=listener,
+        say=say,
+    )
+    return run
+
+
+def train_seeds(
+    path: str | Path,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    seeds: range,
+    devices: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    listener: Listener | None = None,
+    say: Callable[[str], None] | None = None,
+) -> tuple[Run, ...]:
+    """Trains with several `seeds` in a row at once, which share the devices, and returns their runs.
+
+    The run directories are seed-SEED in `out`, or `out` itself for a single seed. Of several hosts one writes and has
+    the runs; the others train along and return nothing. Else as `train`.
     """
     model = compile(path, overrides)
     if not model.ir.phases:
@@ -189,53 +245,113 @@ def train(
     for agent, factor in model.module.discounts().items():
         if not 0 <= float(factor) <= 1:
             raise RunError(f"the discount factor of {agent} is {float(factor):g}; it has to lie between 0 and 1")
-    if resume:
-        run, state, phase, first = _resumed(model, seed, Path(out) if out else _newest(model, seed))
-    else:
+    check_precision(model.ir.precision)
+    placement = place([phase.economies for phase in model.ir.phases], devices, len(seeds))
+
+    def begun() -> _Begun:
+        if resume:
+            return _resumed(model, seeds, Path(out) if out else _newest(model, seeds))
         audit(model)
-        run = _created(model, path, overrides, seed, Path(out) if out else None)
-        state, phase, first = None, 0, 0
-    return _trained(run, model, state, phase, first, listener)
+        return _created(model, path, overrides, seeds, Path(out) if out else None), None, 0, 0
+
+    runs, states, phase, first = _everywhere(begun, model, seeds)
+    progress = training(model, seeds, placement, states, phase, first, say or (lambda _: None))
+    if not _writes():
+        for step in progress:
+            _check_finite(model, step)
+        return ()
+    runs = _written(runs, status="running", devices=placement.devices)
+    return _trained(runs, model, progress, states, phase, first, listener)
+
+
+_Begun = tuple[tuple["Run", ...], list[TrainState] | None, int, int]
+"""Runs, what their states are if they go on, and from which iteration of which phase."""
+_LONGEST = 2000
+
+
+def _writes() -> bool:
+    """Whether this process keeps the run directory: of several hosts one does."""
+    return jax.process_index() == 0
+
+
+def _everywhere(begun: Callable[[], "_Begun"], model: Model, seeds: range) -> "_Begun":
+    """What `begun` gives on the host that writes, but for the runs on all hosts; or its RunError, on all of them."""
+    if jax.process_count() == 1:
+        return begun()
+    error, found = "", ((), None, 0, 0)
+    if _writes():
+        try:
+            found = begun()
+        except RunError as problem:
+            error = str(problem)
+    text = np.frombuffer(error.encode()[:_LONGEST].ljust(_LONGEST), np.uint8)
+    runs, states, *place = found
+    text, place = multihost_utils.broadcast_one_to_all((text, np.array([states is not None, *place])))
+    if message := bytes(np.asarray(text)).decode(errors="ignore").strip():
+        raise RunError(message)
+    there, phase, first = map(int, place)
+    if there:
+        template = [initial_state(model, seed) for seed in seeds]
+        states = multihost_utils.broadcast_one_to_all(states if states is not None else template)
+    return runs, states, phase, first
 
 
 def _trained(
-    run: Run, model: Model, state: TrainState | None, phase: int, first: int, listener: Listener | None
-) -> Run:
-    before = run.metrics[-1]["seconds"] if run.metrics else 0.0
+    runs: tuple[Run, ...],
+    model: Model,
+    training: Iterable[tuple[Progress, ...]],
+    states: Sequence[TrainState] | None,
+    phase: int,
+    first: int,
+    listener: Listener | None,
+) -> tuple[Run, ...]:
+    before = max((run.metrics[-1]["seconds"] for run in runs if run.metrics), default=0.0)
     began = saved = time.monotonic()
-    kept = None
-    run = run.write_manifest(status="running")
-    if first == 0 and phase > 0 and state is not None:  # killed before it could keep the end of the last phase
+    kept: tuple[Progress, ...] = ()
+
+    def save(progress: Iterable[Progress], name: str = "checkpoint") -> None:
+        for run, own in zip(runs, progress, strict=True):
+            run.write_checkpoint(own, name)
+
+    if first == 0 and phase > 0 and states is not None:  # killed before it could keep the end of the last phase
         done = model.ir.phases[phase - 1]
-        run.write_checkpoint(Progress(phase - 1, done.iterations, {}, state), f"phases/{done.name}")
+        save((Progress(phase - 1, done.iterations, {}, state) for state in states), f"phases/{done.name}")
     try:
-        for progress in training(model, run.manifest["seed"], state, phase, first):
+        for progress in training:
             now = time.monotonic()
             _check_finite(model, progress)
-            run.write_metrics(progress, before + now - began)
+            for run, own in zip(runs, progress, strict=True):
+                run.write_metrics(own, before + now - began)
             kept = progress
-            last = progress.iteration == model.ir.phases[progress.phase].iterations
+            settings = model.ir.phases[progress[0].phase]
+            last = progress[0].iteration == settings.iterations
             if last or now - saved > CHECKPOINT_SECONDS:
-                run.write_checkpoint(progress)
+                save(progress)
                 saved = now
             if last:
-                run.write_checkpoint(progress, f"phases/{model.ir.phases[progress.phase].name}")
+                save(progress, f"phases/{settings.name}")
             if listener:
-                listener(run, progress)
+                listener(runs, progress)
     except KeyboardInterrupt:
-        if kept is not None:
-            run.write_checkpoint(kept)
-        run.write_manifest(status="interrupted")
+        if kept:
+            save(kept)
+        _written(runs, status="interrupted")
         raise
     except Diverged:
-        run.write_manifest(status="diverged")
+        _written(runs, status="diverged")
         raise
-    return run.write_manifest(status="finished", seconds=round(before + time.monotonic() - began, 3))
+    return _written(runs, status="finished", seconds=round(before + time.monotonic() - began, 3))
 
 
-def _check_finite(model: Model, progress: Progress) -> None:
-    wrong = next((name for name, value in progress.metrics.items() if not math.isfinite(value)), None)
-    if wrong is not None:
+def _written(runs: Iterable[Run], **changes: Any) -> tuple[Run, ...]:
+    return tuple(run.write_manifest(**changes) for run in runs)
+
+
+def _check_finite(model: Model, seeds: Iterable[Progress]) -> None:
+    for progress in seeds:
+        wrong = next((name for name, value in progress.metrics.items() if not math.isfinite(value)), None)
+        if wrong is None:
+            continue
         from rbcc.runtime.trouble import locate
 
         phase = model.ir.phases[progress.phase]
@@ -246,18 +362,22 @@ def _check_finite(model: Model, progress: Progress) -> None:
 
 
 def _created(
-    model: Model, path: str | Path, overrides: Mapping[str, object] | None, seed: int, out: Path | None
-) -> Run:
-    """A new run directory with everything but results, `out` or the first of runs/MODEL, runs/MODEL-2, ... that is free.
+    model: Model, path: str | Path, overrides: Mapping[str, object] | None, seeds: range, out: Path | None
+) -> tuple[Run, ...]:
+    """New run directories with everything but results, in `out` or the first of runs/MODEL, runs/MODEL-2, ... that is
+    free.
 
-    It is written under another name and then renamed, so that it is there whole or not at all.
+    They are written under another name and then renamed, so that they are there whole or not at all.
     """
     parent = out.absolute().parent if out else Path("runs")
     parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{model.ir.name}.", dir=parent))
     try:
         draft.chmod(0o755)
-        run = _described(model, path, overrides, seed, draft)
+        runs = []
+        for part, seed in zip(_parts(draft, seeds), seeds, strict=True):
+            part.mkdir(exist_ok=True)
+            runs.append(_described(model, path, overrides, seed, seeds, part))
         names = itertools.chain([model.ir.name], (f"{model.ir.name}-{number}" for number in itertools.count(2)))
         for folder in [out] if out else map(parent.joinpath, names):
             try:
@@ -266,13 +386,31 @@ def _created(
                 if not folder.exists():
                     raise
             else:
-                return replace(run, folder=folder)
+                places = zip(runs, _parts(folder, seeds), strict=True)
+                return tuple(replace(run, folder=place) for run, place in places)
         raise RunError(f"{out} already exists; choose another with --out, or go on with it with --resume")
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _described(model: Model, path: str | Path, overrides: Mapping[str, object] | None, seed: int, folder: Path) -> Run:
+def _seed_options(first: int, number: int) -> str:
+    """The command line's words for `number` seeds from `first` on."""
+    return f"--seed {first} --seeds {number}" if number > 1 else f"--seed {first}"
+
+
+def _parts(folder: Path, seeds: range) -> list[Path]:
+    """Where the runs of `seeds` lie."""
+    return [folder / f"seed-{seed}" for seed in seeds] if len(seeds) > 1 else [folder]
+
+
+def _described(
+    model: Model,
+    path: str | Path,
+    overrides: Mapping[str, object] | None,
+    seed: int,
+    seeds: range,
+    folder: Path,
+) -> Run:
     """Writes manifest, resolved spec and generated module into an empty `folder`."""
     document = model.compiled.document
     plain: dict[str, Any] = dict(document.plain)  # type: ignore[call-overload]
@@ -294,6 +432,7 @@ def _described(model: Model, path: str | Path, overrides: Mapping[str, object] |
         "digest": model.ir.digest,
         "overrides": {name: override_text(value) for name, value in (overrides or {}).items()},
         "seed": seed,
+        "seeds": [seeds[0], len(seeds)],
         "status": "running",
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seconds": 0.0,
@@ -305,35 +444,47 @@ def _described(model: Model, path: str | Path, overrides: Mapping[str, object] |
     return Run(folder, manifest).write_manifest()
 
 
-def _resumed(model: Model, seed: int, folder: Path) -> tuple[Run, TrainState | None, int, int]:
-    run = Run.open(folder)
-    if run.manifest["digest"] != model.ir.digest:
+def _resumed(model: Model, seeds: range, folder: Path) -> _Begun:
+    """The runs in `folder`, their states, and the phase and iteration from which all of them can go on."""
+    first = Run.open(_parts(folder, seeds)[0])
+    if first.manifest["digest"] != model.ir.digest:
         raise RunError(f"{folder} was trained from another version of the spec; train anew with --out")
-    if run.manifest["seed"] != seed:
-        raise RunError(f"{folder} was trained with --seed {run.manifest['seed']}, not {seed}")
-    if not (folder / "checkpoint.safetensors").is_file():
-        run.cut_metrics(-1, 0)
-        return run, None, 0, 0
-    state, phase, iteration = run.checkpoint()
-    run.cut_metrics(phase, iteration)
+    if first.manifest["seeds"] != [seeds[0], len(seeds)]:
+        own, wanted = _seed_options(*first.manifest["seeds"]), _seed_options(seeds[0], len(seeds))
+        raise RunError(f"{folder} was trained with {own}, not {wanted}")
+    runs = [Run.open(part) for part in _parts(folder, seeds)]
+    if not all((run.folder / "checkpoint.safetensors").is_file() for run in runs):
+        for run in runs:
+            run.cut_metrics(-1, 0)
+        return tuple(runs), None, 0, 0
+    # A kill may have come after the checkpoints of some seeds and before those of others.
+    found = [run.checkpoint() for run in runs]
+    phase, iteration = min(place[1:] for place in found)
+    states = [
+        state if (number, done) == (phase, iteration) else run.go_back(phase, iteration)
+        for run, (state, number, done) in zip(runs, found, strict=True)
+    ]
+    for run in runs:
+        run.cut_metrics(phase, iteration)
     if iteration == model.ir.phases[phase].iterations:
-        return run, state, phase + 1, 0
-    return run, state, phase, iteration
+        phase, iteration = phase + 1, 0
+    return tuple(runs), states, phase, iteration
 
 
-def _newest(model: Model, seed: int) -> Path:
-    """The newest run of this very spec and seed under runs/, one that is not finished if there is one."""
+def _newest(model: Model, seeds: range) -> Path:
+    """The newest runs of this very spec and seeds under runs/, ones that are not finished if there are any."""
     found = []
-    for path in Path("runs").glob(f"{model.ir.name}*/manifest.json"):
+    for path in Path("runs").glob(f"{model.ir.name}*/"):
         try:
-            run = Run.open(path.parent)
-        except RunError:  # a damaged one
+            run = Run.open(_parts(path, seeds)[0])
+        except RunError:  # a damaged one, or none
             continue
-        if run.manifest["digest"] == model.ir.digest and run.manifest["seed"] == seed:
-            found.append((not run.finished, run.manifest["started"], path.parent))
+        if run.manifest["digest"] == model.ir.digest and run.manifest["seeds"] == [seeds[0], len(seeds)]:
+            found.append((not run.finished, run.manifest["started"], path))
     if not found:
+        wanted = _seed_options(seeds[0], len(seeds))
         raise RunError(
-            f"there is no run of this spec with --seed {seed} under runs/ to resume; name its directory with --out"
+            f"there is no run of this spec with {wanted} under runs/ to resume; name its directory with --out"
         )
     return max(found)[2]
 

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import xarray as xr
 
 from rbcc.compiler import ir
+from rbcc.runtime import noise
 from rbcc.runtime.model import Model
-from rbcc.runtime.rollout import free_masks, rollout, sampling
+from rbcc.runtime.rollout import rollout, sampling
 from rbcc.runtime.run import Run
 from rbcc.runtime.train import TrainState, networks_of
 
@@ -48,10 +50,10 @@ def _play(model: Model, state: TrainState, episodes: int, seed: int) -> dict[str
 
     @jax.jit
     def play(state: TrainState, key: jax.Array) -> Any:
-        players = {a: sampling(policy, state.networks[a], free_masks(policy)) for a, policy in nets.items()}
-        return rollout(model, nets, players, key, episodes, {}, watch).watched
+        players = {a: sampling(policy, state.networks[a], policy.allowed()) for a, policy in nets.items()}
+        return rollout(model, nets, players, key, jnp.arange(episodes), {}, watch).watched
 
-    return play(state, jax.random.fold_in(jax.random.key(seed), 0x51A))
+    return play(state, jax.random.fold_in(noise.key(seed), 0x51A))
 
 
 def _variable(model: Model, name: str, array: Any) -> xr.Variable:

@@ -1,18 +1,26 @@
 """Training: every type learns from its own rewards, phase by phase, many iterations in one program on the device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 
 from rbcc.compiler import ir
+from rbcc.runtime import noise
+from rbcc.runtime.devices import ALL, ALONE, BY_SEED, SINGLE, Placement, Share, check_memory
 from rbcc.runtime.model import Model
-from rbcc.runtime.policy import Parameters, Policy, policies
-from rbcc.runtime.ppo import OPTIMIZER, batch_of, update
-from rbcc.runtime.rollout import penalised, rollout, sampling
+from rbcc.runtime.policy import Parameters, Policy, of_members, policies
+from rbcc.runtime.ppo import METRICS, batch_of, fresh_optimizer, update
+from rbcc.runtime.precision import check_precision
+from rbcc.runtime.rollout import drawn, fixed_features, penalised, rollout, sampling
 from rbcc.runtime.schedule import iteration
+
+
+_T = TypeVar("_T")
 
 
 RECORDS = 200
@@ -51,15 +59,20 @@ class Progress:
 
 def initial_state(model: Model, seed: int) -> TrainState:
     """Fresh networks, the same for the same seed."""
-    networks = {}
-    for place, (agent, policy) in enumerate(networks_of(model).items()):
-        networks[agent] = policy.init(jax.random.fold_in(jax.random.key(seed), place))
-    multipliers = {f"{c.agent}.{c.name}": jnp.zeros(()) for c in model.ir.constraints}
-    return TrainState(networks, {agent: OPTIMIZER.init(p) for agent, p in networks.items()}, multipliers)
+
+    @jax.jit
+    def fresh(key: jax.Array) -> TrainState:
+        nets = enumerate(networks_of(model).items())
+        networks = {agent: policy.init(jax.random.fold_in(key, place)) for place, (agent, policy) in nets}
+        multipliers = {f"{c.agent}.{c.name}": jnp.zeros(()) for c in model.ir.constraints}
+        return TrainState(networks, {agent: fresh_optimizer(p) for agent, p in networks.items()}, multipliers)
+
+    return fresh(noise.key(seed))
 
 
 def networks_of(model: Model) -> dict[str, Policy]:
-    """The policy network of every learning type."""
+    """The policy network of every learning type. Raises RunError if the device lacks their precision."""
+    check_precision(model.ir.precision)
     return policies(model, model.ir.phases[0].learners)
 
 
@@ -68,31 +81,44 @@ def record_length(phase: ir.Phase) -> int:
     return max(1, min(MAX_RECORD, phase.iterations // RECORDS))
 
 
-def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, Weighted]]:
-    """The program that trains `count` iterations of `phase` from iteration `first`.
+def stretch(model: Model, phase: ir.Phase, share: Share = ALONE) -> Callable[..., tuple[TrainState, jax.Array]]:
+    """A function that trains `count` iterations of `phase` from iteration `first`, on one of the devices of `share`.
 
-    Signature: (state, key, first, count) -> (state, sums of metrics and of their weights). It is compiled once for any
+    Signature: (state, bare key, first, count) -> (state, sums of metrics and of their weights, (2, metrics)), for any
     `count`.
     """
     nets = networks_of(model)
 
     def one(state: TrainState, key: jax.Array, number: jax.Array) -> tuple[TrainState, Weighted]:
         now = iteration(model, phase, nets, number)
-        players = {a: sampling(policy, state.networks[a], now.masks[a]) for a, policy in nets.items()}
-        played = rollout(model, nets, players, jax.random.fold_in(key, number), phase.economies, now.parameters)
+        playing, choosing = jax.random.split(jax.random.fold_in(key, number))
+        own = share.economies(phase.economies)
+        members = {}
+        for place, settings in enumerate(phase.learners):
+            if settings.sample and settings.sample < nets[settings.agent].agents:
+                sources = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(choosing, place), own)
+                members[settings.agent] = drawn(sources, nets[settings.agent].agents, settings.sample)
+        players = {a: sampling(policy, state.networks[a], now.masks[a], members.get(a)) for a, policy in nets.items()}
+        played = rollout(model, nets, players, playing, own, now.parameters)
+        fixed = fixed_features(model, now.parameters)
         factors = model.module.discounts(now.parameters)
         always = jnp.ones(())
-        metrics = {f"indicator.{name}": (jnp.mean(value), always) for name, value in played.indicators.items()}
+        means = zip(model.ir.indicators, jnp.mean(played.indicators, axis=0), strict=True)
+        metrics = {f"indicator.{indicator.name}": (mean, always) for indicator, mean in means}
         networks, optimizers, multipliers = dict(state.networks), dict(state.optimizers), dict(state.multipliers)
         for settings in phase.learners:
             agent, values = settings.agent, now.settings[settings.agent]
 
             def learn(
-                network: Parameters, optimizer: Any, settings: ir.Learner = settings, values: Any = values
+                network: Parameters, optimizer: Any, agent: str = agent, settings: Any = settings, values: Any = values
             ) -> Any:
-                agent = settings.agent
                 rewards = penalised(played, agent, state.multipliers) / values["reward_scale"]
-                batch = batch_of(played.records[agent], rewards, factors[agent], values["gae"])
+                seen: jax.Array | None = fixed[agent]
+                if agent in members:
+                    rewards, seen = of_members(rewards, members[agent]), None
+                batch = batch_of(
+                    nets[agent], played.records[agent], rewards, factors[agent], values["gae"], seen, share=share
+                )
                 return update(
                     nets[agent],
                     settings.algorithm,
@@ -102,73 +128,136 @@ def stretch(model: Model, phase: ir.Phase) -> Callable[..., tuple[TrainState, We
                     optimizer,
                     batch,
                     now.masks[agent],
+                    share,
                 )
 
-            def rest(network: Parameters, optimizer: Any, learn: Any = learn) -> Any:
-                return network, optimizer, _zeros(jax.eval_shape(learn, network, optimizer)[2])
+            def rest(network: Parameters, optimizer: Any) -> Any:
+                return network, optimizer, jnp.zeros(len(METRICS))
 
-            active = values["started"] & (number % settings.period == 0)
-            networks[agent], optimizers[agent], found = jax.lax.cond(
-                active, learn, rest, networks[agent], optimizers[agent]
-            )
+            if settings.starts == 0 and settings.period == 1:
+                active = always
+                networks[agent], optimizers[agent], found = learn(networks[agent], optimizers[agent])
+            else:
+                active = values["started"] & (number % settings.period == 0)
+                networks[agent], optimizers[agent], found = jax.lax.cond(
+                    active, learn, rest, networks[agent], optimizers[agent]
+                )
             metrics[f"reward.{agent}"] = (jnp.mean(played.rewards[agent]), always)
-            metrics |= {f"{name}.{agent}": (value, active.astype(float)) for name, value in found.items()}
+            metrics |= {f"{name}.{agent}": (found[k], jnp.asarray(active, float)) for k, name in enumerate(METRICS)}
             for constraint, _ in settings.lagrangian:
                 name = f"{agent}.{constraint}"
-                violation = jnp.mean(jnp.sum(played.violations[name], axis=0))
+                violation = share.mean(jnp.mean(jnp.sum(played.violations[name], axis=0)))
                 raised = multipliers[name] + values[f"lagrangian.{constraint}"] * violation
                 multipliers[name] = jnp.where(values["started"], jnp.maximum(raised, 0), multipliers[name])
                 metrics[f"violation.{name}"] = (violation, always)
                 metrics[f"multiplier.{name}"] = (multipliers[name], always)
         return TrainState(networks, optimizers, multipliers), metrics
 
-    def run(state: TrainState, key: jax.Array, first: jax.Array, count: jax.Array) -> tuple[TrainState, Weighted]:
-        def body(k: jax.Array, carry: tuple[TrainState, Weighted]) -> tuple[TrainState, Weighted]:
+    names = list(metric_names(model, phase))
+
+    def run(state: TrainState, root: jax.Array, first: jax.Array, count: jax.Array) -> tuple[TrainState, jax.Array]:
+        key = noise.again(root)
+
+        def body(k: jax.Array, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
             state, sums = carry
             state, metrics = one(state, key, first + k)
-            return state, {
-                name: (total + metrics[name][0] * metrics[name][1], weight + metrics[name][1])
-                for name, (total, weight) in sums.items()
-            }
+            values, weights = (jnp.stack([metrics[name][part] for name in names]) for part in range(2))
+            return state, sums + jnp.stack([values * weights, weights])
 
-        zero = _zeros(jax.eval_shape(one, state, key, first)[1])
-        return jax.lax.fori_loop(0, count, body, (state, zero))
+        state, sums = jax.lax.fori_loop(0, count, body, (state, jnp.zeros((2, len(names)))))
+        return state, share.mean(sums)  # of economies: all else is the same on all devices
 
-    return jax.jit(run)
+    return run
 
 
-def _zeros(shapes: Any) -> Any:
-    return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+def metric_names(model: Model, phase: ir.Phase) -> Iterator[str]:
+    yield from (f"indicator.{indicator.name}" for indicator in model.ir.indicators)
+    for learner in phase.learners:
+        yield f"reward.{learner.agent}"
+        yield from (f"{name}.{learner.agent}" for name in METRICS)
+        for constraint, _ in learner.lagrangian:
+            yield from (f"{what}.{learner.agent}.{constraint}" for what in ("violation", "multiplier"))
 
 
 def training(
-    model: Model, seed: int, state: TrainState | None = None, phase: int = 0, first: int = 0
-) -> Iterator[Progress]:
-    """Trains phase after phase, yielding after each stretch of iterations.
+    model: Model,
+    seeds: Sequence[int],
+    placement: Placement = SINGLE,
+    states: Sequence[TrainState] | None = None,
+    phase: int = 0,
+    first: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[Progress, ...]]:
+    """Trains phase after phase with several seeds at once, yielding the progress of each after each stretch of
+    iterations.
 
-    Goes on from `state` at iteration `first` of phase number `phase`, if given. The result depends on the seed only,
-    not on where training was interrupted.
+    Goes on from `states`, one per seed, at iteration `first` of phase number `phase`, if given. The result depends on
+    the seed only, not on where training was interrupted. `say` is told what is being compiled. Raises RunError if
+    memory does not suffice.
     """
-    state = state or initial_state(model, seed)
-    root = jax.random.fold_in(jax.random.key(seed), 1_000_003)
+    many = len(seeds) > 1
+    cut = BY_SEED if many else ALL
+    state = _stacked(states or [initial_state(model, seed) for seed in seeds])
+    roots = jnp.stack([jax.random.fold_in(noise.key(seed), 1_000_003) for seed in seeds])
     for number in range(phase, len(model.ir.phases)):
         settings = model.ir.phases[number]
         if settings.fresh_optimizer and first == 0:
-            fresh = {agent: OPTIMIZER.init(network) for agent, network in state.networks.items()}
+            begin = jax.vmap(fresh_optimizer) if many else fresh_optimizer
+            fresh = {agent: begin(network) for agent, network in state.networks.items()}
             state = TrainState(state.networks, fresh, state.multipliers)
-        program, length = stretch(model, settings), record_length(settings)
-        key = jax.random.fold_in(root, number)
+        keys = noise.bare(jax.vmap(lambda root: jax.random.fold_in(root, number))(roots))  # noqa: B023
+        state, keys = placement.put((state, keys if many else keys[0]), cut)
+        run, length = stretch(model, settings, placement.share), record_length(settings)
+        if len(seeds) > placement.rows:
+            run = jax.vmap(run, (0, 0, None, None))
+        elif many:
+            run = _single(run)
+        say(f"compiling the program of phase {settings.name}")
+        program = placement.program(run, (cut, cut, ALL, ALL), (cut, cut), donate=(0,))
+        compiled = program.lower(state, keys, jnp.int32(first), jnp.int32(1)).compile()
+        check_memory(compiled, f"phase {settings.name}", placement)
         while first < settings.iterations:
             count = min(length, settings.iterations - first)
-            state, sums = program(state, key, jnp.int32(first), jnp.int32(count))
+            state, sums = compiled(state, keys, jnp.int32(first), jnp.int32(count))
             first += count
-            yield Progress(number, first, _means(model, jax.device_get(sums)), state)
-        first = 0
+            # What is yielded lies on the host: the arrays on the device are given away to the next stretch.
+            kept, sums = _fetched((state, sums))
+            results = zip(_apart(kept, len(seeds)), _apart(sums, len(seeds)), strict=True)
+            yield tuple(Progress(number, first, _means(model, settings, one), own) for own, one in results)
+        state, first = _fetched(state), 0
 
 
-def _means(model: Model, sums: Weighted) -> dict[str, float]:
+def _single(run: Callable[..., Any]) -> Callable[..., Any]:
+    """`run` of one seed for arrays with a leading axis of one seed."""
+
+    def of_one(state: TrainState, key: jax.Array, first: jax.Array, count: jax.Array) -> Any:
+        result = run(*jax.tree.map(lambda x: x[0], (state, key)), first, count)
+        return jax.tree.map(lambda x: x[None], result)
+
+    return of_one
+
+
+def _stacked(states: Sequence[TrainState]) -> TrainState:
+    return states[0] if len(states) == 1 else jax.tree.map(lambda *parts: jnp.stack(parts), *states)
+
+
+def _apart(tree: _T, seeds: int) -> list[_T]:
+    return [tree] if seeds == 1 else [jax.tree.map(lambda x: x[k], tree) for k in range(seeds)]  # noqa: B023
+
+
+def _fetched(tree: _T) -> _T:
+    """Arrays on the host, those of other hosts too."""
+    if jax.process_count() > 1:
+        tree = multihost_utils.process_allgather(tree, tiled=True)
+    return jax.device_get(tree)
+
+
+def _means(model: Model, phase: ir.Phase, sums: np.ndarray) -> dict[str, float]:
     """Means of the metrics that were measured at all, rewards and indicators first, in the order of the spec."""
+    found = {
+        name: total / weight for name, total, weight in zip(metric_names(model, phase), *sums, strict=True) if weight
+    }
     first = [f"reward.{agent.name}" for agent in model.ir.agents]
     first += [f"indicator.{indicator.name}" for indicator in model.ir.indicators]
-    names = [name for name in first if name in sums] + sorted(name for name in sums if name not in first)
-    return {name: float(sums[name][0] / sums[name][1]) for name in names if sums[name][1] > 0}
+    names = [name for name in first if name in found] + sorted(name for name in found if name not in first)
+    return {name: float(found[name]) for name in names}

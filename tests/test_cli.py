@@ -114,7 +114,7 @@ def test_missing_file() -> None:
 
 def test_training_tells_what_it_does(folder: Path) -> None:
     printed = (folder / "printed.txt").read_text()
-    assert "compiling the training program" in printed
+    assert "compiling the program of phase learn" in printed
     assert "iteration 400 of 400" in printed
     assert "reward of seller" in printed
     assert "next: rbcc verify runs/cournot" in printed

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 from rbcc.compiler.diagnostics import CompileError
+from rbcc.runtime.equilibrium import verify
 from rbcc.runtime.errors import Diverged, RunError
 from rbcc.runtime.model import compile
-from rbcc.runtime.run import Run, train
+from rbcc.runtime.run import Run, train, train_seeds
 from rbcc.runtime.train import Progress
 
 
@@ -83,8 +85,8 @@ class Stop(Exception):
 
 
 def stop_at(iteration: int, error: type[BaseException]) -> Any:
-    def listener(_: Run, progress: Progress) -> None:
-        if progress.iteration == iteration:
+    def listener(_: Sequence[Run], progress: Sequence[Progress]) -> None:
+        if progress[0].iteration == iteration:
             raise error
 
     return listener
@@ -141,7 +143,7 @@ def test_time_goes_on_after_a_stop(tmp_path: Path) -> None:
 def test_only_the_same_run_can_be_resumed(run: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="another version of the spec"):
         train("cournot", {**TINY, "parameters.cost": 5}, out=run.folder, seed=3, resume=True)
-    with pytest.raises(RunError, match="trained with --seed 3, not 4"):
+    with pytest.raises(RunError, match="trained with --seed 3, not --seed 4"):
         train("cournot", TINY, out=run.folder, seed=4, resume=True)
     with pytest.raises(RunError, match="is no run directory"):
         train("cournot", TINY, out=tmp_path / "none", resume=True)
@@ -218,8 +220,8 @@ def test_killed_after_the_last_checkpoint_of_a_phase(tmp_path: Path) -> None:
     spec.write_text(f"rbcc: 1\nextends: cournot\nmodel: two\n{more}\n")
     whole = train(spec, TINY, out=tmp_path / "a")
 
-    def stop(_: Run, progress: Progress) -> None:
-        if progress.phase == 0 and progress.iteration == 60:
+    def stop(_: Sequence[Run], progress: Sequence[Progress]) -> None:
+        if progress[0].phase == 0 and progress[0].iteration == 60:
             raise Stop
 
     with pytest.raises(Stop):
@@ -363,7 +365,7 @@ def test_accounts_are_audited_before_training(write_spec, tmp_path: Path) -> Non
     assert "model.yaml:21:" in message
     assert "identity 'money' does not hold at step 2 of a random episode" in message
     assert not (tmp_path / "b").exists()
-    with pytest.raises(RunError, match=r"invariant .* does not hold at step 0 of a random episode, i = \d"):
+    with pytest.raises(RunError, match=r"invariant .* does not hold at step \d of a random episode, i = \d"):
         train(write_spec(LEAK.replace("TAX", "").replace("> -100", "> 1")), out=tmp_path / "b")
 
 
@@ -419,3 +421,63 @@ def test_pictures_of_a_model_without_indicators_and_states(tmp_path: Path) -> No
 
     bare = {"indicators": "null", "verify.alive": "[]", "training.phases.learn.iterations": "2"}
     assert [p.name for p in plot(train("cournot", bare, out=tmp_path / "a").folder)] == ["training.png"]
+
+
+def test_seeds_killed_at_different_checkpoints_go_back_to_the_last_they_have_in_common(tmp_path: Path) -> None:
+    quick = {"training.phases.learn.iterations": 20}
+    runs = train_seeds("cournot", quick, seeds=range(2), out=tmp_path / "two")
+    state = runs[0].state()
+
+    def at(iteration: int) -> Progress:
+        return Progress(0, iteration, {}, state)
+
+    one, other = runs
+    one.write_checkpoint(at(5))
+    one.write_checkpoint(at(9))  # and killed: the other is still at 5
+    other.write_checkpoint(at(5))
+    assert train_seeds("cournot", quick, seeds=range(2), out=tmp_path / "two", resume=True)[0].finished
+    assert one.checkpoint()[1:] == other.checkpoint()[1:] == (0, 20)
+    for run in runs:  # once more, after which the last but one of `one` is 5, not 9
+        run.write_checkpoint(at(5))
+    one.write_checkpoint(at(9))
+    one.go_back(0, 5)
+    one.write_checkpoint(at(7))
+    assert one.checkpoint("previous")[1:] == (0, 5)
+    other.write_checkpoint(at(3))
+    other.write_checkpoint(at(3))
+    with pytest.raises(RunError, match="the iteration that other seeds are at"):
+        train_seeds("cournot", quick, seeds=range(2), out=tmp_path / "two", resume=True)
+
+
+def test_a_type_with_one_choice_only_needs_no_policy(write_spec, tmp_path: Path) -> None:
+    spec = write_spec("""
+rbcc: 1
+model: still
+horizon: 3
+discount: 1
+agents:
+  worker:
+    index: i
+    count: 3
+    state: {wealth: 1}
+    actions: {work: {choices: [1]}}
+    observes: [wealth]
+    reward: wealth'[i]
+  boss:
+    count: 1
+    state: {mood: 1}
+    actions: {shout: {choices: [0, 1]}}
+    observes: [mood]
+    reward: mood'
+equations:
+  all: |
+    wealth'[i] = wealth[i] + work[i]
+    mood' = mood - shout
+training:
+  phases: {learn: {iterations: 30, economies: 16}}
+verify: {iterations: 10, episodes: 256}
+""")
+    run = train(spec, out=tmp_path / "run")
+    assert run.metrics[-1]["reward.worker"] == 3
+    found = verify(run.folder)
+    assert {gain.estimate.agent for gain in found.gains} == {"boss"}

@@ -1,4 +1,10 @@
 import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +12,7 @@ import numpy as np
 import pytest
 
 from rbcc.compiler.source import shipped_models
+from rbcc.runtime.devices import SINGLE
 from rbcc.runtime.model import Model, compile
 from rbcc.runtime.schedule import Iteration, iteration
 from rbcc.runtime.train import Progress, initial_state, networks_of, training
@@ -25,9 +32,14 @@ def tiny() -> Model:
     return compile("open_rbc_small", SMALL)
 
 
+def alone(found: Iterable[tuple[Progress, ...]]) -> list[Progress]:
+    """The progress of a training of a single seed."""
+    return [progress for (progress,) in found]
+
+
 @pytest.fixture(scope="module")
 def whole(tiny: Model) -> list[Progress]:
-    return list(training(tiny, 0))
+    return alone(training(tiny, [0]))
 
 
 def same(a: object, b: object) -> bool:
@@ -35,19 +47,20 @@ def same(a: object, b: object) -> bool:
 
 
 def test_same_seed_same_numbers(tiny: Model, whole: list[Progress]) -> None:
-    for one, two in zip(whole, itertools.islice(training(tiny, 0), 10), strict=False):
+    for one, two in zip(whole, alone(itertools.islice(training(tiny, [0]), 10)), strict=False):
         assert same(one.state, two.state)
         assert one.metrics == two.metrics
 
 
 def test_other_seed_other_numbers(tiny: Model, whole: list[Progress]) -> None:
-    assert not same(whole[0].state, next(training(tiny, 1)).state)
+    assert not same(whole[0].state, next(training(tiny, [1]))[0].state)
 
 
 @pytest.mark.parametrize("stop", [7, -3])
 def test_going_on_from_any_point_gives_the_same(tiny: Model, whole: list[Progress], stop: int) -> None:
     assert [(p.phase, p.iteration) for p in whole][-1] == (1, 6)
-    rest = list(training(tiny, 0, whole[stop].state, whole[stop].phase, whole[stop].iteration))
+    at = whole[stop]
+    rest = alone(training(tiny, [0], SINGLE, [at.state], at.phase, at.iteration))
     assert same(rest[-1].state, whole[-1].state)
 
 
@@ -80,7 +93,9 @@ def test_schedules(tiny: Model) -> None:
     assert np.isclose(middle.settings["firm"]["learning_rate"], 5e-4 * 0.55)
     done = iteration(tiny, polish, nets, jnp.float32(0))
     assert done.parameters == {}
-    assert all(bool(mask.all()) for masks in done.masks.values() for mask in masks)
+    for agent, policy in nets.items():
+        for mask, free in zip(done.masks[agent], policy.allowed(), strict=True):
+            assert np.array_equal(mask, free)
     assert all(bool(values["started"]) for values in done.settings.values())
 
 
@@ -106,7 +121,7 @@ def test_types_may_be_called_as_parts_of_a_schedule(write_spec) -> None:
 
 def test_update_period(write_spec) -> None:
     model = compile("cournot", {"training.default.period": 3, "training.phases.learn.iterations": 9})
-    states = [initial_state(model, 0).networks, *(p.state.networks for p in training(model, 0))]
+    states = [initial_state(model, 0).networks, *(p.state.networks for p in alone(training(model, [0])))]
     changed = [not same(a, b) for a, b in itertools.pairwise(states)]
     assert changed == [True, False, False] * 3
 
@@ -116,7 +131,7 @@ def test_cournot_sellers_find_the_nash_quantity(algorithm: str) -> None:
     settings = {"training.default.algorithm": algorithm}
     if algorithm == "policy_gradient":
         settings |= {"training.default.epochs": 1}
-    *_, last = training(compile("cournot", settings), 0)
+    *_, last = alone(training(compile("cournot", settings), [0]))
     assert last.metrics["indicator.quantity"] == pytest.approx(30, abs=0.6)
     assert last.metrics["reward.seller"] == pytest.approx(900, rel=0.02)
 
@@ -149,7 +164,7 @@ training:
 @pytest.mark.parametrize(("step", "spend"), [("0", 3.0), ("0.02", 1.0)])
 def test_a_rising_multiplier_enforces_a_constraint(write_spec, step: str, spend: float) -> None:
     """Without a multiplier all is spent; with one, what comes in: 1 a step."""
-    *_, last = training(compile(write_spec(PONZI.replace("STEP", step))), 0)
+    *_, last = alone(training(compile(write_spec(PONZI.replace("STEP", step))), [0]))
     assert last.metrics["indicator.spend"] == pytest.approx(spend, abs=0.12)
     multiplier = float(last.state.multipliers["saver.no_ponzi"])
     assert (multiplier > 1) == (step != "0")
@@ -165,5 +180,44 @@ def test_type_with_nothing_to_choose_takes_no_part(write_spec) -> None:
         "all: |\n    wealth'[i] = wealth[i] + 1 - spend[i]\n    age'[k] = age[k]",
     )
     model = compile(write_spec(spec.replace("STEP", "0").replace("400", "2")))
-    *_, last = training(model, 0)
+    *_, last = alone(training(model, [0]))
     assert set(last.state.networks) == {"saver"}
+
+
+SAMPLED = {**SMALL, "training.phases.explore.iterations": 1, "training.phases.explore.curriculum": "finished"}
+
+
+def explored(**changes: object) -> Progress:
+    overrides = {f"training.{name.replace('__', '.')}": value for name, value in changes.items()}
+    return next(training(compile("open_rbc_small", SAMPLED | overrides), [0]))[0]
+
+
+def test_a_sample_of_all_agents_is_all_and_one_of_some_is_not() -> None:
+    whole, all_of_them, some = explored(), explored(consumer__sample=20), explored(consumer__sample=5)
+    assert same(whole.state, all_of_them.state)
+    assert not same(whole.state.networks["consumer"], some.state.networks["consumer"])
+    assert same(whole.state.networks["firm"], some.state.networks["firm"])
+    assert whole.metrics["reward.consumer"] == some.metrics["reward.consumer"]
+    # What is measured on the sample estimates what is measured on all.
+    for name, off in (("entropy.consumer", 0.01), ("value_loss.consumer", 0.3)):
+        assert abs(some.metrics[name] / whole.metrics[name] - 1) < off, name
+
+
+def test_half_precision_learns_the_same_up_to_rounding() -> None:
+    exact, rounded = explored(), explored(precision="bf16")
+    assert not same(exact.state.networks, rounded.state.networks)
+    for name in ("entropy.consumer", "value_loss.consumer", "reward.consumer", "entropy.firm", "reward.government"):
+        assert abs(rounded.metrics[name] - exact.metrics[name]) < 0.05 * abs(exact.metrics[name]), name
+
+
+def test_losses_are_those_of_the_same_algorithm_in_plain_jax() -> None:
+    """`bench/plain.py` knows neither stacks of heads nor blocks, shared features nor derivatives by hand."""
+    script = Path(__file__).parents[2] / "bench" / "training.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--same", "--economies=4", "--network=16,16"],
+        env={**os.environ, "JAX_ENABLE_X64": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    differences = json.loads(done.stdout)
+    assert len(differences) == 9
+    assert max(differences.values()) < 1e-5
