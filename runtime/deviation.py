@@ -9,21 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rbcc.runtime.blocks import in_blocks
+from rbcc.runtime.devices import ALL, BY_ECONOMY, Placement
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Plant, planted
-from rbcc.runtime.policy import Parameters, Policy, distributions, log_probability, sample
-from rbcc.runtime.ppo import OPTIMIZER, batch_of, update
-from rbcc.runtime.rollout import (
-    Observation,
-    Player,
-    Record,
-    Trajectory,
-    free_masks,
-    of_members,
-    penalised,
-    rollout,
-    sampling,
-)
+from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, choose_all, of_members
+from rbcc.runtime.ppo import batch_of, fresh_optimizer, update
+from rbcc.runtime.rollout import Player, Record, Trajectory, drawn, penalised, rollout, sampling
 
 
 Notion = Literal["individual", "team"]
@@ -40,42 +32,43 @@ def informed(policy: Policy) -> Policy:
 
     Agents that differ in something that they do not observe have different best responses.
     """
-    return replace(policy, own=policy.own + _numbers(policy))
+    return replace(policy, numbered=policy.agents > 1)
 
 
 def enlarged(policy: Policy, network: Parameters) -> Parameters:
     """A network of `policy` as one of `informed(policy)` that makes the same choices."""
+    if policy.agents == 1:
+        return network
     first, *rest = network["layers"]
-    unused = jnp.zeros((first["own"].shape[0], _numbers(policy)))
-    return {**network, "layers": [{**first, "own": jnp.concatenate([first["own"], unused], axis=1)}, *rest]}
-
-
-def _numbers(policy: Policy) -> int:
-    return policy.agents if policy.agents > 1 else 0
+    unused = jnp.zeros((first["own"].shape[0], policy.agents))
+    return {**network, "layers": [{**first, "member": unused}, *rest]}
 
 
 def individual(policy: Policy, base: Player, network: Parameters, members: jax.Array) -> Player:
-    """All agents follow `base`, except `members` (economies, k), who follow the `informed` `network` and are recorded."""
-    masks, deviator = free_masks(policy), informed(policy)
+    """All agents follow `base`, except `members` (economies, k), who follow the `informed` `network`, recorded."""
+    masks, deviator = policy.allowed(), informed(policy)
     economies = jnp.arange(members.shape[0])[:, None]
 
-    def play(observation: Observation, uniform: jax.Array) -> tuple[tuple[jax.Array, ...], Record]:
-        indices, _ = base.play(observation, uniform)
-        number = jax.nn.one_hot(members, _numbers(policy), axis=0)
-        shared, own = observation[0], jnp.concatenate([of_members(observation[1], members), number])
-        logits, value = deviator(network, shared, own)
-        found = distributions(logits, masks)
-        chosen = sample(found, of_members(uniform[: policy.draws], members))
+    def act(seen: Sight, uniform: jax.Array) -> tuple[Indices, jax.Array, jax.Array]:
+        logits, value = deviator(network, seen)
+        return *choose_all(logits, masks, uniform, policy.stacks), value
+
+    def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Record]:
+        indices, _ = base.play(sight, uniform)
+        seen, own = sight.of(members), of_members(uniform[: policy.draws], members)
+        chosen, chance, value = in_blocks(act, seen, own, deviator)
         merged = [index.at[:, economies, members].set(new) for index, new in zip(indices, chosen, strict=True)]
-        chance = jnp.broadcast_to(log_probability(found, chosen), value.shape)
-        return tuple(merged), Record(shared, own, chosen, chance, value)
+        return tuple(merged), Record(seen.shared, seen.own, chosen, chance, value)
 
     return Player(base.draws, play)
 
 
 @dataclass(frozen=True)
 class Arena:
-    """The frozen economy in which deviators play: its policies, plants, multipliers and discount factors."""
+    """The frozen economy in which deviators play: its policies, plants, multipliers and discount factors.
+
+    `economies` are played at a time, shared among the devices of `placement`.
+    """
 
     model: Model
     policies: Mapping[str, Policy]
@@ -83,33 +76,25 @@ class Arena:
     multipliers: Mapping[str, jax.Array]
     plants: tuple[Plant, ...]
     economies: int
+    placement: Placement
 
-    def base(self, agent: str, networks: Mapping[str, Parameters]) -> Player:
-        policy = self.policies[agent]
-        return planted(policy, sampling(policy, networks[agent], free_masks(policy)), self.plants)
+    @property
+    def own(self) -> jax.Array:
+        """The numbers of a device's own economies."""
+        return self.placement.share.economies(self.economies)
 
-    def players(self, networks: Mapping[str, Parameters]) -> dict[str, Player]:
-        return {agent: self.base(agent, networks) for agent in self.policies}
-
-    def deviating(
-        self,
-        agent: str,
-        notion: Notion,
-        networks: Mapping[str, Parameters],
-        network: Parameters,
-        members: jax.Array,
+    def players(
+        self, networks: Mapping[str, Parameters], masks: Mapping[str, Masks] | None = None
     ) -> dict[str, Player]:
-        """The players when `members` of `agent`, or for a team all of it, follow `network`."""
-        players, policy = self.players(networks), self.policies[agent]
-        if notion == "individual":
-            players[agent] = individual(policy, players[agent], network, members)
-        else:
-            alone = sampling(policy, network, free_masks(policy))
-            players[agent] = Player(players[agent].draws, lambda seen, u: alone.play(seen, u[: alone.draws]))
-        return players
+        """Players of the policies, and then the plants; `masks` are by default those that allow every choice."""
+        found = {}
+        for agent, policy in self.policies.items():
+            mask = masks[agent] if masks else policy.allowed()
+            found[agent] = planted(policy, sampling(policy, networks[agent], mask), self.plants)
+        return found
 
     def play(self, players: Mapping[str, Player], key: jax.Array) -> Trajectory:
-        return rollout(self.model, self.policies, players, key, self.economies, {})
+        return rollout(self.model, self.policies, players, key, self.own, {})
 
     def payoffs(self, played: Trajectory) -> dict[str, jax.Array]:
         """Discounted payoffs of whole episodes per type, (economies, agents)."""
@@ -120,30 +105,30 @@ class Arena:
             for agent in self.policies
         }
 
-    def members(self, agent: str, key: jax.Array, count: int) -> jax.Array:
-        """`count` different random agents of a type in each economy, (economies, count)."""
-        agents = self.policies[agent].agents
-        keys = jax.random.split(jax.random.fold_in(key, 0xDE7), self.economies)
-        return jax.vmap(lambda k: jax.random.permutation(k, agents)[:count])(keys)
-
 
 def evaluate_base(arena: Arena) -> Callable[..., Any]:
-    """A function: (networks, keys) -> payoffs per type (episodes, agents), indicators and use of choices.
+    """A function: (networks, offered, key, batches) -> payoffs per type (episodes, agents), indicators and use of
+    choices.
 
-    One batch of economies is played per key, by a program that is compiled once for any number of keys.
+    `offered` restricts the choices of some actions. Each of the batches is of `arena.economies` episodes.
     """
 
-    @jax.jit
-    def batch(networks: Mapping[str, Parameters], key: jax.Array) -> Any:
-        players = {agent: _recording(player) for agent, player in arena.players(networks).items()}
-        played = arena.play(players, key)
+    def batch(networks: Mapping[str, Parameters], masks: Mapping[str, Masks], key: jax.Array, number: jax.Array) -> Any:
+        players = {agent: _recording(player) for agent, player in arena.players(networks, masks).items()}
+        playing, _ = jax.random.split(jax.random.fold_in(key, number))
+        played = arena.play(players, playing)
         use = {agent: _use(arena.policies[agent], played.records[agent]) for agent in arena.policies}
-        return arena.payoffs(played), {n: jnp.mean(v) for n, v in played.indicators.items()}, use
+        means = jnp.mean(played.indicators, axis=0), use
+        return arena.payoffs(played), arena.placement.share.mean(means)
 
-    def run(networks: Mapping[str, Parameters], keys: jax.Array) -> Any:
-        payoffs, indicators, use = _stacked([batch(networks, key) for key in keys])
-        mean = partial(np.mean, axis=0)
-        return _episodes(payoffs), jax.tree.map(mean, indicators), jax.tree.map(mean, use)
+    program = arena.placement.program(batch, (ALL,) * 4, (BY_ECONOMY, ALL))
+
+    def run(networks: Mapping[str, Parameters], offered: Mapping[str, jax.Array], key: jax.Array, batches: int) -> Any:
+        masks = {agent: policy.allowed(offered) for agent, policy in arena.policies.items()}
+        payoffs, means = _stacked([program(networks, masks, key, jnp.int32(number)) for number in range(batches)])
+        indicators, use = jax.tree.map(partial(np.mean, axis=0), means)
+        names = [indicator.name for indicator in arena.model.ir.indicators]
+        return _episodes(payoffs), dict(zip(names, indicators, strict=True)), use
 
     return run
 
@@ -151,41 +136,23 @@ def evaluate_base(arena: Arena) -> Callable[..., Any]:
 def _recording(player: Player) -> Player:
     """`player`, recording its choices after all plants."""
 
-    def play(observation: Observation, uniform: jax.Array) -> Any:
-        indices, _ = player.play(observation, uniform)
+    def play(sight: Sight, uniform: jax.Array) -> Any:
+        indices, _ = player.play(sight, uniform)
         return indices, indices
 
     return Player(player.draws, play)
 
 
-def _use(policy: Policy, indices: Sequence[jax.Array]) -> dict[str, jax.Array]:
-    """How often each choice of each action is taken, as shares."""
+def _use(policy: Policy, indices: Indices) -> dict[str, jax.Array]:
+    """How often each choice of each action is taken, as shares; `indices` are (horizon, repeats, economies, agents)."""
     found = {}
-    for head, index in zip(policy.heads, indices, strict=True):
+    for head, index in zip(
+        policy.stacked_heads, policy.apart(tuple(jnp.moveaxis(x, 1, 0) for x in indices)), strict=True
+    ):
         for action, part in zip(head.actions, head.split(index), strict=True):
             counts = jnp.bincount(part.reshape(-1), length=len(action.values))
             found[action.name] = counts / part.size
     return found
-
-
-def evaluate_deviation(arena: Arena, agent: str, notion: Notion) -> Callable[..., Any]:
-    """A function: (networks, deviator, keys) -> (payoffs per type (episodes, agents), deviating agents (episodes,)).
-
-    All agents of the type deviate equally often, in turn.
-    """
-
-    @jax.jit
-    def batch(networks: Mapping[str, Parameters], deviator: Parameters, key: jax.Array, members: jax.Array) -> Any:
-        players = arena.deviating(agent, notion, networks, deviator, members[:, None])
-        return arena.payoffs(arena.play(players, key))
-
-    def run(networks: Mapping[str, Parameters], deviator: Parameters, keys: jax.Array) -> Any:
-        turns = np.arange(len(keys) * arena.economies) % arena.policies[agent].agents
-        batches = zip(keys, turns.reshape(-1, arena.economies), strict=True)
-        payoffs = _stacked([batch(networks, deviator, key, jnp.asarray(members)) for key, members in batches])
-        return _episodes(payoffs), turns
-
-    return run
 
 
 def _stacked(batches: Sequence[Any]) -> Any:
@@ -197,65 +164,145 @@ def _episodes(payoffs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {agent: x.reshape(-1, x.shape[-1]) for agent, x in payoffs.items()}
 
 
-def learn_deviation(arena: Arena, agent: str, notion: Notion) -> Callable[..., Any]:
-    """A program that trains a deviator by PPO.
+class Deviation:
+    """Deviators of one type under one notion: learning by PPO, and what they earn.
 
-    Signature: (networks, deviator, optimizer, key, first, count, total, learning_rate, entropy) -> (deviator,
-    optimizer). The learning rate falls to a tenth and the entropy bonus to nothing over `total` iterations. An
-    individual learns from its own payoff, a team from the mean payoff of the type. Advantages are whole returns less
+    An individual learns from its own payoff, a team from the mean payoff of the type. Advantages are whole returns less
     values (a GAE lambda of 1): what an agent sees is not the state of the economy, so bootstrapped values would credit
-    it with what it does not cause. In the small open economy lambda 0.95 made team deviators worse than no deviation.
-    """
-    model, policy, chosen = arena.model, arena.policies[agent], arena.model.ir.verification
-    phase = model.ir.phases[-1]
-    alone = notion == "individual"
-    deviating = informed(policy) if alone else policy
-    together = max(1, round(LEARNING_SHARE * policy.agents)) if alone else min(policy.agents, TEAM_SAMPLE)
+    it with what it does not cause (`experiments/README.md`).
 
-    @jax.jit
-    def run(
+    Both are one program, which takes most of its time to compile: it plays, and learns from that or not.
+    """
+
+    def __init__(self, arena: Arena, agent: str, notion: Notion):
+        self.arena, self.agent, self.notion = arena, agent, notion
+        self.policy = arena.policies[agent]
+        self.alone = notion == "individual"
+        self.deviating = informed(self.policy) if self.alone else self.policy
+        agents = self.policy.agents
+        self.together = max(1, round(LEARNING_SHARE * agents)) if self.alone else min(agents, TEAM_SAMPLE)
+        outputs = ALL, ALL, BY_ECONOMY
+        self.program = arena.placement.program(self._run, (ALL, ALL, ALL, ALL, BY_ECONOMY, ALL, ALL, ALL, ALL), outputs)
+
+    def first(self, network: Parameters) -> tuple[Parameters, Any]:
+        """What learning starts from: a network for deviators that does what `network` does, and its optimizer."""
+        start = enlarged(self.policy, network) if self.alone else network
+        return start, fresh_optimizer(start)
+
+    def scratch(self, key: jax.Array) -> tuple[Parameters, Any]:
+        """The same for a fresh network."""
+        start = self.deviating.init(key)
+        return start, fresh_optimizer(start)
+
+    def learn(
+        self,
+        networks: Mapping[str, Parameters],
+        state: tuple[Parameters, Any],
+        key: jax.Array,
+        done: int,
+        upto: int,
+        entropy: float,
+    ) -> tuple[Parameters, Any]:
+        """Goes on learning from iteration `done` to `upto`.
+
+        The learning rate falls to a tenth and the entropy bonus to nothing over all iterations of the verification.
+        """
+        nobody = jnp.zeros((self.arena.economies, self.together), int)
+        chosen = self.arena.model.ir.verification
+        rates = jnp.array([chosen.learning_rate, entropy, chosen.iterations], jnp.float32)
+        network, optimizer, _ = self.program(
+            networks, *state, key, nobody, jnp.asarray(True), jnp.int32(done), jnp.int32(upto - done), rates
+        )
+        return network, optimizer
+
+    def evaluate(
+        self, networks: Mapping[str, Parameters], state: tuple[Parameters, Any], key: jax.Array, batches: int
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Payoffs per type (episodes, agents), and who deviates in each episode (episodes,): all agents in turn."""
+        turns = np.arange(batches * self.arena.economies) % self.policy.agents
+        results = []
+        for number, members in enumerate(turns.reshape(batches, -1, 1)):
+            everywhere = jnp.asarray(np.repeat(members, self.together, axis=1))
+            *_, payoffs = self.program(
+                networks, *state, key, everywhere, jnp.asarray(False), jnp.int32(number), jnp.int32(1), jnp.ones(3)
+            )
+            results.append(payoffs)
+        return _episodes(_stacked(results)), turns
+
+    def _players(
+        self, networks: Mapping[str, Parameters], network: Parameters, members: jax.Array
+    ) -> dict[str, Player]:
+        """The players when `members`, or for a team all, follow `network`; `members` are recorded."""
+        players = self.arena.players(networks)
+        base = players[self.agent]
+        if self.alone:
+            return {**players, self.agent: individual(self.policy, base, network, members)}
+        team = sampling(self.policy, network, self.policy.allowed(), members)
+        return {**players, self.agent: Player(base.draws, lambda seen, u: team.play(seen, u[: team.draws]))}
+
+    def _run(
+        self,
         networks: Mapping[str, Parameters],
         deviator: Parameters,
         optimizer: Any,
         key: jax.Array,
+        members: jax.Array,
+        learn: jax.Array,
         first: jax.Array,
         count: jax.Array,
-        total: jax.Array,
-        learning_rate: jax.Array,
-        entropy: jax.Array,
-    ) -> tuple[Parameters, Any]:
-        schedule = getattr(model.module, f"schedule_{phase.name}")(phase.iterations, 1.0)["learners"][agent]
-        kept = {"clip": jnp.asarray(chosen.clip), "value_weight": VALUE_WEIGHT, "gradient_clip": GRADIENT_CLIP}
-        discount = model.module.discounts()[agent]
+        rates: jax.Array,
+    ) -> tuple[Parameters, Any, dict[str, jax.Array]]:
+        """Plays batches `first` to `first + count`, with random `members` if it is to `learn`; payoffs of the last."""
+        arena, agents = self.arena, self.policy.agents
 
-        def one(number: jax.Array, carry: tuple[Parameters, Any]) -> tuple[Parameters, Any]:
-            deviator, optimizer = carry
-            now = jax.random.fold_in(key, number)
-            members = arena.members(agent, now, together)
-            played = arena.play(arena.deviating(agent, notion, networks, deviator, members), now)
-            rewards = penalised(played, agent, arena.multipliers) / schedule["reward_scale"]
-            record: Record = played.records[agent]
-            if alone:
-                rewards = of_members(rewards, members)
-            else:
-                rewards = jnp.broadcast_to(jnp.mean(rewards, axis=-1, keepdims=True), (*rewards.shape[:-1], together))
-                record = record.of(members)
-            batch = batch_of(record, rewards, discount, jnp.ones(()))
-            done = number / total
-            settings = {
-                **kept,
-                "learning_rate": learning_rate * (1 - 0.9 * done),
-                "entropy": entropy * (1 - done),
-            }
-            deviator, optimizer, _ = update(
-                deviating, "ppo", chosen.epochs, settings, deviator, optimizer, batch, free_masks(policy)
+        def one(number: jax.Array, carry: Any) -> Any:
+            deviator, optimizer, _ = carry
+            playing, choosing = jax.random.split(jax.random.fold_in(key, number))
+            sources = jax.vmap(jax.random.fold_in, (None, 0))(choosing, arena.own)
+            chosen = jnp.where(learn, drawn(sources, agents, self.together), members)
+            played = arena.play(self._players(networks, deviator, chosen), playing)
+            updated = jax.lax.cond(
+                learn,
+                lambda: self._updated(deviator, optimizer, played, chosen, number, rates),
+                lambda: (deviator, optimizer),
             )
-            return deviator, optimizer
+            return *updated, arena.payoffs(played)
 
-        return jax.lax.fori_loop(first, first + count, one, (deviator, optimizer))
+        economies = arena.own.shape[0]
+        nothing = {agent: jnp.zeros((economies, policy.agents)) for agent, policy in arena.policies.items()}
+        return jax.lax.fori_loop(first, first + count, one, (deviator, optimizer, nothing))
 
-    return run
-
-
-def fresh_optimizer(network: Parameters) -> Any:
-    return OPTIMIZER.init(network)
+    def _updated(
+        self,
+        deviator: Parameters,
+        optimizer: Any,
+        played: Trajectory,
+        members: jax.Array,
+        number: jax.Array,
+        rates: jax.Array,
+    ) -> tuple[Parameters, Any]:
+        model, share, agent = self.arena.model, self.arena.placement.share, self.agent
+        phase, chosen = model.ir.phases[-1], model.ir.verification
+        schedule = getattr(model.module, f"schedule_{phase.name}")(phase.iterations, 1.0)["learners"][agent]
+        rewards = penalised(played, agent, self.arena.multipliers) / schedule["reward_scale"]
+        if self.alone:
+            rewards = of_members(rewards, members)
+        else:
+            mean = jnp.mean(rewards, axis=-1, keepdims=True)
+            rewards = jnp.broadcast_to(mean, (*rewards.shape[:-1], self.together))
+        known = members if self.deviating.numbered else None
+        discount, full = model.module.discounts()[agent], jnp.ones(())
+        batch = batch_of(self.deviating, played.records[agent], rewards, discount, full, members=known, share=share)
+        rate, entropy, total = rates
+        done = number / total
+        settings = {
+            "clip": jnp.asarray(chosen.clip),
+            "value_weight": VALUE_WEIGHT,
+            "gradient_clip": GRADIENT_CLIP,
+            "learning_rate": rate * (1 - 0.9 * done),
+            "entropy": entropy * (1 - done),
+        }
+        deviator, optimizer, _ = update(
+            self.deviating, "ppo", chosen.epochs, settings, deviator, optimizer, batch, self.policy.allowed(), share
+        )
+        return deviator, optimizer

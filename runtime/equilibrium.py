@@ -34,23 +34,14 @@ from statistics import NormalDist
 from typing import Any, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from rbcc.runtime.deviation import (
-    Arena,
-    Notion,
-    enlarged,
-    evaluate_base,
-    evaluate_deviation,
-    fresh_optimizer,
-    informed,
-    learn_deviation,
-)
+from rbcc.runtime import noise
+from rbcc.runtime.deviation import Arena, Deviation, Notion, evaluate_base
+from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
-from rbcc.runtime.plant import Frozen, Plant, read_plant
-from rbcc.runtime.policy import Parameters
+from rbcc.runtime.plant import Plant, read_plant
 from rbcc.runtime.run import Run, write_file
 from rbcc.runtime.train import initial_state, networks_of
 
@@ -98,10 +89,11 @@ class Member:
 class Estimate:
     """What the best deviation found pays one type, under one notion, on the test seeds.
 
-    `notions` are the questions it answers: for a type of one agent, both. `payoff`, `gain` and `error` (standard error of the gain) in units of the payoff; `above` is the payoff above the
-    one that gains are compared with, and `improvement` the payoff above untrained play. `power` is the share of a known
-    gain that the search recovers, None where there was nothing to recover; `others` the change of each other type's
-    mean payoff under the deviation; `members` the gains of single agents, for individual deviations.
+    `notions` are the questions it answers: for a type of one agent, both. `payoff`, `gain` and `error` (standard error
+    of the gain) in units of the payoff; `above` is the payoff above the one that gains are compared with, and
+    `improvement` the payoff above untrained play. `power` is the share of a known gain that the search recovers, None
+    where there was nothing to recover; `others` the change of each other type's mean payoff under the deviation;
+    `members` the gains of single agents, for individual deviations.
     """
 
     agent: str
@@ -168,13 +160,15 @@ def verify(
     *,
     plants: Sequence[str] = (),
     seed: int = 0,
+    devices: int | None = None,
     listener: Listener | None = None,
 ) -> Equilibrium:
     """Estimates how much any type could gain by deviating from the run in `folder`; writes `equilibrium.json` there.
 
     `overrides` may change `verify.*` settings of the spec. `plants` change the trained behaviour on purpose, to see
     the gain found: `baker.random=20%` or `seller[0].quantity=30`; results then go to `equilibrium_planted.json`.
-    `listener` is told what is being done. Raises RunError if the run cannot be verified.
+    `devices` is how many of JAX's devices share the economies, by default all that can. `listener` is told what is
+    being done. Raises RunError if the run cannot be verified.
     """
     began = time.monotonic()
     run = Run.open(folder)
@@ -183,7 +177,9 @@ def verify(
         advice = "change its spec and train anew" if status == "diverged" else f"finish it with: {run.resume_command}"
         raise RunError(f"{folder} is {status}; {advice}")
     model = run.recompiled(overrides or {})
-    found = _Verification(run, model, [read_plant(model, text) for text in plants], seed, listener or (lambda _: None))
+    placement = place([model.ir.verification.economies], devices)
+    planned = [read_plant(model, text) for text in plants]
+    found = _Verification(run, model, planned, seed, placement, listener or (lambda _: None))
     result = found.result(tuple(plants), began)
     name = "equilibrium_planted.json" if plants else "equilibrium.json"
     write_file(run.folder / name, (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode())
@@ -191,34 +187,40 @@ def verify(
 
 
 class _Verification:
-    def __init__(self, run: Run, model: Model, plants: Sequence[Plant], seed: int, listener: Listener):
-        self.run, self.model, self.seed, self.say = run, model, seed, listener
+    def __init__(
+        self, run: Run, model: Model, plants: Sequence[Plant], seed: int, placement: Placement, listener: Listener
+    ):
+        self.run, self.model, self.seed, self.placement, self.say = run, model, seed, placement, listener
         self.settings = model.ir.verification
         self.policies = networks_of(model)
         state = run.state()
         self.networks, self.multipliers = state.networks, state.multipliers
         self.arena = self.arena_with(plants)
         # Disjoint from each other and, by the tag, from the keys of training.
-        root = jax.random.fold_in(jax.random.key(seed), 0x5EED)
+        root = jax.random.fold_in(noise.key(seed), 0x5EED)
         self.train_key, select, test = jax.random.split(root, 3)
-        self.select_keys = jax.random.split(select, math.ceil(SELECTION_EPISODES / self.settings.economies))
-        self.test_keys = jax.random.split(test, math.ceil(self.settings.episodes / self.settings.economies))
+        # Keys and how many batches of economies are played with them.
+        self.select = select, math.ceil(SELECTION_EPISODES / self.settings.economies)
+        self.test = test, math.ceil(self.settings.episodes / self.settings.economies)
 
     def arena_with(self, plants: Sequence[Plant]) -> Arena:
-        return Arena(self.model, self.policies, self.networks, self.multipliers, tuple(plants), self.settings.economies)
+        economies = self.settings.economies
+        return Arena(
+            self.model, self.policies, self.networks, self.multipliers, tuple(plants), economies, self.placement
+        )
 
     def result(self, plants: tuple[str, ...], began: float) -> Equilibrium:
         self.say("playing the trained policies")
         base = evaluate_base(self.arena)
-        select, _, _ = base(self.networks, self.select_keys)
-        test, indicators, use = base(self.networks, self.test_keys)
+        select, _, _ = base(self.networks, {}, *self.select)
+        test, indicators, use = base(self.networks, {}, *self.test)
         networks = initial_state(self.model, self.run.manifest["seed"]).networks
-        untrained = base(networks, self.test_keys)[0]
+        untrained = base(networks, {}, *self.test)[0]
         _check_finite(select, "trained play")
         _check_finite(test, "trained play")
         _check_finite(untrained, "untrained play")
         improvement = _change(test, untrained)
-        above, scale = self.above(test, improvement)
+        above, scale = self.above(base if not plants else evaluate_base(self.arena_with(())), test, improvement)
         alive = {name: bool(ok) for name, ok in jax.device_get(self.model.module.alive(indicators)).items()}
         estimates = [self.estimate(*question, select, test, above, improvement) for question in self.questions()]
         gains = judge(estimates, self.settings.target)
@@ -245,16 +247,17 @@ class _Verification:
                     found.append((agent, "team"))
         return found
 
-    def above(self, test: Payoffs, improvement: Mapping[str, float]) -> tuple[Mapping[str, float], str]:
+    def above(
+        self, base: Callable[..., Any], test: Payoffs, improvement: Mapping[str, float]
+    ) -> tuple[Mapping[str, float], str]:
         """What gains are compared with: the payoff above doing nothing, or above untrained play; and its name."""
         if not self.settings.shutdown:
             return improvement, "payoff above untrained play (the spec has no verify.shutdown)"
-        stopped = []
+        stopped = {}
         for name, value in self.settings.shutdown:
-            space = self.model.spaces[name]
-            nearest = min(range(len(space.values)), key=lambda k: abs(space.values[k] - value))
-            stopped.append(Frozen(space.agent, name, nearest))
-        nothing = evaluate_base(self.arena_with(stopped))(self.networks, self.test_keys)[0]
+            values = np.array(self.model.spaces[name].values)
+            stopped[name] = np.arange(len(values)) == np.argmin(np.abs(values - value))
+        nothing = base(self.networks, stopped, *self.test)[0]
         _check_finite(nothing, "verify.shutdown")
         return _change(test, nothing), "payoff above doing nothing"
 
@@ -268,26 +271,26 @@ class _Verification:
         improvement: Mapping[str, float],
     ) -> Estimate:
         """Trains and selects a best deviation, and estimates its gain on the test seeds."""
-        evaluate = evaluate_deviation(self.arena, agent, notion)
+        deviation = Deviation(self.arena, agent, notion)
 
-        def gains(deviator: Parameters, keys: jax.Array, base: Payoffs) -> tuple[np.ndarray, np.ndarray, Payoffs]:
-            payoffs, members = evaluate(self.networks, deviator, keys)
+        def gains(state: Any, episodes: tuple[jax.Array, int], base: Payoffs) -> tuple[np.ndarray, np.ndarray, Payoffs]:
+            payoffs, members = deviation.evaluate(self.networks, state, *episodes)
             change = payoffs[agent].astype(float) - base[agent]
             mine = change[np.arange(len(members)), members] if notion == "individual" else change.mean(axis=1)
             return mine, members, payoffs
 
-        battery: list[tuple[Candidate, Parameters]] = []
-        for source, budget, deviator in self.deviators(agent, notion):
-            mean = float(np.mean(gains(deviator, self.select_keys, select)[0]))
+        battery: list[tuple[Candidate, Any]] = []
+        for source, budget, state in self.deviators(deviation):
+            mean = float(np.mean(gains(state, self.select, select)[0]))
             if not math.isfinite(mean):
                 raise RunError(
                     f"the {notion} deviator of {agent} ({source}, {budget} iterations) reached a payoff that is no finite "
                     "number; lower verify.learning_rate, or bound the reward"
                 )
-            battery.append((Candidate(source, budget, mean), deviator))
+            battery.append((Candidate(source, budget, mean), state))
         trained = [pair for pair in battery if pair[0].iterations]
-        best, deviator = max(trained, key=lambda pair: pair[0].gain)
-        change, members, payoffs = gains(deviator, self.test_keys, test)
+        best, state = max(trained, key=lambda pair: pair[0].gain)
+        change, members, payoffs = gains(state, self.test, test)
         _check_finite(payoffs, f"the {notion} deviation of {agent}")
         single = self.policies[agent].agents == 1
         return Estimate(
@@ -306,37 +309,30 @@ class _Verification:
         )
 
     def power(self, battery: Sequence[Candidate], scale: float) -> float | None:
-        """The share that a deviator from scratch recovers, if it starts below the trained payoff by more than the target."""
+        """The share that a deviator from scratch recovers, if it starts more than the target below trained play."""
         scratch = [candidate for candidate in battery if candidate.source == SCRATCH]
         lost = -next(candidate.gain for candidate in scratch if not candidate.iterations)
         if lost <= self.settings.target * scale:
             return None
         return (lost + max(candidate.gain for candidate in scratch)) / lost
 
-    def deviators(self, agent: str, notion: Notion) -> Iterator[tuple[str, int, Parameters]]:
-        """The battery: (source, iterations, network); from scratch also untrained, for the search's power."""
-        settings, policy, trained = self.settings, self.policies[agent], self.networks[agent]
-        if notion == "individual":
-            policy, trained = informed(policy), enlarged(policy, trained)
-        learn = learn_deviation(self.arena, agent, notion)
+    def deviators(self, deviation: Deviation) -> Iterator[tuple[str, int, Any]]:
+        """The battery: (source, iterations, network and optimizer); from scratch also untrained, to tell the power."""
+        settings, agent, notion = self.settings, deviation.agent, deviation.notion
         number = list(self.policies).index(agent) * 2 + (notion == "team")
         key = jax.random.fold_in(self.train_key, number)
         for start, source in enumerate((CONTINUED, SCRATCH)):
             own = jax.random.fold_in(key, start)
-            network = trained if source == CONTINUED else policy.init(own)
+            state = deviation.first(self.networks[agent]) if source == CONTINUED else deviation.scratch(own)
             if source == SCRATCH:
-                yield source, 0, network
-            optimizer, done = fresh_optimizer(network), 0
+                yield source, 0, state
+            done = 0
             for share in BUDGETS:
                 budget = max(1, round(share * settings.iterations))
                 self.say(f"{agent}, {notion}: deviator {source}, {budget} of {settings.iterations} iterations")
-                network, optimizer = learn(
-                    self.networks, network, optimizer, own,
-                    jnp.int32(done), jnp.int32(budget - done), jnp.int32(settings.iterations),
-                    jnp.float32(settings.learning_rate), jnp.float32(ENTROPY_FROM_SCRATCH * start),
-                )  # fmt: skip
+                state = deviation.learn(self.networks, state, own, done, budget, ENTROPY_FROM_SCRATCH * start)
                 done = budget
-                yield source, budget, network
+                yield source, budget, state
 
     def edges(self, use: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[str, ...]:
         """Actions that are nearly always at an end of their range: there the grid decides, not the economy."""
@@ -367,8 +363,8 @@ class _Verification:
             "learning_rate": chosen.learning_rate,
             "epochs": chosen.epochs,
             "clip": chosen.clip,
-            "selection_episodes": len(self.select_keys) * chosen.economies,
-            "test_episodes": len(self.test_keys) * chosen.economies,
+            "selection_episodes": self.select[1] * chosen.economies,
+            "test_episodes": self.test[1] * chosen.economies,
             "confidence": CONFIDENCE,
         }
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
-from rbcc.runtime.deviation import Arena, enlarged, evaluate_base, evaluate_deviation
+from rbcc.runtime import noise
+from rbcc.runtime.deviation import Arena, Deviation, evaluate_base
+from rbcc.runtime.devices import SINGLE
 from rbcc.runtime.equilibrium import Candidate, Equilibrium, Estimate, Gain, Member, Verdict, judge, overall, verify
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import compile
@@ -66,7 +67,7 @@ def test_result_is_on_disk(duopoly: Run, verified: Equilibrium) -> None:
 
 
 def test_planted_collusion_is_refuted_with_the_exact_gain(duopoly: Run) -> None:
-    """Both at 22.5: the best single reply on the grid is 33 or 34.5, worth 1138.5 against 1012.5; a team gains nothing."""
+    """Both at 22.5: the best single reply on the grid is 33 or 34.5: 1138.5 against 1012.5; a team gains nothing."""
     result = verify(duopoly.folder, QUICK, plants=["seller.quantity=22.5"])
     found = gains(result)
     assert result.verdicts["individual"] is Verdict.REFUTED
@@ -100,7 +101,7 @@ agents:
     reward: gain[j] * bake[j]
 indicators: {bake: "mean(j, bake[j])"}
 training:
-  phases: {learn: {iterations: 300, economies: 64}}
+  phases: {learn: {iterations: 600, economies: 64}}
   default: {learning_rate: 1e-2, entropy: 0, network: [8]}
 verify: {alive: [bake > 0.5], shutdown: {baker.bake: 0}, learning_rate: 3e-2, iterations: 120, economies: 64, episodes: 1024}
 """
@@ -130,11 +131,10 @@ def test_payoffs_that_are_no_numbers_are_reported(tmp_path: Path) -> None:
 def test_frozen_and_random_behaviour() -> None:
     model = compile("cournot")
     networks = initial_state(model, 0).networks
-    keys = jax.random.split(jax.random.key(0), 4)
 
     def play(*plants: Any) -> Any:
-        arena = Arena(model, networks_of(model), networks, {}, plants, 256)
-        payoffs, _, use = evaluate_base(arena)(networks, keys)
+        arena = Arena(model, networks_of(model), networks, {}, plants, 256, SINGLE)
+        payoffs, _, use = evaluate_base(arena)(networks, {}, noise.key(0), 16)
         return np.asarray(payoffs["seller"]), np.asarray(use["seller"]["seller.quantity"])
 
     both, use = play(Frozen("seller", "seller.quantity", 20))
@@ -152,20 +152,29 @@ def test_exactly_one_agent_deviates_and_the_rest_is_paired() -> None:
     """A deviator that is the base policy itself changes nothing, to the last digit."""
     model = compile("open_rbc_small", {"training.default.network": "[8]"})
     nets, state = networks_of(model), initial_state(model, 0)
-    arena = Arena(model, nets, state.networks, state.multipliers, (), 32)
-    keys = jax.random.split(jax.random.key(1), 2)
-    base = evaluate_base(arena)(state.networks, keys)[0]
+    arena = Arena(model, nets, state.networks, state.multipliers, (), 32, SINGLE)
+    episodes = noise.key(1), 2
+    base = evaluate_base(arena)(state.networks, {}, *episodes)[0]
     for agent in ("consumer", "firm"):
-        payoffs, members = evaluate_deviation(arena, agent, "individual")(
-            state.networks, enlarged(nets[agent], state.networks[agent]), keys
-        )
+        deviation = Deviation(arena, agent, "individual")
+        payoffs, members = deviation.evaluate(state.networks, deviation.first(state.networks[agent]), *episodes)
         for other in payoffs:
             assert np.allclose(payoffs[other], base[other], rtol=1e-5)
         assert set(np.unique(members)) <= set(range(nets[agent].agents))
-    other = initial_state(model, 1).networks["consumer"]
-    other = enlarged(nets["consumer"], other)
-    payoffs, members = evaluate_deviation(arena, "consumer", "individual")(state.networks, other, keys)
+    deviation = Deviation(arena, "consumer", "individual")
+    other = deviation.first(initial_state(model, 1).networks["consumer"])
+    payoffs, members = deviation.evaluate(state.networks, other, *episodes)
     assert not np.allclose(payoffs["consumer"], base["consumer"])
+
+
+def test_choices_can_be_restricted() -> None:
+    model = compile("cournot")
+    networks = initial_state(model, 0).networks
+    base = evaluate_base(Arena(model, networks_of(model), networks, {}, (), 64, SINGLE))
+    values = np.array(model.spaces["seller.quantity"].values)
+    payoffs, _, use = base(networks, {"seller.quantity": values == 30}, noise.key(0), 1)
+    assert np.allclose(payoffs["seller"], 900)
+    assert use["seller"]["seller.quantity"][20] == 1
 
 
 # --- statistics ----------------------------------------------------------------------------------------------------
