@@ -149,7 +149,7 @@ def test_frozen_and_random_behaviour() -> None:
 
 
 def test_exactly_one_agent_deviates_and_the_rest_is_paired() -> None:
-    """A deviator that is the base policy itself changes nothing, to the last digit."""
+    """A deviator that is the base policy itself changes nothing, up to rounding."""
     model = compile("open_rbc_small", {"training.default.network": "[8]"})
     nets, state = networks_of(model), initial_state(model, 0)
     arena = Arena(model, nets, state.networks, state.multipliers, (), 32, SINGLE)
@@ -159,7 +159,7 @@ def test_exactly_one_agent_deviates_and_the_rest_is_paired() -> None:
         deviation = Deviation(arena, agent, "individual")
         payoffs, members = deviation.evaluate(state.networks, deviation.first(state.networks[agent]), *episodes)
         for other in payoffs:
-            assert np.allclose(payoffs[other], base[other], rtol=1e-5)
+            assert np.allclose(payoffs[other], base[other], rtol=1e-5, atol=1e-6 * np.abs(base[other]).max())
         assert set(np.unique(members)) <= set(range(nets[agent].agents))
     deviation = Deviation(arena, "consumer", "individual")
     other = deviation.first(initial_state(model, 1).networks["consumer"])
