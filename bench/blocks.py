@@ -42,10 +42,8 @@ def measure(economies: int = 128, network: str = "128,128", repeats: int = 3) ->
 
 
 def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--economies", type=int, default=128)
+    parser = arguments(__doc__, economies=128, repeats=3)
     parser.add_argument("--network", default="128,128")
-    parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     configure()
     report(measure(options.economies, options.network, options.repeats), options.out)

@@ -5,8 +5,6 @@
 Sets the threshold of `compiler/passes/pairs.py`.
 """
 
-import argparse
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +14,7 @@ import jax
 
 
 sys.path.insert(0, str(Path(__file__).parent))
-from timing import interleaved
+from timing import Row, arguments, interleaved, report
 
 from rbcc.compiler.emit.jax import emit
 from rbcc.compiler.passes.fold import fold
@@ -74,19 +72,17 @@ def program(agents: int, members: int, economies: int, threshold: int, folder: P
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agents", type=int, default=1000)
-    parser.add_argument("--economies", type=int, default=128)
-    options = parser.parse_args()
-    print(f"{options.agents} agents, {options.economies} economies, {jax.devices()[0]}")
+    options = arguments(__doc__, agents=1000, economies=128).parse_args()
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for members in (2, 4, 7, 10, 20, 40, 80, 320):
             programs = {
                 name: program(options.agents, members, options.economies, threshold, Path(folder))
                 for name, threshold in (("pairs", 10**9), ("gather", 0))
             }
-            middle = {name: statistics.median(t) for name, t in interleaved(programs, 10).items()}
-            print(f"{members:>4} members: pairs {middle['pairs']:8.2f} ms, gather {middle['gather']:8.2f} ms")
+            times = interleaved(programs, 10)
+            rows.append(Row(f"all pairs of {members} members", "ms", times["pairs"], "gather", times["gather"]))
+    report(rows, options.out)
 
 
 if __name__ == "__main__":

@@ -79,9 +79,7 @@ def measure(economies: int = 128, repeats: int = 21) -> list[Row]:
 
 
 def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--economies", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=21)
+    parser = arguments(__doc__, economies=128, repeats=21)
     options = parser.parse_args()
     report(measure(options.economies, options.repeats), options.out)
 

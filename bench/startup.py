@@ -96,8 +96,7 @@ def measure(repeats: int = 3) -> list[Row]:
 
 
 def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = arguments(__doc__, repeats=3)
     parser.add_argument("--child", choices=["rbcc", "plain"], help=SUPPRESS)
     parser.add_argument("--economies", type=int, help=SUPPRESS)
     options = parser.parse_args()

@@ -197,9 +197,7 @@ def measure(economies: int = 128, repeats: int = 51) -> list[Row]:
 
 
 def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--economies", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=51)
+    parser = arguments(__doc__, economies=128, repeats=51)
     options = parser.parse_args()
     report(measure(options.economies, options.repeats), options.out)
 

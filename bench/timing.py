@@ -53,9 +53,11 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines)
 
 
-def arguments(description: str | None) -> argparse.ArgumentParser:
-    """The command line of a benchmark, with what all have."""
+def arguments(description: str | None, **numbers: int) -> argparse.ArgumentParser:
+    """The command line of a benchmark: `numbers` with their defaults, and what all have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--out", type=Path, help="a JSON file for the same")
     return parser
 

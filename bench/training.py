@@ -30,7 +30,7 @@ from rbcc.runtime import noise
 from rbcc.runtime.devices import ALL, Placement, configure, place
 from rbcc.runtime.model import Model, compile
 from rbcc.runtime.policy import Policy
-from rbcc.runtime.rollout import rollout, sampling, uniforms
+from rbcc.runtime.rollout import keys_of, rollout, sampling, uniforms
 from rbcc.runtime.schedule import iteration
 from rbcc.runtime.train import TrainState, initial_state, metric_names, networks_of, stretch
 
@@ -117,9 +117,8 @@ def same_noise(model: Model, economies: int) -> plain.Noise:
     names = list(nets)
 
     def found(key: jax.Array, step: jax.Array, agent: str) -> jax.Array:
-        playing, _ = jax.random.split(key)
         number = step * (1 + len(names)) + 1 + names.index(agent)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(playing, number), jnp.arange(economies))
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, number), jnp.arange(economies))
         numbers = uniforms(keys, nets[agent].draws, nets[agent].agents)
         return jnp.moveaxis(numbers, 0, -1)[..., jnp.array(head_order(nets[agent]))]
 
@@ -140,7 +139,7 @@ def differences(economies: int, network: str) -> dict[str, float]:
     for number in range(SAME_ITERATIONS):
         state, sums = whole(state, number)
         mine = dict(zip(names, np.asarray(sums)[0], strict=True))
-        networks, optimizers, metrics = theirs(networks, optimizers, jax.random.fold_in(root, number))
+        networks, optimizers, metrics = theirs(networks, optimizers, keys_of(root, jnp.int32(number))[0])
         for agent in nets:
             for name in ("entropy", "value_loss", "reward"):
                 other = float(metrics[agent][name])
@@ -230,10 +229,8 @@ def measure(economies: int = 128, network: str = "128,128", repeats: int = 3) ->
 
 
 def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--economies", type=int, default=128)
+    parser = arguments(__doc__, economies=128, repeats=3)
     parser.add_argument("--network", default="128,128")
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--same", action="store_true", help="only compare losses")
     options = parser.parse_args()
     configure()

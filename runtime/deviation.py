@@ -15,7 +15,7 @@ from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Plant, planted
 from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, choose_all, of_members
 from rbcc.runtime.ppo import batch_of, fresh_optimizer, update
-from rbcc.runtime.rollout import Player, Record, Trajectory, drawn, penalised, rollout, sampling
+from rbcc.runtime.rollout import Player, Record, Trajectory, drawn, keys_of, penalised, rollout, sampling
 
 
 Notion = Literal["individual", "team"]
@@ -115,7 +115,7 @@ def evaluate_base(arena: Arena) -> Callable[..., Any]:
 
     def batch(networks: Mapping[str, Parameters], masks: Mapping[str, Masks], key: jax.Array, number: jax.Array) -> Any:
         players = {agent: _recording(player) for agent, player in arena.players(networks, masks).items()}
-        playing, _ = jax.random.split(jax.random.fold_in(key, number))
+        playing, _ = keys_of(key, number)
         played = arena.play(players, playing)
         use = {agent: _use(arena.policies[agent], played.records[agent]) for agent in arena.policies}
         means = jnp.mean(played.indicators, axis=0), use
@@ -257,7 +257,7 @@ class Deviation:
 
         def one(number: jax.Array, carry: Any) -> Any:
             deviator, optimizer, _ = carry
-            playing, choosing = jax.random.split(jax.random.fold_in(key, number))
+            playing, choosing = keys_of(key, number)
             sources = jax.vmap(jax.random.fold_in, (None, 0))(choosing, arena.own)
             chosen = jnp.where(learn, drawn(sources, agents, self.together), members)
             played = arena.play(self._players(networks, deviator, chosen), playing)

@@ -1,9 +1,9 @@
 import builtins
+import itertools
 import linecache
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +23,7 @@ from rbcc.runtime.spaces import ActionSpace, action_spaces
 State = dict[str, jax.Array]
 Actions = dict[str, jax.Array]
 
-_MODULES = count()
+_MODULES = itertools.count()
 
 
 @jax.tree_util.register_dataclass

@@ -93,6 +93,12 @@ def sampling(policy: Policy, parameters: Parameters, masks: Masks, members: jax.
     return Player(policy.draws, play)
 
 
+def keys_of(key: jax.Array, number: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The keys of batch `number`: for `rollout`, and for drawing who is recorded. With the same they are paired."""
+    playing, choosing = jax.random.split(jax.random.fold_in(key, number))
+    return playing, choosing
+
+
 def fixed_features(model: Model, parameters: Mapping[str, Any]) -> dict[str, jax.Array]:
     """For each type the features of its agents that never change, (f, agents)."""
     state = model.module.reset(jax.random.key(0), parameters)

@@ -16,7 +16,7 @@ from rbcc.runtime.model import Model
 from rbcc.runtime.policy import Parameters, Policy, of_members, policies
 from rbcc.runtime.ppo import METRICS, batch_of, fresh_optimizer, update
 from rbcc.runtime.precision import check_precision
-from rbcc.runtime.rollout import drawn, fixed_features, penalised, rollout, sampling
+from rbcc.runtime.rollout import drawn, fixed_features, keys_of, penalised, rollout, sampling
 from rbcc.runtime.schedule import iteration
 
 
@@ -91,7 +91,7 @@ def stretch(model: Model, phase: ir.Phase, share: Share = ALONE) -> Callable[...
 
     def one(state: TrainState, key: jax.Array, number: jax.Array) -> tuple[TrainState, Weighted]:
         now = iteration(model, phase, nets, number)
-        playing, choosing = jax.random.split(jax.random.fold_in(key, number))
+        playing, choosing = keys_of(key, number)
         own = share.economies(phase.economies)
         members = {}
         for place, settings in enumerate(phase.learners):
