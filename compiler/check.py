@@ -6,20 +6,19 @@ from rbcc.compiler import ir, syntax
 from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.curriculum import check_training, check_verification
 from rbcc.compiler.declare import declare
-from rbcc.compiler.diagnostics import Diagnostics
 from rbcc.compiler.equations import Definitions
 from rbcc.compiler.infer import Scope, infer, literal_value, merge_axes
+from rbcc.compiler.mention import What
 from rbcc.compiler.observe import Observations
 from rbcc.compiler.order import in_order
-from rbcc.compiler.source import Document, KeyPath
-from rbcc.compiler.spec import Spec
+from rbcc.compiler.source import KeyPath
 from rbcc.compiler.types import Kind, Role, Time, Type
 from rbcc.compiler.units import ONE
 
 
-def check(spec: Spec, document: Document, diagnostics: Diagnostics) -> ir.Model | None:
-    """The checked model, or None with every error in `diagnostics`."""
-    return _Checker(Context(spec, document, diagnostics)).model()
+def check(context: Context) -> ir.Model | None:
+    """The checked model, or None with every error in the diagnostics of `context`, which keeps the names found."""
+    return _Checker(context).model()
 
 
 class _Checker:
@@ -109,6 +108,7 @@ class _Checker:
             indices = self.names.agents[owner].indices[:1]
             for name, constraint in agent.constraints.items():
                 path = ("agents", owner, "constraints", name)
+                self.context.define(What.CONSTRAINT, f"{owner}.{name}", *path)
                 scope = Scope("a constraint", indices, home=owner)
                 parts = [
                     infer(node, scope, self.names) if (node := self.context.expression(*path, key)) else None
@@ -175,6 +175,7 @@ class _Checker:
     def infer_indicators(self) -> tuple[ir.Statement, ...]:
         found = []
         for name in self.spec.indicators:
+            self.context.define(What.SYMBOL, f"@indicator.{name}", "indicators", name)
             node = self.context.expression("indicators", name)
             value = infer(node, Scope("an indicator"), self.names) if node else None
             if node and value is not None and value.type.kind is Kind.CHOICE:

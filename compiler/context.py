@@ -1,11 +1,13 @@
 """What the stages of checking share: the spec, its places, and the names found so far."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostics, Span, suggest
 from rbcc.compiler.infer import Names
+from rbcc.compiler.mention import What
 from rbcc.compiler.source import Document, KeyPath
 from rbcc.compiler.spec import Spec
 from rbcc.compiler.units import ONE, Unit
@@ -24,6 +26,10 @@ class Context:
     def key(self, *path: str | int) -> Span:
         return self.document.key(path)
 
+    def define(self, what: What, name: str, *path: str | int) -> None:
+        """Notes that the key at `path` defines `name`."""
+        self.names.mention(what, name, self.document.key(path), self.document.extent(path))
+
     def expression(self, *path: str | int) -> syntax.Expression | None:
         return syntax.parse_expression(self.document.scalar(path), self.diagnostics)
 
@@ -37,6 +43,9 @@ class Context:
 
     def known_unit(self, unit: Unit | None, span: Span) -> Unit | None:
         known = [*self.spec.units, "util"]
+        for word in re.finditer(r"[^\W\d]\w*", span.source.text[span.start : span.end]):
+            at = Span(span.source, span.start + word.start(), span.start + word.end())
+            self.names.mention(What.UNIT, word.group(), at)
         for base, _ in unit.powers if unit else ():
             if base not in known:
                 close = suggest(base, known)
@@ -60,6 +69,7 @@ class Context:
                 self.diagnostics.error("RB305", f"'{over}' has no index to go over", self.document.span(path))
             else:
                 found.append(over)
+                self.names.mention(What.AGENT, over, self.document.span(path))
         return tuple(found)
 
     def default_axes(self, sets: Iterable[str], own: str | None = None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from rbcc.compiler import ir, syntax
 from rbcc.compiler.context import place_of
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span, suggest
 from rbcc.compiler.infer import Names, Scope, infer
+from rbcc.compiler.mention import What
 from rbcc.compiler.order import Cycle, in_order
 from rbcc.compiler.source import Document, KeyPath, Scalar
 from rbcc.compiler.spec import Learner, Phase, Spec, Training, Window
@@ -78,6 +79,7 @@ class _Training:
 
     def known_types(self, types: dict[str, Learner], path: KeyPath) -> None:
         for name in types:
+            self.names.mention(What.AGENT, name, self.document.key((*path, name)))
             if name not in self.learners:
                 known = [*self.learners, *Learner.model_fields, "phases", "default", "anneal", "schedules"]
                 close = suggest(name, known)
@@ -101,6 +103,11 @@ class _Training:
         for owner, table, path in tables:
             known = set(self.spec.agents[owner].constraints) if owner in self.spec.agents else every
             for name in table.lagrangian or {}:
+                for one in [owner] if owner else self.learners:
+                    if name in self.spec.agents[one].constraints:
+                        self.names.mention(
+                            What.CONSTRAINT, f"{one}.{name}", self.document.key((*path, "lagrangian", name))
+                        )
                 if name not in known:
                     self.diagnostics.error(
                         "RB702",
@@ -160,6 +167,7 @@ class _Training:
         texts |= {key: ("training", "phases", name, "schedules", key) for key in phase.schedules}
         nodes: dict[str, syntax.Expression] = {}
         for key, path in texts.items():
+            self.names.mention(What.SYMBOL, f"@schedule.{key}", self.document.key(path), self.document.extent(path))
             node = self.parse(path)
             if node is not None:
                 nodes[key] = node
@@ -198,6 +206,7 @@ class _Training:
         entries |= {key: (value, ("training", "phases", name, "anneal", key)) for key, value in phase.anneal.items()}
         parameters, windows = [], []
         for key, (value, path) in entries.items():
+            self.names.mention(What.SYMBOL, key, self.document.key(path))
             if isinstance(value, Window):
                 window = self.window(key, value, path)
                 if window is not None:
@@ -295,7 +304,9 @@ class _Training:
         value, path = self.setting("joint", owner, name, phase)
         chosen: list[str] = value or []  # type: ignore[assignment]
         size = 1
-        for action in chosen:
+        for position, action in enumerate(chosen):
+            if path is not None:
+                self.names.mention(What.SYMBOL, f"{owner}.{action}", self.document.span((*path, position)))
             found = self.actions.get(f"{owner}.{action}")
             if found is None or self.spec.agents[owner].actions[action].over is not None:
                 close = suggest(action, self.spec.agents[owner].actions)
@@ -355,6 +366,7 @@ def check_verification(
         alive.append(ir.Statement(" ".join(text.split()), (), condition, place_of(node.span)))
     offered = {action.symbol: action for action in actions}
     for key, value in verify.shutdown.items():
+        names.mention(What.SYMBOL, key, document.key(("verify", "shutdown", key)))
         if key not in offered:
             close = suggest(key, offered)
             help = f"did you mean '{close}'?" if close else f"choices: {', '.join(offered)}"

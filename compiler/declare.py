@@ -7,6 +7,7 @@ from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.diagnostics import suggest
 from rbcc.compiler.emit.names import MODULE_NAMES
 from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS
+from rbcc.compiler.mention import What
 from rbcc.compiler.primitives import BUILTIN, Primitive, PrimitiveError, load_file
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.spec import RESERVED_TYPES
@@ -54,7 +55,10 @@ class _Declarations:
         return found
 
     def declare_agents(self) -> None:
+        for position, unit in enumerate(self.spec.units):
+            self.context.define(What.UNIT, unit, "units", position)
         for name, agent in self.spec.agents.items():
+            self.context.define(What.AGENT, name, "agents", name)
             span = self.context.key("agents", name)
             indices = [agent.index] if isinstance(agent.index, str) else agent.index or []
             if name in RESERVED_TYPES or name in KEYWORDS:
@@ -68,8 +72,12 @@ class _Declarations:
                     span,
                     help="add 'index: i'",
                 )
-            for index in indices:
+            for position, index in enumerate(indices):
                 place = self.context.key("agents", name, "index")
+                one = self.document.span(
+                    ("agents", name, "index", *([position] if isinstance(agent.index, list) else []))
+                )
+                self.names.mention(What.INDEX, index, one, one)
                 if index in KEYWORDS or index in self.spec.agents:
                     self.diagnostics.error(
                         "RB208", f"'{index}' cannot be an index name: it means something else", place
@@ -102,6 +110,7 @@ class _Declarations:
         axes = self.context.default_axes(sets)
         symbol = ir.Symbol(full, role, owner, sets, replace(declared, axes=axes), doc, place_of(span))
         self.names.declare(symbol, span)
+        self.context.define(What.SYMBOL, full, *path)
         if role is Role.STATE:
             later = replace(symbol, name=full + "'", type=replace(symbol.type, time=Time.NEXT))
             self.names.declare(later, span)
@@ -152,6 +161,7 @@ class _Declarations:
                 )
                 self.names.broken.add(name)
                 return None
+            self.names.mention(What.AGENT, action.choose, self.document.span((*path, "choose")))
             declared = Type(Kind.CHOICE, unit=ONE, time=Time.CHOSEN, of=action.choose)
             choices = tuple(float(k) for k in range(agent.count))
         elif isinstance(action.choices, list):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rbcc.compiler import ir
 from rbcc.compiler.check import check
+from rbcc.compiler.context import Context
 from rbcc.compiler.diagnostics import Diagnostic, Diagnostics
 from rbcc.compiler.passes import optimise
 from rbcc.compiler.source import Document, load
@@ -27,20 +28,37 @@ class Compiled:
         return emit(optimise(self.model, device), device)
 
 
-def compile_spec(path: str | Path, overrides: Mapping[str, object] | None = None) -> Compiled:
-    """Reads, merges, checks and types the spec at `path`, without importing JAX.
+@dataclass(frozen=True)
+class Reading:
+    """What could be found out about a spec, right or wrong; None stands for what a mistake kept from being made."""
 
-    `overrides` maps dotted paths to values, such as `{"agents.seller.count": 7}`. Raises CompileError with every
-    error found.
+    diagnostics: Diagnostics
+    document: Document | None = None
+    context: Context | None = None
+    model: ir.Model | None = None
+
+
+def examine(
+    path: str | Path, overrides: Mapping[str, object] | None = None, texts: Mapping[Path, str] | None = None
+) -> Reading:
+    """Reads, merges, checks and types the spec at `path`, without importing JAX, as far as its mistakes allow.
+
+    `overrides` maps dotted paths to values, such as `{"agents.seller.count": 7}`; `texts` maps absolute paths of specs
+    to texts that are read in place of the files.
     """
     diagnostics = Diagnostics()
-    document = load(path, overrides, diagnostics)
-    diagnostics.raise_if_failed()
-    assert document is not None
-    spec = read(document, diagnostics)
-    diagnostics.raise_if_failed()
-    assert spec is not None
-    model = check(spec, document, diagnostics)
-    diagnostics.raise_if_failed()
-    assert model is not None
-    return Compiled(document, model, tuple(diagnostics.warnings))
+    document = load(path, overrides, diagnostics, texts)
+    spec = None if document is None or diagnostics.failed else read(document, diagnostics)
+    if document is None or spec is None or diagnostics.failed:
+        return Reading(diagnostics, document)
+    context = Context(spec, document, diagnostics)
+    return Reading(diagnostics, document, context, check(context))
+
+
+def compile_spec(path: str | Path, overrides: Mapping[str, object] | None = None) -> Compiled:
+    """The compiled spec at `path`; see `examine`. Raises CompileError with every error found."""
+    reading = examine(path, overrides)
+    reading.diagnostics.raise_if_failed()
+    assert reading.document is not None
+    assert reading.model is not None
+    return Compiled(reading.document, reading.model, tuple(reading.diagnostics.warnings))

@@ -9,6 +9,7 @@ from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.declare import KEYWORDS
 from rbcc.compiler.diagnostics import Label, Span, suggest
 from rbcc.compiler.infer import Scope, infer, literal_value
+from rbcc.compiler.mention import What
 from rbcc.compiler.order import Cycle, in_order
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.types import Kind, Role, Time, Type
@@ -67,12 +68,16 @@ class Definitions:
                     Type(axes=self.context.default_axes(sets), time=Time.NEXT), None, place_of(span),
                 )  # fmt: skip
                 self.names.declare(symbol, span)
+                self.context.define(What.SYMBOL, symbol.name, *path)
                 text = f"{owner}.reward = {' '.join(agent.reward.split())}"
                 drafts[symbol.name] = Draft(symbol.name, symbol.type.axes, node, None, text, None, None, span, owner)
         return drafts
 
     def draft(self, equation: syntax.Equation, group: str) -> Draft | None:
         target, names = equation.target, self.names
+        for index, span in zip(target.indices, target.index_spans, strict=True):
+            if index in names.indices:
+                names.mention(What.INDEX, index, span)
         unknown = [k for k, index in enumerate(target.indices) if index not in names.indices]
         for k in unknown:
             close = suggest(target.indices[k], names.indices)
@@ -95,6 +100,7 @@ class Definitions:
         symbol = self.next_state(target, sets) if target.primed else self.new_value(equation, sets)
         if symbol is None:
             return None
+        names.mention(What.SYMBOL, symbol, target.name_span, equation.span)
         unit = self.context.known_unit(equation.unit, equation.unit_span) if equation.unit_span else None
         return Draft(
             symbol,

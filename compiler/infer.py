@@ -11,6 +11,7 @@ from typing import Any
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
+from rbcc.compiler.mention import Mention, What
 from rbcc.compiler.primitives import Primitive
 from rbcc.compiler.types import Kind, Time, Type
 from rbcc.compiler.units import ONE, Unit
@@ -50,6 +51,8 @@ class Names:
     used: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)  # names whose equation could not be read: reported already
     draws: int = 0
+    mentions: list[Mention] = field(default_factory=list)
+    scopes: list[tuple[Span, "Scope"]] = field(default_factory=list)  # of every expression that was inferred
 
     def declare(self, symbol: ir.Symbol, span: Span) -> None:
         if symbol.name in self.symbols:
@@ -63,6 +66,9 @@ class Names:
             return
         self.symbols[symbol.name] = symbol
         self.spans[symbol.name] = span
+
+    def mention(self, what: What, name: str, span: Span, extent: Span | None = None) -> None:
+        self.mentions.append(Mention(what, name, span, extent))
 
     def candidates(self, name: str) -> list[ir.Symbol]:
         """The symbols that the unqualified `name` can mean."""
@@ -93,6 +99,7 @@ class Scope:
 
 def infer(node: syntax.Expression, scope: Scope, names: Names) -> ir.Expression | None:
     """The typed form of `node`, or None with the reason in the diagnostics of `names`."""
+    names.scopes.append((node.span, scope))
     return _Inference(scope, names).expression(node)
 
 
@@ -306,11 +313,13 @@ class _Inference:
         if node.owner is None and not node.primed and node.indices is None and node.name in self.names.indices:
             return self.index_value(node)
         if node.name == "horizon" and node.owner is None and not node.primed and node.indices is None:
+            self.names.mention(What.KEY, "horizon", node.name_span)
             return constant(self.names.horizon)
         symbol = self.resolve(node)
         if symbol is None:
             return None
         self.names.used.add(symbol.name.removesuffix("'"))
+        self.names.mention(What.SYMBOL, symbol.name, node.name_span)
         if symbol.type.time > self.scope.latest:
             self.too_late(node, symbol)
             return None
@@ -336,6 +345,7 @@ class _Inference:
         )
 
     def index_value(self, node: syntax.Reference) -> ir.Expression | None:
+        self.names.mention(What.INDEX, node.name, node.span)
         if node.name not in self.scope.bound:
             self.unbound(node.name, node.span)
             return None
@@ -440,6 +450,7 @@ class _Inference:
 
     def index(self, node: syntax.Expression, wanted: str, symbol: ir.Symbol) -> str | ir.Expression | None:
         if isinstance(node, syntax.Reference) and node.name in self.names.indices and node.indices is None:
+            self.names.mention(What.INDEX, node.name, node.span)
             if node.name not in self.scope.bound:
                 self.unbound(node.name, node.span)
                 return None
@@ -477,7 +488,9 @@ class _Inference:
             isinstance(first, syntax.Reference) and first.indices is None and first.owner is None and not first.primed
         )
         word = first.name if bare and isinstance(first, syntax.Reference) else ""
+        self.names.mention(What.FUNCTION, name, node.name_span)
         if name == "count" and word in self.names.agents and len(arguments) == 1 and arguments[0].where is None:
+            self.names.mention(What.AGENT, word, arguments[0].value.span)
             return constant(self.names.agents[word].count)
         if name == "since" and self.scope.since is not None:
             return self.since(node, word)
@@ -509,6 +522,7 @@ class _Inference:
         if agent not in starts or len(node.arguments) != 1:
             self.error("RB206", "since takes one agent type", node.span, expected=f"one of: {', '.join(starts)}")
             return None
+        self.names.mention(What.AGENT, agent, node.arguments[0].value.span)
         progress = ir.Reference("@progress", (), Type(unit=ONE))
         passed = ir.Binary("-", progress, constant(starts[agent]), progress.type)
         return ir.Apply("max", (passed, constant(0)), progress.type)
@@ -523,6 +537,7 @@ class _Inference:
             if not (isinstance(part, syntax.Reference) and part.name in self.names.indices and part.indices is None):
                 self.error("RB206", f"{name} needs an index here", part.span, expected=f"for example {example}")
                 return None
+            self.names.mention(What.INDEX, part.name, part.span)
             if part.name in self.scope.bound or part.name in indices:
                 others = [
                     i for i in self.names.agents[self.names.indices[part.name]].indices if i not in self.scope.bound

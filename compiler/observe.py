@@ -7,6 +7,7 @@ from rbcc.compiler import ir, syntax
 from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.diagnostics import Span
 from rbcc.compiler.infer import Scope, constant, infer, literal_value
+from rbcc.compiler.mention import What
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.spec import Observation
 from rbcc.compiler.types import Kind, Role, Time, Type
@@ -39,6 +40,8 @@ class Observations:
                     )
                 elif item.value == "public":
                     public_used = True
+                    span = self.context.document.span(("agents", owner, "observes", position))
+                    self.names.mention(What.KEY, "public", span)
                     for k, shared in enumerate(self.spec.public):
                         features += self.feature(shared, ("public", k), None, None)
                 else:

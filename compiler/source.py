@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping as MappingABC
+from collections.abc import Container, Iterator, Mapping as MappingABC
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -152,6 +152,13 @@ class Document:
         node, _, key = self._walk(path)
         return key or node.span
 
+    def extent(self, path: KeyPath) -> Span:
+        """The entry at `path` with its key; the key alone where its value was written in another file."""
+        node, _, key = self._walk(path)
+        if key is None or key.source is not node.span.source:
+            return key or node.span
+        return Span(key.source, key.start, max(key.end, node.span.end))
+
     def scalar(self, path: KeyPath) -> Scalar:
         node = self.node(path)
         if not isinstance(node, Scalar):
@@ -172,10 +179,18 @@ class Document:
         return node, (), key
 
 
-def load(path: str | Path, overrides: MappingABC[str, object] | None, diagnostics: Diagnostics) -> Document | None:
-    """Reads a spec and whatever it extends. Returns None, with the reason in `diagnostics`, if that fails."""
+def load(
+    path: str | Path,
+    overrides: MappingABC[str, object] | None,
+    diagnostics: Diagnostics,
+    texts: MappingABC[Path, str] | None = None,
+) -> Document | None:
+    """Reads a spec and whatever it extends. Returns None, with the reason in `diagnostics`, if that fails.
+
+    `texts`, by resolved path, are read in place of files: what an editor holds and has not saved.
+    """
     sources: list[Source] = []
-    root = _load_file(str(path), None, (), sources, diagnostics)
+    root = _load_file(str(path), None, (), sources, diagnostics, texts or {})
     if root is None or diagnostics.failed:
         return None
     applied = []
@@ -184,10 +199,10 @@ def load(path: str | Path, overrides: MappingABC[str, object] | None, diagnostic
     return None if diagnostics.failed else Document(root, tuple(sources), tuple(applied))
 
 
-def find_model(name: str, folder: Path | None = None) -> Path | None:
-    """The file a model name means: a path, or the bare name of a model that ships with rbcc."""
+def find_model(name: str, folder: Path | None = None, texts: Container[Path] = ()) -> Path | None:
+    """The file a model name means: a path, perhaps of one of `texts`, or the bare name of a model that ships."""
     direct = Path(name) if folder is None or os.path.isabs(name) else folder / name
-    if direct.is_file():
+    if direct.is_file() or (texts and direct.resolve() in texts):
         return direct
     if Path(name).name == name:
         shipped = shipped_models() / (name if name.endswith(".yaml") else f"{name}.yaml")
@@ -203,10 +218,15 @@ def shipped_models() -> Path:
 
 
 def _load_file(
-    name: str, origin: Span | None, chain: tuple[Path, ...], sources: list[Source], diagnostics: Diagnostics
+    name: str,
+    origin: Span | None,
+    chain: tuple[Path, ...],
+    sources: list[Source],
+    diagnostics: Diagnostics,
+    texts: MappingABC[Path, str],
 ) -> Mapping | None:
     folder = chain[-1].parent if chain else None
-    path = find_model(name, folder)
+    path = find_model(name, folder, texts)
     if path is None:
         _missing_file(name, folder, origin, diagnostics)
         return None
@@ -214,11 +234,11 @@ def _load_file(
         circle = " -> ".join(map(str, (*chain, path)))
         diagnostics.error("RB006", "this spec extends itself", origin, found=circle)
         return None
-    source = _read(path, origin, diagnostics)
+    source = _read(path, origin, diagnostics, texts)
     if source is None:
         return None
     sources.append(source)
-    root = _parse(source, diagnostics)
+    root = parse(source, diagnostics)
     if root is None:
         return None
     parent = root.entries.get("extends")
@@ -227,7 +247,7 @@ def _load_file(
     if not isinstance(parent.node, Scalar) or not isinstance(parent.node.value, str):
         diagnostics.error("RB103", "'extends' takes the name of one spec", parent.node.span, expected="a file name")
         return None
-    base = _load_file(parent.node.value, parent.node.span, (*chain, path), sources, diagnostics)
+    base = _load_file(parent.node.value, parent.node.span, (*chain, path), sources, diagnostics, texts)
     return None if base is None else _merge(base, root)
 
 
@@ -243,12 +263,13 @@ def _missing_file(name: str, folder: Path | None, origin: Span | None, diagnosti
     diagnostics.error("RB001", f"there is no file {direct}", origin, help=f"did you mean {close}?" if close else None)
 
 
-def _read(path: Path, origin: Span | None, diagnostics: Diagnostics) -> Source | None:
+def _read(path: Path, origin: Span | None, diagnostics: Diagnostics, texts: MappingABC[Path, str]) -> Source | None:
     try:
-        if path.stat().st_size > 4 * MAX_CHARACTERS:
+        text = texts.get(path.resolve()) if texts else None
+        if text is None and path.stat().st_size > 4 * MAX_CHARACTERS:
             diagnostics.error("RB005", f"{path} has more than {4 * MAX_CHARACTERS:,} bytes", origin)
             return None
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig") if text is None else text
     except UnicodeDecodeError as error:
         diagnostics.error("RB001", f"{path} is not UTF-8 text (byte {error.start})", origin, help="save it as UTF-8")
         return None
@@ -265,7 +286,8 @@ class _Refused(Exception):
     """A spec that is YAML but not one of ours; the diagnostic is already recorded."""
 
 
-def _parse(source: Source, diagnostics: Diagnostics) -> Mapping | None:
+def parse(source: Source, diagnostics: Diagnostics) -> Mapping | None:
+    """The table that one file holds, without what it extends. Returns None, with the reason in `diagnostics`, for none."""
     try:
         root = _Builder(source, diagnostics).build()
     except yaml.YAMLError as error:

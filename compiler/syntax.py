@@ -102,6 +102,7 @@ class Target:
     indices: tuple[str, ...]
     index_spans: tuple[Span, ...]
     span: Span
+    name_span: Span
 
 
 @dataclass(frozen=True)
@@ -308,6 +309,7 @@ class _Builder:
             tuple(map(str, indices)),
             tuple(map(self.span, indices)),
             self.span(tree),
+            self.span(name),
         )
 
     def build_number(self, tree: Tree) -> Number:
