@@ -345,7 +345,7 @@ class _Inference:
         )
 
     def index_value(self, node: syntax.Reference) -> ir.Expression | None:
-        self.names.mention(What.INDEX, node.name, node.span)
+        self.names.mention(What.INDEX, node.name, node.name_span)
         if node.name not in self.scope.bound:
             self.unbound(node.name, node.span)
             return None
@@ -450,7 +450,7 @@ class _Inference:
 
     def index(self, node: syntax.Expression, wanted: str, symbol: ir.Symbol) -> str | ir.Expression | None:
         if isinstance(node, syntax.Reference) and node.name in self.names.indices and node.indices is None:
-            self.names.mention(What.INDEX, node.name, node.span)
+            self.names.mention(What.INDEX, node.name, node.name_span)
             if node.name not in self.scope.bound:
                 self.unbound(node.name, node.span)
                 return None
@@ -489,8 +489,9 @@ class _Inference:
         )
         word = first.name if bare and isinstance(first, syntax.Reference) else ""
         self.names.mention(What.FUNCTION, name, node.name_span)
+        if isinstance(first, syntax.Reference) and word in self.names.agents:  # count(seller), since(seller)
+            self.names.mention(What.AGENT, word, first.name_span)
         if name == "count" and word in self.names.agents and len(arguments) == 1 and arguments[0].where is None:
-            self.names.mention(What.AGENT, word, arguments[0].value.span)
             return constant(self.names.agents[word].count)
         if name == "since" and self.scope.since is not None:
             return self.since(node, word)
@@ -522,7 +523,6 @@ class _Inference:
         if agent not in starts or len(node.arguments) != 1:
             self.error("RB206", "since takes one agent type", node.span, expected=f"one of: {', '.join(starts)}")
             return None
-        self.names.mention(What.AGENT, agent, node.arguments[0].value.span)
         progress = ir.Reference("@progress", (), Type(unit=ONE))
         passed = ir.Binary("-", progress, constant(starts[agent]), progress.type)
         return ir.Apply("max", (passed, constant(0)), progress.type)
@@ -537,7 +537,7 @@ class _Inference:
             if not (isinstance(part, syntax.Reference) and part.name in self.names.indices and part.indices is None):
                 self.error("RB206", f"{name} needs an index here", part.span, expected=f"for example {example}")
                 return None
-            self.names.mention(What.INDEX, part.name, part.span)
+            self.names.mention(What.INDEX, part.name, part.name_span)
             if part.name in self.scope.bound or part.name in indices:
                 others = [
                     i for i in self.names.agents[self.names.indices[part.name]].indices if i not in self.scope.bound

@@ -287,7 +287,7 @@ class _Refused(Exception):
 
 
 def parse(source: Source, diagnostics: Diagnostics) -> Mapping | None:
-    """The table that one file holds, without what it extends. Returns None, with the reason in `diagnostics`, for none."""
+    """The table that one file holds, without what it extends, or None with the reason in `diagnostics`."""
     try:
         root = _Builder(source, diagnostics).build()
     except yaml.YAMLError as error:
