@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from rbcc.compiler.diagnostics import CompileError, render_text
+from rbcc.editor import EditorError
 from rbcc.runtime.errors import RunError
 
 
@@ -185,6 +186,14 @@ def models() -> None:
         typer.echo(f"{name:<28}{title}")
 
 
+@app.command()
+def lsp() -> None:
+    """Serve an editor over standard input and output: a language server for specs."""
+    from rbcc.editor import serve
+
+    serve()
+
+
 def _show(text: str, path: Path | None) -> None:
     if path is None:
         typer.echo(text, nl=False)
@@ -219,7 +228,7 @@ def main() -> None:
     except CompileError as error:
         typer.echo(render_text(error.diagnostics), err=True)
         sys.exit(1)
-    except (RunError, OSError) as error:
+    except (RunError, EditorError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
 

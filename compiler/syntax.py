@@ -158,7 +158,7 @@ def parse_expression(scalar: Scalar, diagnostics: Diagnostics) -> Expression | N
 def parse_equations(scalar: Scalar, diagnostics: Diagnostics) -> tuple[list[Equation], set[str]]:
     """The equations of one group, and the names that those which cannot be read were to define."""
     equations, broken = [], set()
-    for start, text, doc in _statements(scalar.text):
+    for start, text, doc in statements(scalar.text):
         node = _parse(_Text(scalar, start, text), "equation", diagnostics, doc)
         if isinstance(node, Equation):
             equations.append(node)
@@ -182,7 +182,7 @@ def unit_of(text: str) -> Unit:
     return unit
 
 
-def _statements(block: str) -> list[tuple[int, str, str | None]]:
+def statements(block: str) -> list[tuple[int, str, str | None]]:
     """Splits a block into equations: (offset, text, comment).
 
     An equation goes on over lines that are indented deeper than its first, and while a bracket is open.

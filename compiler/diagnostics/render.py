@@ -23,18 +23,16 @@ def _block(diagnostic: Diagnostic) -> str:
     lines = [f"{place}{diagnostic.severity}[{diagnostic.code}]: {_printable(diagnostic.message)}"]
     if diagnostic.span:
         lines += _excerpt(diagnostic.span)
-    lines += [
-        f"  {title}: {_printable(text)}"
-        for title, text in (
-            ("expected", diagnostic.expected),
-            ("found", diagnostic.found),
-            ("help", diagnostic.help),
-        )
-        if text
-    ]
+    lines += [f"  {line}" for line in details(diagnostic)]
     for label in diagnostic.labels:
         lines.append(f"  {label.text}: {label.span.place}")
     return "\n".join(lines)
+
+
+def details(diagnostic: Diagnostic) -> list[str]:
+    """What a finding says below its message: expected, found, help."""
+    titled = (("expected", diagnostic.expected), ("found", diagnostic.found), ("help", diagnostic.help))
+    return [f"{title}: {_printable(text)}" for title, text in titled if text]
 
 
 def _printable(text: str) -> str:

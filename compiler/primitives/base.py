@@ -32,6 +32,7 @@ class UnitRule:
     arguments: tuple[Unit | None, ...]
     result: Unit
     variadic: bool
+    text: str
 
     @staticmethod
     def parse(text: str) -> "UnitRule":
@@ -46,7 +47,7 @@ class UnitRule:
         known = {name for argument in arguments if argument is not None for name, _ in argument.powers}
         if unbound := [name for name, _ in result.powers if len(name) == 1 and name not in known]:
             raise PrimitiveError(f"unit rule {text!r}: the result has {unbound[0]}, which no argument has")
-        return UnitRule(arguments, result, variadic)
+        return UnitRule(arguments, result, variadic, text)
 
     def apply(self, units: Sequence[Unit | None]) -> tuple[Unit | None, tuple[int, Unit] | None]:
         """The unit of the result, and the first argument that does not fit with the unit it needed.
@@ -90,7 +91,7 @@ class Primitive:
 
     `text` is its Python definition. It goes into the generated module as it stands, so it may use only its arguments,
     `jax`, `jnp` and other primitives. `inline` names a function of `jnp` that is called instead. `latex` is a
-    template with the arguments in braces.
+    template with the arguments in braces. It was declared in `file`, at `line`.
     """
 
     name: str
@@ -99,6 +100,8 @@ class Primitive:
     latex: str | None
     text: str
     doc: str
+    file: str
+    line: int
     inline: str | None = None
     flag: bool = False
 
@@ -143,10 +146,11 @@ def primitive(
             raise PrimitiveError(
                 f"{name} has {len(arguments)} arguments, its unit rule {units!r} has {len(rule.arguments)}"
             )
-        text = _definition(function)
+        text, code = _definition(function), function.__code__
         function.primitive = Primitive(  # type: ignore[attr-defined]
-            name, arguments, rule, latex, text, inspect.getdoc(function) or "", inline, flag
-        )
+            name, arguments, rule, latex, text, inspect.getdoc(function) or "", code.co_filename, code.co_firstlineno,
+            inline, flag,
+        )  # fmt: skip
         return function
 
     return declare
