@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, NoReturn
 
@@ -221,6 +221,12 @@ def _parser() -> Lark:
     )
 
 
+@lru_cache(maxsize=4096)
+def _tree(text: str, start: str) -> Tree:
+    """What is read again with nothing changed, as in an editor, is not parsed again."""
+    return _parser().parse(text, start=start)
+
+
 @dataclass(frozen=True)
 class _Text:
     """A piece of a scalar, with the way back to its place in the file."""
@@ -248,8 +254,7 @@ def _parse(
                 help="name its parts",
             )
             return None
-        tree = _parser().parse(text.text, start=start)
-        return _Builder(text, diagnostics, doc).build(tree)
+        return _Builder(text, diagnostics, doc).build(_tree(text.text, start))
     except UnexpectedInput as error:
         _report(text, start, error, diagnostics)
     except _Failed:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args, get_origin
 
 from rbcc.compiler import ir, syntax
+from rbcc.compiler.diagnostics import Source
 from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS, Names, Scope
 from rbcc.compiler.mention import What
 from rbcc.compiler.source import KeyPath, Mapping, shipped_models
@@ -36,27 +37,28 @@ class Offer:
     rank: int = 0  # lower comes first
 
 
-def complete(text: str, offset: int, known: Analysis, workspace: Workspace) -> list[Offer]:
-    """What fits at `offset` of `text`, from the names of an analysis, perhaps an older one, and the keys of specs."""
+def complete(source: Source, offset: int, known: Analysis, workspace: Workspace) -> list[Offer]:
+    """What fits at `offset`, from the names of an analysis, perhaps an older one, and the keys of specs."""
+    text, known = source.text, known.known
     line = text[text.rfind("\n", 0, offset) + 1 : offset]
     place = place_at(text, offset)
     if line.lstrip().startswith("#") or (" #" in line and " #" in place.before.rpartition("\n")[2]):
         return []
-    known = known.known
     if place.is_key:
         rest = text[offset:].partition("\n")[0]
-        return list(_keys(place, known, "" if rest.lstrip().startswith(":") else ": "))
+        tree = tree_of(source) or known.tree
+        return list(_keys(place, known, tree, "" if rest.lstrip().startswith(":") else ": "))
     return list(dict.fromkeys(_values(place, known, workspace)))
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------
 
 
-def _keys(place: Place, known: Analysis, colon: str) -> Iterator[Offer]:
+def _keys(place: Place, known: Analysis, tree: Mapping | None, colon: str) -> Iterator[Offer]:
     """The keys of the language, of specs that are extended, and names of the model that can be keys here."""
     length = len(place.before)
-    own = entry_at(known.tree, place.path) if known.tree is not None and place.path else None
-    table = own.node if own is not None else known.tree if not place.path else None
+    own = entry_at(tree, place.path) if tree is not None and place.path else None
+    table = own.node if own is not None else tree if not place.path else None
     given = set(table.entries) if isinstance(table, Mapping) else set()
     for key in keys_at(place.path).values():
         if key.name not in given:
@@ -118,7 +120,7 @@ def _values(place: Place, known: Analysis, workspace: Workspace) -> Iterator[Off
         yield from _units(known, _typed(place.before))
     elif path[-2:-1] == ("joint",):
         actions = [s for s in names.symbols.values() if s.role is Role.ACTION and s.owner in path]
-        yield from (_symbol(s, short(s.name), _typed(place.before), names) for s in actions if len(s.sets) < 2)
+        yield from (_symbol(s, short(s.name), _typed(place.before)) for s in actions if len(s.sets) < 2)
     elif path[0] == "equations":
         yield from _equation(place, known, names)
     else:
@@ -164,7 +166,7 @@ def _equation(place: Place, known: Analysis, names: Names) -> Iterator[Offer]:
         defined = {m.name for m in known.mentions if m.extent is not None and m.what is What.SYMBOL}
         for symbol in names.symbols.values():
             if symbol.name.endswith("'"):
-                written, has = words.signature(symbol, False), symbol.name in defined
+                written, has = words.target(symbol), symbol.name in defined
                 detail = "has an equation" if has else "has no equation yet"
                 yield Offer(written, symbol.role, written, length, detail, rank=int(has))
 
@@ -175,7 +177,7 @@ def _expression(before: str, scope: Scope, names: Names) -> Iterator[Offer]:
     owner = _OWNER.search(before)
     if owner is not None:
         fit = [s for s in names.symbols.values() if s.owner == owner[1] and _known_in(s, scope)]
-        yield from (_symbol(s, _word(s), length, names) for s in fit)
+        yield from (_symbol(s, _word(s), length) for s in fit)
         return
     indexed = _indexed(before)
     if indexed is not None:
@@ -184,12 +186,12 @@ def _expression(before: str, scope: Scope, names: Names) -> Iterator[Offer]:
         sets = {s.sets[position] for s in found if position < len(s.sets)}
         yield from (_index(i, length, names, scope) for i, agent in names.indices.items() if agent in sets)
         choices = [s for s in names.symbols.values() if s.type.kind is Kind.CHOICE and s.type.of in sets]
-        yield from (_symbol(s, _visible(s, scope, names), length, names) for s in choices if _known_in(s, scope))
+        yield from (_symbol(s, _visible(s, scope, names), length) for s in choices if _known_in(s, scope))
         return
     yield from _local(scope, length)
     for symbol in names.symbols.values():
         if _known_in(symbol, scope):
-            yield _symbol(symbol, _visible(symbol, scope, names), length, names)
+            yield _symbol(symbol, _visible(symbol, scope, names), length)
     yield from (_index(index, length, names, scope) for index in names.indices)
     yield from (_agent(agent, length) for agent in names.agents.values())
     yield from _functions(scope, length, names)
@@ -229,9 +231,9 @@ def _word(symbol: ir.Symbol) -> str:
     return symbol.name.rpartition(".")[2]
 
 
-def _symbol(symbol: ir.Symbol, text: str, length: int, names: Names) -> Offer:
+def _symbol(symbol: ir.Symbol, text: str, length: int) -> Offer:
     owner = f" of {symbol.owner}" if symbol.owner else ""
-    detail = f"{words.signature(symbol, names.units)} ({symbol.role}{owner})"
+    detail = f"{words.signature(symbol)} ({symbol.role}{owner})"
     return Offer(text, symbol.role, text, length, detail, symbol.doc or "", 1 if symbol.name.endswith("'") else 0)
 
 

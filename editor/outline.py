@@ -52,4 +52,4 @@ def _equations(analysis: Analysis, group: Span) -> Iterator[Part]:
     for one in analysis.mentions:
         inside = one.span.source == group.source and group.start <= one.span.start < group.end
         if one.what is What.SYMBOL and one.extent is not None and inside and one.name in symbols:
-            yield Part(words.signature(symbols[one.name], False), "equation", one.span, one.extent)
+            yield Part(words.target(symbols[one.name]), "equation", one.span, one.extent)

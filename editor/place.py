@@ -62,7 +62,7 @@ class _Reader:
             return
         if not line.strip() or line.lstrip().startswith("#"):
             return
-        rest, indent = self.descend(line)
+        rest, indent, _ = self.descend(line)
         entry = _KEY.match(rest)
         if entry is None:
             return
@@ -82,18 +82,21 @@ class _Reader:
             if self.block is not None:
                 return Place(self.path, False, self.value.removeprefix("\n"))
             return _in_flow(self.value, self.path)
-        rest, indent = self.descend(line)
+        rest, _, is_item = self.descend(line)
         entry = _KEY.match(rest)
         if entry is not None:
             return _in_flow(entry["value"] or "", (*self.path, _unquoted(entry["key"])))
-        in_list = bool(self.stack) and isinstance(self.stack[-1][1], int) and self.stack[-1][0] < indent
-        if in_list or rest[:1] in ("[", "{", '"', "'"):
+        if is_item or rest[:1] in ("[", "{", '"', "'"):
             return _in_flow(rest, self.path)
         return Place(self.path, True, rest)
 
-    def descend(self, line: str) -> tuple[str, int]:
-        """Closes what `line` is not inside of and opens the list items it begins; the rest, and its indentation."""
+    def descend(self, line: str) -> tuple[str, int, bool]:
+        """Closes what `line` is not inside of and opens the list items that it begins.
+
+        Returns the rest of the line, its indentation, and whether it is in a list item that begins here.
+        """
         rest, indent = line.lstrip(), len(line) - len(line.lstrip())
+        is_item = False
         while rest == "-" or rest.startswith("- "):
             count = 0
             while self.stack and self.stack[-1][0] >= indent:
@@ -105,12 +108,12 @@ class _Reader:
             self.stack.append((indent, count))
             after = rest[1:].lstrip()
             indent += len(rest) - len(after)
-            rest = after
+            rest, is_item = after, True
             if not rest:
-                return rest, indent
+                break
         while self.stack and self.stack[-1][0] >= indent:
             self.stack.pop()
-        return rest, indent
+        return rest, indent, is_item
 
 
 def _unquoted(key: str) -> str:

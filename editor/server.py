@@ -95,7 +95,9 @@ class Server(LanguageServer):
 
     def show(self, path: Path, found: list[types.Diagnostic]) -> None:
         self.shown = self.shown | {path} if found else self.shown - {path}
-        self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(self.uris[path], found))
+        uri = self.uris[path]
+        version = self.workspace.text_documents[uri].version if uri in self.workspace.text_documents else None
+        self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, found, version))
 
     # --- places ------------------------------------------------------------------------------------------------
 
@@ -254,7 +256,7 @@ def completion_request(ls: Server, params: types.CompletionParams) -> list[types
         return []
     path, offset = where
     source = Source(str(path), ls.specs.texts[path])
-    found = complete(source.text, offset, ls.specs.latest(path), ls.specs)
+    found = complete(source, offset, ls.specs.latest(path), ls.specs)
     return [ls.offer(one, source, offset) for one in found]
 
 

@@ -46,7 +46,7 @@ def describe(mention: Mention, analysis: Analysis) -> str | None:
         return None
     match mention.what:
         case What.SYMBOL:
-            parts = _symbol(mention.name, names)
+            parts = _symbol(mention.name, analysis)
         case What.AGENT:
             parts = _agent(mention.name, names)
         case What.INDEX:
@@ -63,15 +63,19 @@ def describe(mention: Mention, analysis: Analysis) -> str | None:
     return "\n\n".join(part for part in (title, text, *_definitions(mention, analysis)) if part)
 
 
-def signature(symbol: ir.Symbol, units: bool) -> str:
+def signature(symbol: ir.Symbol) -> str:
     """A symbol as it is written, with its unit: `price[j]: money/good`."""
+    return target(symbol) + (f": {unit_text(symbol)}" if unit_text(symbol) else "")
+
+
+def target(symbol: ir.Symbol) -> str:
+    """A symbol as it stands on the left of an equation: `budget'[i]`."""
     name = short(symbol.name) + ("'" if symbol.name.endswith("'") else "")
-    index = f"[{', '.join(symbol.type.axes)}]" if symbol.sets else ""
-    return f"{name}{index}" + (f": {unit_text(symbol)}" if units and unit_text(symbol) else "")
+    return name + (f"[{', '.join(symbol.type.axes)}]" if symbol.sets else "")
 
 
 def unit_text(symbol: ir.Symbol) -> str:
-    """The unit of a symbol, or why it has none."""
+    """The unit of a symbol, or why it has none; nothing in a model without units."""
     unit, kind = symbol.type.unit, symbol.type.kind
     if kind is Kind.CHOICE:
         return f"one {symbol.type.of}"
@@ -132,13 +136,12 @@ def page_of(code: str) -> Path | None:
     return page if page.is_file() else None
 
 
-def _symbol(name: str, names: Names) -> tuple[str, str]:
-    word = short(name)
+def _symbol(name: str, analysis: Analysis) -> tuple[str, str]:
+    word, symbol = short(name), analysis.symbol(name)
     if name in CLOCKS:
         return f"**{word}**: number", CLOCKS[name]
     if name.startswith("@"):
         return f"**{short(name)}**: {name[1:].partition('.')[0]}", ""
-    symbol = names.symbols.get(name)
     if symbol is None:
         return f"**{word}**", ""
     kind = f"choice of one {symbol.type.of}" if symbol.type.kind is Kind.CHOICE else str(symbol.type.kind)
@@ -146,7 +149,7 @@ def _symbol(name: str, names: Names) -> tuple[str, str]:
     lines = [f"{role}{f' of {symbol.owner}' if symbol.owner else ''}: a {kind}, {symbol.type.time.words}"]
     if symbol.sets:
         lines.append(f"one for each {' and '.join(symbol.sets)}")
-    return f"**{signature(symbol, names.units)}**", "; ".join(lines) + (f"\n\n{symbol.doc}" if symbol.doc else "")
+    return f"**{signature(symbol)}**", "; ".join(lines) + (f"\n\n{symbol.doc}" if symbol.doc else "")
 
 
 def _agent(name: str, names: Names) -> tuple[str, str]:

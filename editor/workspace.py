@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span
 from rbcc.compiler.driver import Reading, examine
 from rbcc.compiler.infer import Names, Scope
@@ -32,12 +33,10 @@ class Analysis:
 
     def __init__(self, path: Path, source: Source, reading: Reading, before: "Analysis | None" = None):
         self.path, self.source, self.reading = path, source, reading
-        self._before = before.known if before is not None and self.names is None else None
-
-    @property
-    def known(self) -> "Analysis":
-        """This analysis or, where mistakes kept it from finding names, the last that did."""
-        return self if self._before is None else self._before
+        good = not reading.diagnostics.failed
+        # The last analysis that found names, and the last without errors: for a text that is broken.
+        self.known = self if before is None or self.names is not None else before.known
+        self.good = self if before is None or good else before.good
 
     @property
     def names(self) -> Names | None:
@@ -48,6 +47,13 @@ class Analysis:
     def sources(self) -> tuple[Source, ...]:
         """The texts of the spec itself and of what it extends, in this order."""
         return self.reading.document.sources if self.reading.document is not None else (self.source,)
+
+    def symbol(self, name: str) -> ir.Symbol | None:
+        """A symbol with its type, that of the last good model where mistakes keep the type from being found."""
+        found = self.names.symbols.get(name) if self.names is not None else None
+        if found is not None and found.type.unit is None and self.good.names is not None:
+            return self.good.names.symbols.get(name, found)
+        return found
 
     @cached_property
     def files(self) -> frozenset[Path]:
@@ -62,7 +68,10 @@ class Analysis:
 
     def mention(self, offset: int) -> Mention | None:
         """What stands at `offset` of the spec itself."""
-        here = [m for m in self.mentions if m.span.source == self.source and holds(m.span, offset)]
+        here = [
+            m for m in self.mentions
+            if m.span.source == self.source and m.span.start <= offset <= m.span.end + m.name.endswith("'")
+        ]  # fmt: skip
         return max(here, key=lambda m: m.span.start, default=None)
 
     def definitions(self, what: What, name: str) -> list[Mention]:
