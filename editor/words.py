@@ -64,7 +64,7 @@ def describe(mention: Mention, analysis: Analysis) -> str | None:
 
 
 def signature(symbol: ir.Symbol) -> str:
-    """A symbol as it is written, with its unit: `price[j]: money/good`."""
+    """A symbol as it is written, with its unit: `budget[i]: money`."""
     return target(symbol) + (f": {unit_text(symbol)}" if unit_text(symbol) else "")
 
 

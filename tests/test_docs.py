@@ -73,7 +73,7 @@ def test_the_primitive_in_the_readme_is_one(write_spec, tmp_path: Path) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for file in ("README.md", "docs/language.md", "docs/verification.md", "bench/README.md"):
+    for file in ("README.md", "docs/language.md", "docs/verification.md", "docs/editor.md", "bench/README.md"):
         path = CHECKOUT / file
         for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
             assert link.startswith("https://") or (path.parent / link).exists(), f"{file}: {link}"

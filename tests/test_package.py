@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,14 @@ ROOT = Path(rbcc.__path__[0])
 CHECKOUT = Path(__file__).parent.parent
 ECONOMY = r"consumers?|firms?|governments?|wages?|tax(es)?|prices?|households?|workers?"
 
+needs_pygls = pytest.mark.skipif(find_spec("pygls") is None, reason="needs pygls")
 in_checkout = pytest.mark.skipif(not (CHECKOUT / "pyproject.toml").is_file(), reason="needs a checkout")
 
 
 def modules() -> list[str]:
     outside = ("rbcc.tests", "rbcc.bench", "rbcc.typings", "rbcc.docs", "rbcc.experiments", "rbcc.build", "rbcc.runs")
     found = pkgutil.walk_packages(rbcc.__path__, "rbcc.")
+    outside += () if find_spec("pygls") else ("rbcc.editor.server",)
     return [module.name for module in found if not module.name.startswith(outside)]
 
 
@@ -49,7 +52,7 @@ def test_no_source_file_is_loaded_under_two_names() -> None:
 def test_every_package_is_listed() -> None:
     listed = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {"rbcc", "rbcc.models"}
-    for top in ("compiler", "runtime"):
+    for top in ("compiler", "editor", "runtime"):
         folders |= {
             "rbcc." + ".".join(path.parent.relative_to(CHECKOUT).parts)
             for path in (CHECKOUT / top).rglob("*.py")
@@ -58,7 +61,7 @@ def test_every_package_is_listed() -> None:
     assert set(listed) == folders
 
 
-@pytest.mark.parametrize("package", ["compiler", "runtime"])
+@pytest.mark.parametrize("package", ["compiler", "editor", "runtime"])
 def test_nothing_knows_an_economy(package: str) -> None:
     for path in (ROOT / package).rglob("*"):
         if path.suffix in (".py", ".lark"):
@@ -72,6 +75,7 @@ def test_nothing_knows_an_economy(package: str) -> None:
         "import rbcc; rbcc.primitive; rbcc.CompileError",
         "from rbcc.compiler.driver import compile_spec; compile_spec('open_rbc').python()",
         "import rbcc.cli",
+        pytest.param("import rbcc.editor.server", marks=needs_pygls),
     ],
 )
 def test_front_end_does_not_import_jax(code: str) -> None:
