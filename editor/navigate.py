@@ -89,10 +89,10 @@ def _read_word(analysis: Analysis, offset: int) -> Mention | None:
 def scope_at(analysis: Analysis, path: KeyPath) -> Scope | None:
     """What can be used in the expression at `path`: of an expression that is new, what its neighbours can use."""
     path = expression_path(path)
-    if path in analysis.scopes:
-        return analysis.scopes[path]
     if path[:1] == ("equations",):
         return Scope("an equation", tuple(analysis.names.indices) if analysis.names else (), draws=True)
+    if path in analysis.scopes:
+        return analysis.scopes[path]
 
     def alike(other: KeyPath) -> int:
         same = sum(a == b for a, b in zip(path, other, strict=False))

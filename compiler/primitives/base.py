@@ -188,7 +188,7 @@ def load_file(path: Path, known: Mapping[str, Primitive]) -> dict[str, Primitive
         exec(compile(text, str(path), "exec"), vars(module))
     except PrimitiveError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PrimitiveError(f"{type(error).__name__}: {error}") from error
     found = primitives_in(vars(module))
     if not found:

@@ -370,6 +370,21 @@ def test_definition_of_a_function_of_ones_own(editor: Editor) -> None:
     assert "twice" in editor.complete("mine.yaml", "tw|ice(3)")
 
 
+def test_a_python_file_that_changes(editor: Editor) -> None:
+    """What a spec uses is read again when the editor says that files changed; a file that exits stops nothing."""
+    file = editor.folder / "changing.py"
+    good = '"""x"""\nfrom rbcc import primitive\n@primitive(units="a -> a")\ndef same(x):\n    return x\n'
+    file.write_text(good)
+    text = "rbcc: 1\nextends: cournot\nmodel: mine\nuse: [changing.py]\nindicators: {one: same(3)}\n"
+    assert editor.open("changing.yaml", text) == []
+    event = [types.FileEvent(file.as_uri(), types.FileChangeType.Changed)]
+    for change, code in ((good.replace("same", "other"), "RB205"), ("raise SystemExit(3)\n", "RB008"), (good, None)):
+        file.write_text(change)
+        editor.client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams(event))
+        found = editor.findings("changing.yaml")
+        assert [one.code for one in found][:1] == ([code] if code else [])
+
+
 def test_references_in_all_files(editor: Editor) -> None:
     editor.open("closed_rbc.yaml")
     found = editor.references("closed_rbc.yaml", "techno|logy * cobb")
