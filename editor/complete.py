@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.diagnostics import Diagnostics, Source
+from rbcc.compiler.diagnostics import Source
 from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS, Names, Scope
 from rbcc.compiler.mention import What
 from rbcc.compiler.source import Mapping, shipped_models
@@ -57,8 +57,12 @@ class _Offers:
     def __init__(self, place: Place, known: Analysis, workspace: Workspace):
         self.place, self.known, self.workspace = place, known, workspace
         self.path, self.before = place.path, place.before
-        self.names = known.names or Names(Diagnostics(), 1, False)
-        self.symbols = list(self.names.symbols.values())
+        self.symbols = list(known.names.symbols.values()) if known.names is not None else []
+
+    @property
+    def names(self) -> Names:
+        assert self.known.names is not None
+        return self.known.names
 
     @property
     def typed(self) -> int:
@@ -97,8 +101,7 @@ class _Offers:
         """Names of the model that are keys of training and verification."""
         path = self.path
         if path == ("training",) or (path[:2] == ("training", "phases") and len(path) == 3):
-            learners = {s.owner for s in self.symbols if s.role is Role.ACTION}
-            return {name: "agent type" for name in self.names.agents if name in learners}
+            return {s.owner: "agent type" for s in self.symbols if s.role is Role.ACTION and s.owner is not None}
         if path[-1:] == ("anneal",):
             fit = [s for s in self.symbols if s.role is Role.ACTION or (s.role is Role.PARAMETER and not s.sets)]
             return {s.name: str(s.role) for s in fit if s.type.kind is not Kind.CHOICE}
@@ -118,6 +121,8 @@ class _Offers:
             yield Offer(str(option), "option", str(option), len(self.before))
         if path[0] in ("extends", "use"):
             yield from self.files(".yaml" if path[0] == "extends" else ".py")
+        elif self.known.names is None:
+            return
         elif last in ("over", "choose"):
             yield from (self.agent(agent) for agent in self.names.agents.values() if agent.indices)
         elif last == "unit":
@@ -198,7 +203,7 @@ class _Offers:
         since = ["since"] if scope.since is not None else []
         built_in = [*REDUCTIONS, *(DISTRIBUTIONS if scope.draws else ()), *since]
         for name in dict.fromkeys([*built_in, *self.names.primitives]):
-            shown = words.BUILT_IN[name][0] if name in built_in else words.call_of(self.names.primitives[name])
+            shown = words.built_in(name)[0] if name in built_in else words.call_of(self.names.primitives[name])
             text = words.describe_function(name, self.names) or ""
             yield Offer(name, What.FUNCTION, name, self.typed, shown, text, 2)
 

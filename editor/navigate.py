@@ -73,7 +73,7 @@ def _read_word(analysis: Analysis, offset: int) -> Mention | None:
     found = next((one for one in _WORD.finditer(text) if one.start() <= offset <= one.end()), None)
     if found is None:
         return None
-    alone = replace(names, diagnostics=Diagnostics(), mentions=[], scopes=[], used=set())
+    alone = replace(names, diagnostics=Diagnostics(), mentions=[], scopes=[])
     span = Span(analysis.source, found.start(), found.end())
     node = syntax.parse_expression(Scalar(found.group(), found.group(), span), alone.diagnostics)
     if node is None:

@@ -87,12 +87,17 @@ def unit_text(symbol: ir.Symbol) -> str:
 def describe_function(name: str, names: Names) -> str | None:
     parts = []
     if name in BUILT_IN:
-        shown, text = BUILT_IN[name]
+        shown, text = built_in(name)
         parts.append(f"**{shown}**\n\n{text}")
     if name in names.primitives:
         found = names.primitives[name]
         parts.append(f"**{call_of(found)}**\n\n{found.doc}\n\nunits: `{found.units.text}`")
     return "\n\n---\n\n".join(parts) or None
+
+
+def built_in(name: str) -> tuple[str, str]:
+    """How a function of the language that is no primitive is written, and what it gives."""
+    return BUILT_IN.get(name, (f"{name}(...)", ""))
 
 
 def call_of(primitive: Primitive) -> str:

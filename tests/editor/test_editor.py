@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS
 from rbcc.compiler.mention import What
 from rbcc.compiler.source import shipped_models
+from rbcc.editor import words
 from rbcc.editor.complete import complete
 from rbcc.editor.findings import findings
 from rbcc.editor.navigate import definition, hover
@@ -125,6 +127,10 @@ def test_nothing_fails_on_broken_text(market: Workspace, tmp_path: Path, seed: i
     references(market, path, chance.randrange(len(text) + 1))
     market.write(path, good)
     assert list(findings(market.analysis(path))) == []
+
+
+def test_every_function_of_the_language_is_described() -> None:
+    assert set(words.BUILT_IN) == {*REDUCTIONS, *DISTRIBUTIONS, "since"}
 
 
 def test_shipped_models_are_described_throughout() -> None:
