@@ -100,7 +100,9 @@ class Definitions:
         symbol = self.next_state(target, sets) if target.primed else self.new_value(equation, sets)
         if symbol is None:
             return None
-        names.mention(What.SYMBOL, symbol, target.name_span, equation.span)
+        start = target.span.start
+        name = Span(target.span.source, start, start + len(target.name))
+        names.mention(What.SYMBOL, symbol, name, equation.span)
         unit = self.context.known_unit(equation.unit, equation.unit_span) if equation.unit_span else None
         return Draft(
             symbol,

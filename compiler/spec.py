@@ -3,10 +3,7 @@
 Values that hold expressions are kept as written; `rbcc.compiler.check` reads them with their place in the file.
 """
 
-from dataclasses import dataclass
-from functools import cache
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -349,7 +346,7 @@ def _report(document: Document, path: KeyPath, problems: list[Any], diagnostics:
     # What YAML makes of `{rate: max(1, 2)}`: the keys `rate` and `2)`.
     torn = "quote the expression before it: inside { } a comma ends a value" if name.endswith((")", "]")) else None
     if problem["type"] == "extra_forbidden":
-        known = list(keys_at(path[:-1]))
+        known = _keys_beside(problem["loc"][:-1])
         close = suggest(name, known)
         diagnostics.error(
             "RB101",
@@ -359,12 +356,11 @@ def _report(document: Document, path: KeyPath, problems: list[Any], diagnostics:
             help=torn or (f"did you mean '{close}'?" if close else None),
         )
     elif problem["type"] == "missing":
-        key = keys_at(path[:-1]).get(name)
         diagnostics.error(
             "RB102",
             f"{_table_name(path[:-1])} has no '{name}'",
             document.key(path[:-1]) if len(path) > 1 else None,
-            help=f"add '{name}: ...': {(key and key.description) or 'it is needed'}",
+            help=f"add '{name}: ...': {_description(problem['loc'])}",
         )
     elif "[key]" in problem["loc"]:
         diagnostics.error("RB103", f"'{name}' cannot be a name", document.key(path), expected=problem["msg"], help=torn)
@@ -419,64 +415,30 @@ def _spec_path(document: Document, problem: Any) -> KeyPath:
     return tuple(path)
 
 
+def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
+    """The table that pydantic was reading at `loc`."""
+    model: type[BaseModel] = Spec
+    for part in loc:
+        field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
+        inner = _models_in(field.annotation) if field else []
+        model = inner[0] if inner else model
+    return model
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]
+
+
+def _keys_beside(loc: tuple[str | int, ...]) -> list[str]:
+    return [f.alias or name for name, f in _model_at(loc).model_fields.items() if name != "types"]
+
+
+def _description(loc: tuple[str | int, ...]) -> str:
+    field = next((f for n, f in _model_at(loc[:-1]).model_fields.items() if loc[-1] in (n, f.alias)), None)
+    return (field.description if field else None) or "it is needed"
+
+
 def _table_name(path: KeyPath) -> str:
     return f"'{'.'.join(map(str, path))}'" if path else "the spec"
-
-
-# --- the keys as data, for messages and editors ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Key:
-    """A key of a table: what it is, the form of its value (an annotation), and whether it must be given."""
-
-    name: str
-    description: str | None
-    form: Any
-    required: bool
-
-
-def form_at(path: KeyPath) -> Any:
-    """The form of the value at `path` of a spec, None where there can be no value."""
-    form: Any = Spec
-    for part in path:
-        form = next((inside for one in alternatives(form) if (inside := _inside(one, part)) is not None), None)
-    return form
-
-
-def keys_at(path: KeyPath) -> dict[str, Key]:
-    """The keys of the table at `path`, by name; of a table whose keys the author chooses, none."""
-    return {name: key for one in alternatives(form_at(path)) if _is_table(one) for name, key in _keys_of(one).items()}
-
-
-def alternatives(form: Any) -> list[Any]:
-    """The forms that `form` is a choice between, such as a list or a table; None is left out."""
-    if get_origin(form) in (Union, UnionType):
-        return [one for argument in get_args(form) for one in alternatives(argument)]
-    if get_origin(form) is Annotated and form not in (Expression, Name):
-        return alternatives(get_args(form)[0])
-    return [] if form in (None, type(None)) else [form]
-
-
-def _is_table(form: Any) -> bool:
-    return isinstance(form, type) and issubclass(form, Table)
-
-
-@cache
-def _keys_of(table: type[Table]) -> dict[str, Key]:
-    hints = get_type_hints(table, include_extras=True)
-    named = {field.alias or name: (name, field) for name, field in table.model_fields.items() if name != "types"}
-    return {key: Key(key, field.description, hints[name], field.is_required()) for key, (name, field) in named.items()}
-
-
-def _inside(form: Any, part: str | int) -> Any:
-    """The form of what stands at `part` in a table or list of form `form`."""
-    if _is_table(form):
-        if part in _keys_of(form):
-            return _keys_of(form)[str(part)].form
-        return Learner if "types" in form.model_fields and isinstance(part, str) else None
-    if get_origin(form) is dict:
-        return get_args(form)[1] if isinstance(part, str) else None
-    if get_origin(form) in (list, tuple):
-        return get_args(form)[0] if isinstance(part, int) else None
-    return None

@@ -102,7 +102,6 @@ class Target:
     indices: tuple[str, ...]
     index_spans: tuple[Span, ...]
     span: Span
-    name_span: Span
 
 
 @dataclass(frozen=True)
@@ -314,7 +313,6 @@ class _Builder:
             tuple(map(str, indices)),
             tuple(map(self.span, indices)),
             self.span(tree),
-            self.span(name),
         )
 
     def build_number(self, tree: Tree) -> Number:

@@ -9,9 +9,10 @@ from typing import Literal, get_args, get_origin
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Source
 from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS, Names, Scope
+from rbcc.compiler.keys import alternatives, form_at, keys_at
 from rbcc.compiler.mention import What
 from rbcc.compiler.source import Mapping, shipped_models
-from rbcc.compiler.spec import Expression, alternatives, form_at, keys_at
+from rbcc.compiler.spec import Expression
 from rbcc.compiler.types import Kind, Role, Time
 from rbcc.editor import words
 from rbcc.editor.navigate import scope_at

@@ -8,10 +8,11 @@ from typing import Any, Literal, get_args, get_origin
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import CODES, Span
 from rbcc.compiler.infer import Names
+from rbcc.compiler.keys import Key, alternatives, is_table, keys_at
 from rbcc.compiler.mention import Mention, What
 from rbcc.compiler.primitives import Primitive
 from rbcc.compiler.source import KeyPath
-from rbcc.compiler.spec import Expression, Key, Name, Table, alternatives, keys_at
+from rbcc.compiler.spec import Expression, Name
 from rbcc.compiler.types import Kind
 from rbcc.compiler.units import ONE
 from rbcc.editor.workspace import Analysis, short
@@ -116,7 +117,7 @@ def describe_key(path: KeyPath) -> str | None:
 
 def key_text(key: Key) -> str:
     """What a key holds: its own description, else that of the tables it holds."""
-    tables = [t for one in alternatives(key.form) for t in (one, *get_args(one)) if _is_table(t) and t.__doc__]
+    tables = [t for one in alternatives(key.form) for t in (one, *get_args(one)) if is_table(t) and t.__doc__]
     return key.description or (" ".join(tables[0].__doc__.split()) if tables else "")
 
 
@@ -198,10 +199,6 @@ def _line(span: Span) -> int:
     return span.source.position(span.start)[0]
 
 
-def _is_table(form: Any) -> bool:
-    return isinstance(form, type) and issubclass(form, Table)
-
-
 def _form(form: Any) -> str:
     if form == Expression:
         return "expression"
@@ -211,6 +208,6 @@ def _form(form: Any) -> str:
         return " or ".join(f"`{value}`" for value in get_args(form))
     if get_origin(form) in (list, tuple):
         return "list"
-    if get_origin(form) is dict or _is_table(form):
+    if get_origin(form) is dict or is_table(form):
         return "table"
     return {str: "text", int: "whole number", float: "number", bool: "true or false"}.get(form, "value")
