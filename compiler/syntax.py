@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any, NoReturn
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from platformdirs import user_cache_path
 
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span
 from rbcc.compiler.source import Scalar
@@ -209,14 +212,18 @@ def _statements(block: str) -> list[tuple[int, str, str | None]]:
 
 @cache
 def _parser() -> Lark:
+    """The parser; its tables, which take longer to make than a spec to check, are kept in the user's cache folder."""
     grammar = files("rbcc.compiler").joinpath("grammar.lark").read_text(encoding="utf-8")
+    tables = user_cache_path("rbcc") / f"grammar-{sha256(grammar.encode()).hexdigest()[:12]}.pickle"
+    with suppress(OSError):
+        tables.parent.mkdir(parents=True, exist_ok=True)
     return Lark(
         grammar,
         parser="lalr",
         lexer="contextual",
         start=["expression", "equation", "unit"],
         maybe_placeholders=True,
-        propagate_positions=True,
+        cache=str(tables),
     )
 
 
@@ -247,8 +254,7 @@ def _parse(
                 help="name its parts",
             )
             return None
-        tree = _parser().parse(text.text, start=start)
-        return _Builder(text, diagnostics, doc).build(tree)
+        return _Builder(text, diagnostics, doc).build(_parser().parse(text.text, start=start))
     except UnexpectedInput as error:
         _report(text, start, error, diagnostics)
     except _Failed:
@@ -270,113 +276,106 @@ class _Builder:
     def __init__(self, text: _Text, diagnostics: Diagnostics, doc: str | None):
         self.text, self.diagnostics, self.doc = text, diagnostics, doc
 
-    def span(self, node: Tree | Token) -> Span:
-        if isinstance(node, Token):
-            return self.text.span(node.start_pos or 0, node.end_pos or 0)
-        return self.text.span(node.meta.start_pos, node.meta.end_pos)
+    def span(self, first: Token, last: Token | None = None) -> Span:
+        return self.text.span(first.start_pos or 0, (last or first).end_pos or 0)
 
-    def fail(self, node: Tree | Token, message: str, help: str | None = None) -> NoReturn:
-        self.diagnostics.error("RB201", message, self.span(node), help=help)
+    def fail(self, token: Token, message: str, help: str | None = None) -> NoReturn:
+        self.diagnostics.error("RB201", message, self.span(token), help=help)
         raise _Failed
 
-    def build(self, node: Tree | Token) -> Expression | Equation | Unit:
-        if isinstance(node, Token):
-            raise TypeError(f"stray token {node!r}")
+    def build(self, node: Any) -> Any:
         return getattr(self, f"build_{node.data}")(node)
-
-    def expression(self, node: Tree | Token) -> Expression:
-        return self.build(node)  # type: ignore[return-value]
 
     def build_equation(self, tree: Tree) -> Equation:
         target, unit, right = tree.children
+        left, expression = self.target(target), self.build(right)
         return Equation(
-            self.target(target),
+            left,
             self.build_unit(unit) if unit is not None else None,
-            self.span(unit) if unit is not None else None,
-            self.expression(right),
-            self.span(tree),
+            self.span(*_ends(unit)) if unit is not None else None,
+            expression,
+            _join(left.span, expression.span),
             " ".join(line.partition("#")[0].strip() for line in self.text.text.splitlines()).strip(),
             self.doc,
         )
 
-    def target(self, tree: Tree) -> Target:
-        name, prime, *indices = tree.children
-        indices = [index for index in indices if index is not None]
+    def target(self, tree: Any) -> Target:
+        name, prime, *inside = tree.children
+        *indices, end = inside if inside[-1] is not None else [prime or name]
         return Target(
-            str(name),
-            prime is not None,
-            tuple(map(str, indices)),
-            tuple(map(self.span, indices)),
-            self.span(tree),
+            str(name), prime is not None, tuple(map(str, indices)), tuple(map(self.span, indices)), self.span(name, end)
         )
 
-    def build_number(self, tree: Tree) -> Number:
+    def build_number(self, tree: Any) -> Number:
         text = str(tree.children[0])
         if len(text) > MAX_DIGITS or abs(float(text.rstrip("%"))) > 1e38:
-            self.fail(tree, "a number that a computer cannot hold")
-        return Number(_fraction(text), self.span(tree))
+            self.fail(tree.children[0], "a number that a computer cannot hold")
+        return Number(_fraction(text), self.span(tree.children[0]))
 
-    def build_true(self, tree: Tree) -> Boolean:
-        return Boolean(True, self.span(tree))
+    def build_true(self, tree: Any) -> Boolean:
+        return Boolean(True, self.span(tree.children[0]))
 
-    def build_false(self, tree: Tree) -> Boolean:
-        return Boolean(False, self.span(tree))
+    def build_false(self, tree: Any) -> Boolean:
+        return Boolean(False, self.span(tree.children[0]))
 
-    def build_group(self, tree: Tree) -> Expression:
-        return self.expression(tree.children[0])
+    def build_group(self, tree: Any) -> Expression:
+        opening, inner, closing = tree.children
+        return replace(self.build(inner), span=self.span(opening, closing))
 
     def build_reference(self, tree: Any) -> Reference:
-        first, second, prime, *indices = tree.children
-        indices = tuple(self.expression(index) for index in indices if index is not None)
-        end = second if second is not None else first
-        name_span = self.text.span(first.start_pos, end.end_pos)
+        first, second, prime, *inside = tree.children
+        name = second or first
+        *indices, end = inside if inside[-1] is not None else [prime or name]
         return Reference(
-            str(end),
+            str(name),
             str(first) if second is not None else None,
             prime is not None,
-            indices or None,
-            self.span(tree),
-            name_span,
+            tuple(map(self.build, indices)) or None,
+            self.span(first, end),
+            self.span(first, name),
         )
 
-    def build_call(self, tree: Tree) -> Call:
-        name, *arguments = tree.children
+    def build_call(self, tree: Any) -> Call:
+        name, *arguments, end = tree.children
         built = []
         for argument in arguments:
             if argument is not None:
                 value, where = argument.children
-                built.append(Argument(self.expression(value), self.expression(where) if where is not None else None))
-        return Call(str(name), tuple(built), self.span(tree), self.span(name))
+                built.append(Argument(self.build(value), self.build(where) if where is not None else None))
+        return Call(str(name), tuple(built), self.span(name, end), self.span(name))
 
     def build_conditional(self, tree: Tree) -> Conditional:
-        then, condition, otherwise = map(self.expression, tree.children)
-        return Conditional(condition, then, otherwise, self.span(tree))
+        then, condition, otherwise = map(self.build, tree.children)
+        return Conditional(condition, then, otherwise, _join(then.span, otherwise.span))
 
-    def build_negation(self, tree: Tree) -> Unary:
-        return Unary("not", self.expression(tree.children[0]), self.span(tree))
+    def build_negation(self, tree: Any) -> Unary:
+        word, operand = tree.children
+        inner = self.build(operand)
+        return Unary("not", inner, _join(self.span(word), inner.span))
 
-    def build_signed(self, tree: Tree) -> Expression:
+    def build_signed(self, tree: Any) -> Expression:
         sign, operand = tree.children
-        inner = self.expression(operand)
-        return inner if sign == "+" else Unary("-", inner, self.span(tree))
+        inner = self.build(operand)
+        return inner if sign == "+" else Unary("-", inner, _join(self.span(sign), inner.span))
 
     def build_disjunction(self, tree: Tree) -> Expression:
-        return self.chain(tree, ["or"] * (len(tree.children) - 1), tree.children)
+        return self.chain(["or"] * (len(tree.children) - 1), tree.children)
 
     def build_conjunction(self, tree: Tree) -> Expression:
-        return self.chain(tree, ["and"] * (len(tree.children) - 1), tree.children)
+        return self.chain(["and"] * (len(tree.children) - 1), tree.children)
 
     def build_sum(self, tree: Tree) -> Expression:
-        return self.chain(tree, tree.children[1::2], tree.children[::2])
+        return self.chain(tree.children[1::2], tree.children[::2])
 
     build_product = build_sum
 
     def build_power(self, tree: Tree) -> Expression:
         base, _, exponent = tree.children
-        return Binary("^", self.expression(base), self.expression(exponent), self.span(tree))
+        left, right = self.build(base), self.build(exponent)
+        return Binary("^", left, right, _join(left.span, right.span))
 
     def build_comparison(self, tree: Tree) -> Expression:
-        operands = [self.expression(child) for child in tree.children[::2]]
+        operands = [self.build(child) for child in tree.children[::2]]
         operators = tree.children[1::2]
         links: list[Expression] = [
             Comparison(str(op), a, b, _join(a.span, b.span))
@@ -384,13 +383,13 @@ class _Builder:
         ]
         result = links[0]
         for link in links[1:]:
-            result = Binary("and", result, link, self.span(tree))
+            result = Binary("and", result, link, _join(result.span, link.span))
         return result
 
-    def chain(self, tree: Tree, operators: list, operands: list) -> Expression:
-        result = self.expression(operands[0])
+    def chain(self, operators: list, operands: list) -> Expression:
+        result = self.build(operands[0])
         for operator, operand in zip(operators, operands[1:], strict=True):
-            right = self.expression(operand)
+            right = self.build(operand)
             result = Binary(str(operator), result, right, _join(result.span, right.span))
         return result
 
@@ -410,6 +409,12 @@ class _Builder:
                 result = result * Unit.base(str(base)) ** (power * sign)
             sign = 1
         return result
+
+
+def _ends(tree: Any) -> tuple[Token, Token]:
+    """The first and the last token of a unit."""
+    tokens = [token for token in tree.scan_values(lambda value: value is not None)]
+    return tokens[0], tokens[-1]
 
 
 def _fraction(text: str) -> Fraction:
