@@ -35,12 +35,9 @@ def compile_spec(path: str | Path, overrides: Mapping[str, object] | None = None
     """
     diagnostics = Diagnostics()
     document = load(path, overrides, diagnostics)
+    reading = read(document, diagnostics) if document is not None else None
+    model = check(*reading, diagnostics) if reading is not None else None
     diagnostics.raise_if_failed()
     assert document is not None
-    spec = read(document, diagnostics)
-    diagnostics.raise_if_failed()
-    assert spec is not None
-    model = check(spec, document, diagnostics)
-    diagnostics.raise_if_failed()
     assert model is not None
     return Compiled(document, model, tuple(diagnostics.warnings))

@@ -31,6 +31,7 @@ class Observations:
             features: list[ir.Feature] = []
             for position, item in enumerate(agent.observes):
                 if item.value == "public" and (item.scale or item.encode):
+                    public_used = True
                     self.context.diagnostics.error(
                         "RB606",
                         "'public' has no scale of its own",
@@ -43,6 +44,7 @@ class Observations:
                         features += self.feature(shared, ("public", k), None, None)
                 else:
                     features += self.feature(item, ("agents", owner, "observes", position), own, owner)
+            self.seen_twice(owner, features)
             if agent.actions:
                 mine = [f for f in features if own in f.expression.type.axes and own not in f.axes]
                 fixed = [f for f in mine if f.expression.type.time is Time.FIXED]
@@ -51,6 +53,21 @@ class Observations:
         if self.spec.public and not public_used:
             self.context.diagnostics.warning("RB207", "no agent type observes 'public'", self.context.key("public"))
         return tuple(found)
+
+    def seen_twice(self, owner: str, features: list[ir.Feature]) -> None:
+        seen: set[str] = set()
+        for feature in features:
+            text = ir.show(feature.expression)
+            if text in seen:
+                position = [" ".join(item.value.split()) for item in self.spec.agents[owner].observes]
+                item = position.index(feature.name) if feature.name in position else position.index("public")
+                self.context.diagnostics.warning(
+                    "RB607",
+                    f"'{owner}' observes '{feature.name}' twice",
+                    self.context.document.span(("agents", owner, "observes", item)),
+                    help="'public' has it already: remove it here" if "public" in position else "remove one of the two",
+                )
+            seen.add(text)
 
     def feature(self, item: Observation, path: KeyPath, own: str | None, home: str | None) -> list[ir.Feature]:
         node = self.context.expression(*path, "value")

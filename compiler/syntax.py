@@ -16,6 +16,7 @@ from platformdirs import user_cache_path
 
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span
 from rbcc.compiler.source import Scalar
+from rbcc.compiler.traps import number_trap
 from rbcc.compiler.units import Unit
 
 
@@ -158,14 +159,16 @@ def parse_expression(scalar: Scalar, diagnostics: Diagnostics) -> Expression | N
 
 
 def parse_equations(scalar: Scalar, diagnostics: Diagnostics) -> tuple[list[Equation], set[str]]:
-    """The equations of one group, and the names that those which cannot be read were to define."""
+    """The equations of one group, and the names that those which cannot be read were to define, "" for one unknown."""
     equations, broken = [], set()
     for start, text, doc in _statements(scalar.text):
         node = _parse(_Text(scalar, start, text), "equation", diagnostics, doc)
         if isinstance(node, Equation):
             equations.append(node)
-        elif name := re.match(r"[^\W\d]\w*'?", text):
-            broken.add(name.group())
+        else:
+            # All that could be a left side: YAML may have made one text of several equations.
+            names = re.findall(r"([^\W\d]\w*'?)(?:\[[^\]]*\])?\s*(?::[^=]*)?=(?!=)", text)
+            broken.update(names or re.findall(r"^[^\W\d]\w*'?", text) or [""])
     return equations, broken
 
 
@@ -245,13 +248,16 @@ def _parse(
     if not text.text.strip():
         diagnostics.error("RB201", f"an empty {start}", text.scalar.span, help=f"write the {start} or remove the key")
         return None
+    if start != "unit" and (trap := number_trap(text.text)):
+        diagnostics.error("RB104", trap.message, text.span(0, len(text.text.rstrip())), help=trap.help)
+        return None
     try:
         if _too_deep(text.text):
             diagnostics.error(
                 "RB201",
                 f"this {start} is too long or nested too deeply",
                 text.span(0, 1),
-                help="name its parts",
+                help="split it: write equations for its parts, and use their names here",
             )
             return None
         return _Builder(text, diagnostics, doc).build(_parser().parse(text.text, start=start))
@@ -308,6 +314,9 @@ class _Builder:
 
     def build_number(self, tree: Any) -> Number:
         text = str(tree.children[0])
+        if trap := number_trap(text):
+            self.diagnostics.error("RB104", trap.message, self.span(tree.children[0]), help=trap.help)
+            raise _Failed
         if len(text) > MAX_DIGITS or abs(float(text.rstrip("%"))) > 1e38:
             self.fail(tree.children[0], "a number that a computer cannot hold")
         return Number(_fraction(text), self.span(tree.children[0]))
@@ -413,7 +422,7 @@ class _Builder:
 
 def _ends(tree: Any) -> tuple[Token, Token]:
     """The first and the last token of a unit."""
-    tokens = [token for token in tree.scan_values(lambda value: value is not None)]
+    tokens = list(tree.scan_values(lambda value: value is not None))
     return tokens[0], tokens[-1]
 
 
@@ -432,7 +441,7 @@ _TOKENS = {
     "SIGN": "+ or -",
     "SCALE": "* or /",
     "POWER": "^",
-    "PRIME": "'",
+    "PRIME": "a prime (')",
     "LPAR": "'('",
     "RPAR": "')'",
     "LSQB": "'['",
@@ -460,13 +469,42 @@ HINTS: tuple[tuple[str, str], ...] = (
     (r"\|\|?", "write 'or'"),
     (r"!(?!=)", "write 'not'"),
     (r"=(?!=)", "equality is tested with =="),
-    (r"\?", "write 'a if condition else b'"),
+    (r"\?", "write a if condition else b"),
     (r"\{", "use ( ) for grouping and [ ] for indices"),
     (r"@|:=|<-", "an equation is written name = expression"),
-    (r"[“”‘’`´]", "use the plain ' for a next value"),
+    (r"[“”„«»]", 'these are not the quotes of a keyboard: write "...", or no quotes'),
+    (r"[‘’`´′]", "use the plain ' for a next value"),
     (r"[−–—]", "use the plain minus sign -"),
     (r"[×·]", "write * for a product"),
-    (r"for\b", "a sum is written sum(i, x[i])"),
+    (r"[÷]", "write / for a quotient"),
+    (r"[≤≥≠]", "write <=, >= or !="),
+    (r"[²³]", "a power is written x^2"),
+    (r"for\b|in\b", "a sum is written sum(i, x[i])"),
+    (r"(?<=\])\[", "indices stand in one pair of brackets: x[i,j]"),
+    (r"[\u00a0\u2000-\u200b\u202f\u3000\ufeff]", "this is an invisible character that looks like a space: delete it"),
+    (r";", "an equation ends with its line; remove the ';'"),
+    (r"[$€£¥]", "a number stands alone; its unit has a key of its own, 'unit: money'"),
+    (r"%", "a per cent sign follows its number without a space: 5%"),
+    (r"\\", "this is LaTeX; write names and operators as in a program: alpha * x"),
+    (r":", "a value with ':' in it is no expression"),
+    (r"\.(inf|nan|Inf|NaN)", "write a large number, such as 1e9"),
+    (r"_[0-9]", "a number has no '_' in it: write 1000"),
+    (r"(?<=0)[xXoObB][0-9a-fA-F]+", "write the number in decimals"),
+    (r"per\b", "write / for per: money/good"),
+    (r"percent\b", "write 5% for five per cent"),
+    (r",$", "remove the comma"),
+)
+EQUATION_HINTS: tuple[tuple[str, str], ...] = (
+    (r"\.", "a name on the left has no owner: write sold[j]; a state is known by its index"),
+    (r"\d", "an index is a name, not a number; for cases write a if j == 0 else b"),
+    (r"[-+*/]", "the left side is one name: solve the equation for it"),
+    (r"\+=|-=|\*=|/=", "write x' = x + ...: a new value in the next step"),
+)
+UNIT_HINTS: tuple[tuple[str, str], ...] = (
+    (r"per\b", "write / for per: money/good"),
+    (r"[$€£¥]", "a unit is a name that is listed under 'units', such as money"),
+    (r"[^\W\d]", "a unit has no factor, and * or / between two names"),
+    (r"\(", "units have no brackets: money/good/hour"),
 )
 
 
@@ -482,7 +520,10 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         accepted = set(getattr(error, "accepts", None) or getattr(error, "expected", None) or ())
         place, found = len(text.text.rstrip()), ""
     rest = text.text[place:]
-    hint = next((hint for pattern, hint in HINTS if re.compile(pattern).match(text.text, place)), None)
+    hints = UNIT_HINTS if start == "unit" else HINTS
+    if start == "equation" and "=" not in text.text[:place]:
+        hints = EQUATION_HINTS + HINTS
+    hint = next((hint for pattern, hint in hints if re.compile(pattern).match(text.text, place)), None)
     if hint is None and start == "equation" and "=" not in text.text:
         hint = "an equation is written name = expression, or name'[i] = expression for a next value"
     if hint is None and not found and text.text.count("(") > text.text.count(")"):
@@ -493,15 +534,24 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         hint = "a comma is missing after the index"
     if hint is None and re.search(r"\bif\b.*\bthen\b", text.text):
         hint = "a choice is written a if condition else b; both branches are needed"
+    if hint is None and start == "equation" and re.match(r"\w+'?(\[[^\]]*\])?\s*=(?!=)", rest):
+        hint = "a second equation begins in the same text: write 'name: |' above them, and each on a line of its own"
+    if hint is None and start != "unit" and re.search(r"\d\s*$", text.text[:place]) and re.match(r"[^\W\d]", rest):
+        hint = (
+            "is an operator missing? A product is written 2 * b; a unit has a key of its own: {value: 2, unit: money}"
+        )
     if hint is None and "NAME" not in accepted and re.match(r"[\w(]", rest):
         hint = "is an operator missing? A product is written a * b"
     if hint is None and found in ("if", "else"):
         hint = "a choice is written a if condition else b; both branches are needed"
+    expected = _accepted(accepted, text.text[:place])
+    if hint is None and expected == "'else'":
+        hint = "say what holds otherwise: a if condition else 0"
     diagnostics.error(
         "RB201",
         f"this {start} ends too early" if not found else f"'{found}' does not fit here",
         text.span(place, place + max(1, len(found))) if found else text.span(place - 1, place),
-        expected=_accepted(accepted, text.text[:place]),
+        expected=expected,
         help=hint,
     )
 

@@ -14,6 +14,9 @@ CODES = {
     "RB101": "unknown key",
     "RB102": "missing key",
     "RB103": "value of the wrong form",
+    "RB104": "number in a notation that specs do not have",
+    "RB105": "key without a value",
+    "RB106": "code that cannot be silenced",
     # expressions and names
     "RB201": "expression that cannot be read",
     "RB202": "undefined name",
@@ -23,12 +26,14 @@ CODES = {
     "RB206": "wrong number of arguments",
     "RB207": "name never used",
     "RB208": "name that cannot be used here",
+    "RB209": "name that hides another",
     # indices
     "RB301": "wrong number of indices",
     "RB302": "index of another agent type",
     "RB303": "index without a range",
     "RB304": "index bound twice",
     "RB305": "agents without an index",
+    "RB306": "sum over nothing",
     # kinds of value
     "RB401": "number, flag or choice where another kind is needed",
     # units
@@ -42,6 +47,7 @@ CODES = {
     "RB604": "value with two equations",
     "RB605": "left side that cannot be assigned",
     "RB606": "observation without a scale",
+    "RB607": "value observed twice",
     # choices, training and verification
     "RB701": "choices that cannot be offered",
     "RB702": "training setting that does not fit the model",
