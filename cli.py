@@ -186,6 +186,19 @@ def models() -> None:
         typer.echo(f"{name:<28}{title}")
 
 
+@app.command()
+def explain(
+    code: Annotated[str | None, typer.Argument(help="a code such as RB202; without it, all are listed")] = None,
+) -> None:
+    """Explain the code of a message: its cause, an example and the fix."""
+    from rbcc.compiler.diagnostics.explain import explanation
+
+    try:
+        typer.echo(explanation(code))
+    except LookupError as error:
+        raise typer.BadParameter(str(error.args[0]), param_hint="CODE") from None
+
+
 def _show(text: str, path: Path | None) -> None:
     if path is None:
         typer.echo(text, nl=False)

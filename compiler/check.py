@@ -46,6 +46,7 @@ class _Checker:
         indicators = self.infer_indicators()
         phases = check_training(spec, self.document, names, actions)
         verification = check_verification(spec, self.document, names, actions, indicators)
+        agents = self.with_discounts()
         if self.diagnostics.failed:
             return None
         self.warn_unused()
@@ -56,7 +57,7 @@ class _Checker:
             digest=self.document.digest,
             files=tuple(source.name for source in self.document.sources),
             horizon=spec.horizon,
-            agents=self.with_discounts(),
+            agents=agents,
             indices=tuple(names.indices.items()),
             symbols=tuple(names.symbols.values()),
             parameters=parameters,
@@ -73,7 +74,7 @@ class _Checker:
             verification=verification,
             primitives=(),
         )
-        return None if self.diagnostics.failed else replace(found, primitives=self.primitives_of(found))
+        return replace(found, primitives=self.primitives_of(found))
 
     def check_completeness(self, drafts: Iterable[str]) -> None:
         """Every state has an equation, every type that chooses a reward, every reward a discount factor."""
@@ -126,13 +127,21 @@ class _Checker:
                     continue
                 violation, *scale = parts
                 assert violation is not None
-                wrong = next((part for part in parts if part is not None and part.type.kind is Kind.CHOICE), None)
-                if wrong is not None or (scale and scale[0] is not None and literal_value(scale[0]) == 0):
+                if any(part is not None and part.type.kind is Kind.CHOICE for part in parts):
                     self.diagnostics.error(
                         "RB401",
-                        "a constraint is a number over a scale that is not 0",
+                        f"the violation of '{name}' and its scale are numbers",
                         self.document.span(path),
+                        found="a choice of an agent",
                         expected='for example {violation: "max(-budget\'[i], 0)", scale: 1000}',
+                    )
+                    continue
+                if scale and scale[0] is not None and literal_value(scale[0]) == 0:
+                    self.diagnostics.error(
+                        "RB401",
+                        "the scale of a constraint cannot be 0: the violation is divided by it",
+                        self.document.span((*path, "scale")),
+                        help="give the size of a violation that matters",
                     )
                     continue
                 if scale and scale[0] is not None:
@@ -221,8 +230,8 @@ class _Checker:
                         node.span,
                         expected="a number from 0 to 1",
                         help=f"is it {float(known):g}%? Write {float(known) / 100:g}, or {float(known):g}%"
-                        if 1 < known <= 100
-                        else None,
+                        if 2 < known <= 100
+                        else "later steps would count for more than earlier ones",
                     )
             agents.append(replace(agent, discount=value))
         return tuple(agents)

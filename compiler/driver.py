@@ -7,7 +7,9 @@ from pathlib import Path
 from rbcc.compiler import ir
 from rbcc.compiler.check import check
 from rbcc.compiler.diagnostics import Diagnostic, Diagnostics
+from rbcc.compiler.lint import lint
 from rbcc.compiler.passes import optimise
+from rbcc.compiler.silence import silence
 from rbcc.compiler.source import Document, load
 from rbcc.compiler.spec import read
 
@@ -37,6 +39,11 @@ def compile_spec(path: str | Path, overrides: Mapping[str, object] | None = None
     document = load(path, overrides, diagnostics)
     reading = read(document, diagnostics) if document is not None else None
     model = check(*reading, diagnostics) if reading is not None else None
+    if reading is not None:
+        spec, document = reading
+        if model is not None:
+            lint(model, document, diagnostics)
+        silence(spec, document, diagnostics)
     diagnostics.raise_if_failed()
     assert document is not None
     assert model is not None

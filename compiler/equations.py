@@ -401,7 +401,9 @@ class Definitions:
                         "RB601",
                         f"a start can use only parameters, not '{late[0]}'",
                         node.span,
-                        help="give the common start a name under 'parameters', and use it for both",
+                        help="'time' is 0 at the start"
+                        if late[0] == "time"
+                        else "give the common start a name under 'parameters', and use it for both",
                     )
                     continue
                 found.append(definition)

@@ -18,6 +18,11 @@ from rbcc.compiler.units import ONE, Unit
 
 
 REDUCTIONS = ("sum", "product", "mean", "min", "max", "count")
+_DRAWN = {
+    "normal": "normal(); m + s * normal() has the mean m and the standard deviation s",
+    "uniform": "uniform(); a + (b - a) * uniform() lies between a and b",
+    "bernoulli": "bernoulli(p), which is true with probability p",
+}
 DISTRIBUTIONS = {"normal": 0, "uniform": 0, "bernoulli": 1}
 SPECIAL = ("time", "horizon")
 
@@ -505,7 +510,7 @@ class _Inference:
             )
             return
         pool = {s.name.rpartition(".")[2]: s.name for s in symbols.values() if node.owner in (None, s.owner)}
-        pool |= dict.fromkeys((*SPECIAL, *self.scope.local, *self.names.indices), "")
+        pool |= dict.fromkeys((*SPECIAL, *self.scope.local, *self.names.indices, *self.names.broken), "")
         close = suggest(name, pool)
         if node.name in WORDS:
             help = WORDS[node.name]
@@ -788,7 +793,14 @@ class _Inference:
         elif isinstance(part, syntax.Reference) and part.indices is None and not self.names.candidates(part.name):
             self.no_index(part.name, part.span)
         else:
-            self.error("RB206", f"{name} needs an index here", part.span, expected=f"for example {example}")
+            over = [_text(argument.value.span) for argument in node.arguments if argument.value is not part]
+            self.error(
+                "RB206",
+                f"{name} needs an index here",
+                part.span,
+                expected=f"for example {example}",
+                help=f"write count({', '.join(over)} where {_text(part.span)})" if name == "count" and over else None,
+            )
 
     def no_range(self, node: syntax.Call, example: str) -> None:
         """A sum of something over nothing: the index that is missing can often be told."""
@@ -839,7 +851,12 @@ class _Inference:
             )
             return None
         if len(node.arguments) != DISTRIBUTIONS[name]:
-            self.error("RB206", f"{name} takes {_count(DISTRIBUTIONS[name], 'argument')}", node.span)
+            self.error(
+                "RB206",
+                f"{name} takes {_count(DISTRIBUTIONS[name], 'argument')}, here it has {len(node.arguments)}",
+                node.span,
+                expected=_DRAWN[name],
+            )
             return None
         arguments = [self.number(argument.value) for argument in node.arguments]
         if None in arguments:
@@ -851,20 +868,20 @@ class _Inference:
 
     def apply(self, node: syntax.Call) -> ir.Expression | None:
         primitive = self.names.primitives[node.function]
-        arguments = [self.number(argument.value) for argument in node.arguments]
         spans = [argument.value.span for argument in node.arguments]
         wanted = len(primitive.arguments)
-        if len(arguments) < 2 if primitive.variadic else len(arguments) != wanted:
+        if len(spans) < 2 if primitive.variadic else len(spans) != wanted:
             shown = "(x, y, ...)" if primitive.variadic else f"({', '.join(primitive.arguments)})"
             self.error(
                 "RB206",
                 f"{primitive.name} takes {'two or more arguments' if primitive.variadic else _count(wanted, 'argument')}, "
-                f"here it has {len(arguments)}",
+                f"here it has {len(spans)}",
                 node.span,
                 expected=primitive.name + shown,
                 help=self.over_agents(node) if primitive.variadic else None,
             )
             return None
+        arguments = [self.number(argument.value) for argument in node.arguments]
         if None in arguments:
             return None
         present: list[ir.Expression] = arguments  # type: ignore[assignment]

@@ -284,7 +284,12 @@ class Misfits:
         if name == "choose":
             return "name the agent type of which one is chosen; numbers to choose from are 'choices'"
         if kinds.startswith("int_") and isinstance(value, str):
-            return "write the number: sizes are not computed; '--set' changes them from outside"
+            number = re.match(r"[0-9]+(?=\s+[^\W\d])", value)
+            return (
+                f"write {number.group()}"
+                if number
+                else "write the number: sizes are not computed; '--set' changes them from outside"
+            )
         return None
 
     # --- the tables of the spec ----------------------------------------------------------------------------------

@@ -51,7 +51,12 @@ class Observations:
                 shared, changing = ([f for f in features if f not in mine], [f for f in mine if f not in fixed])
                 found.append(ir.Observation(owner, own, tuple(shared), tuple(changing), tuple(fixed)))
         if self.spec.public and not public_used:
-            self.context.diagnostics.warning("RB207", "no agent type observes 'public'", self.context.key("public"))
+            self.context.diagnostics.warning(
+                "RB207",
+                "no agent type observes 'public'",
+                self.context.key("public"),
+                help="list it under 'observes': observes: [public, ...]",
+            )
         return tuple(found)
 
     def seen_twice(self, owner: str, features: list[ir.Feature]) -> None:
@@ -60,7 +65,8 @@ class Observations:
             text = ir.show(feature.expression)
             if text in seen:
                 position = [" ".join(item.value.split()) for item in self.spec.agents[owner].observes]
-                item = position.index(feature.name) if feature.name in position else position.index("public")
+                again = [k for k, name in enumerate(position) if name == feature.name]
+                item = again[-1] if again else position.index("public")
                 self.context.diagnostics.warning(
                     "RB607",
                     f"'{owner}' observes '{feature.name}' twice",

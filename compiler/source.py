@@ -155,6 +155,10 @@ class Document:
         node, _, key = self._walk(path)
         return key or node.span
 
+    def has(self, path: KeyPath) -> bool:
+        """Whether there is something at `path`."""
+        return not self._walk(path)[1]
+
     def scalar(self, path: KeyPath) -> Scalar:
         node = self.node(path)
         if not isinstance(node, Scalar):

@@ -468,7 +468,9 @@ HINTS: tuple[tuple[str, str], ...] = (
     (r"&&?", "write 'and'"),
     (r"\|\|?", "write 'or'"),
     (r"!(?!=)", "write 'not'"),
+    (r"(?<==)=", "one = defines a value; == tests whether two are equal"),
     (r"=(?!=)", "equality is tested with =="),
+    (r"AND\b|OR\b|NOT\b", "and, or and not are written in small letters"),
     (r"\?", "write a if condition else b"),
     (r"\{", "use ( ) for grouping and [ ] for indices"),
     (r"@|:=|<-", "an equation is written name = expression"),
@@ -497,8 +499,10 @@ HINTS: tuple[tuple[str, str], ...] = (
 EQUATION_HINTS: tuple[tuple[str, str], ...] = (
     (r"\.", "a name on the left has no owner: write sold[j]; a state is known by its index"),
     (r"\d", "an index is a name, not a number; for cases write a if j == 0 else b"),
-    (r"[-+*/]", "the left side is one name: solve the equation for it"),
-    (r"\+=|-=|\*=|/=", "write x' = x + ...: a new value in the next step"),
+    (r"\+=|-=|\*=|/=", "for a new value in the next step write x' = x + ..."),
+    (r"[-+*/(]", "the left side is one name: solve the equation for it"),
+    (r"<=|>=|<(?!-)|>", "an equation has one =; a condition that must hold is listed under 'invariants'"),
+    (r"[^\W\d]", "the left side is one name, then comes ="),
 )
 UNIT_HINTS: tuple[tuple[str, str], ...] = (
     (r"per\b", "write / for per: money/good"),
@@ -536,6 +540,12 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         hint = "a choice is written a if condition else b; both branches are needed"
     if hint is None and start == "equation" and re.match(r"\w+'?(\[[^\]]*\])?\s*=(?!=)", rest):
         hint = "a second equation begins in the same text: write 'name: |' above them, and each on a line of its own"
+        if text.text[:place].count("(") > text.text[:place].count(")"):
+            hint = "a ')' is missing before: an equation goes on while a bracket is open"
+    if hint is None and found == "(" and re.search(r"\b\w+\.\w+\s*$", text.text[:place]):
+        hint = "functions have no prefix: sqrt(x), not np.sqrt(x)"
+    if hint is None and found == "[" and "NAME" in accepted:
+        hint = "there are no lists in expressions: max(a, b) of values, max(j, x[j]) over agents"
     if hint is None and start != "unit" and re.search(r"\d\s*$", text.text[:place]) and re.match(r"[^\W\d]", rest):
         hint = (
             "is an operator missing? A product is written 2 * b; a unit has a key of its own: {value: 2, unit: money}"

@@ -52,4 +52,14 @@ CODES = {
     "RB701": "choices that cannot be offered",
     "RB702": "training setting that does not fit the model",
     "RB703": "verification setting that does not fit the model",
+    # what is legal and looks like a mistake
+    "RB801": "discount factor that looks wrong",
+    "RB802": "part that an episode of one step does not need",
+    "RB803": "share outside 0 to 1",
+    "RB804": "choice that cannot affect its own reward",
+    "RB805": "observation with a scale that hides it",
+    "RB806": "rewards of very different size",
 }
+
+WARNINGS = frozenset({"RB207", "RB503", "RB607", "RB801", "RB802", "RB803", "RB804", "RB805", "RB806"})
+"""Codes of findings that stop nothing; a spec can silence them."""

@@ -7,7 +7,7 @@ WIDTH = 120
 
 
 def render_text(diagnostics: Iterable[Diagnostic]) -> str:
-    """Findings as a person reads them in a terminal, with a closing line that counts them."""
+    """Findings as a person reads them in a terminal, with a closing line that counts them and leads further."""
     diagnostics = tuple(diagnostics)
     blocks = [_block(diagnostic) for diagnostic in diagnostics]
     counts = [
@@ -15,7 +15,10 @@ def render_text(diagnostics: Iterable[Diagnostic]) -> str:
         for severity in Severity
         if (number := sum(d.severity is severity for d in diagnostics))
     ]
-    return "\n\n".join([*blocks, ", ".join(counts)]) if blocks else ""
+    if not blocks:
+        return ""
+    first = min(diagnostics, key=lambda diagnostic: diagnostic.severity is not Severity.ERROR)
+    return "\n\n".join([*blocks, f"{', '.join(counts)}; `rbcc explain {first.code}` says more"])
 
 
 def _block(diagnostic: Diagnostic) -> str:
