@@ -287,6 +287,8 @@ class Definitions:
         symbol = self.names.symbols[draft.symbol]
         if expression is None:
             return None
+        if draft.symbol.endswith("'") and isinstance(expression, ir.Reference):
+            self.names.held[expression.symbol] = draft.symbol.removesuffix("'")
         kind, unit = expression.type.kind, expression.type.unit
         declared = symbol.type.unit if draft.symbol.endswith("'") else draft.unit
         literal = literal_value(expression) is not None

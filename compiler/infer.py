@@ -67,6 +67,7 @@ class Names:
     spans: dict[str, Span] = field(default_factory=dict)
     primitives: Mapping[str, Primitive] = field(default_factory=dict)
     used: dict[str, set[str | None]] = field(default_factory=dict)  # by which definitions, None for anything else
+    held: dict[str, str] = field(default_factory=dict)  # states by the choice that they hold in the next step
     used_units: set[str] = field(default_factory=set)
     draws: int = 0
 
@@ -390,6 +391,8 @@ class _Inference:
         help = None
         if node.primed:
             help = f"use the value at the start of the step, '{node.name}'"
+        elif self.scope.latest is Time.NOW and symbol.name in self.names.held:
+            help = f"in the next step it is known as the state '{self.names.held[symbol.name]}': observe that"
         elif self.scope.latest is Time.NOW and symbol.type.time in (Time.CHOSEN, Time.WITHIN):
             help = "agents can see the value of the step before: " + _PAST.format(name=node.name, index=index)
         elif self.scope.latest is Time.FIXED and not self.scope.offers and symbol.type.time > Time.FIXED:

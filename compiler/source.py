@@ -383,16 +383,20 @@ class _Builder:
             elif value is None:
                 self.diagnostics.broken.add(key.text)
             elif isinstance(value, Scalar) and not value.text and not value.quote:
-                self.without_value(key)
+                torn = self.without_value(key) and bool(entries)
+                if torn:  # and with it the value before
+                    self.diagnostics.broken.add(entries.popitem()[0])
             else:
                 entries[key.text] = Entry(key.span, value)
         return Mapping(entries, self.span(event, inner))
 
-    def without_value(self, key: Scalar) -> None:
-        """Notes a key without a value, where often something else was meant."""
-        trap = empty_trap(key.text, self.source.text[key.span.end :].partition("\n")[0])
+    def without_value(self, key: Scalar) -> bool:
+        """Notes a key without a value, and tells whether it was torn off from a value by a comma in braces."""
+        rest = self.source.text[key.span.end :].partition("\n")[0]
+        trap = empty_trap(key.text, rest)
         self.empty.append(Diagnostic("RB105", Severity.ERROR, trap.message, key.span, help=trap.help))
         self.diagnostics.broken.update({key.text, key.text.partition(":")[0]})
+        return ":" not in key.text + rest.strip()[:1]
 
     def scalar(self, event: yaml.ScalarEvent) -> Scalar:
         quote = event.style or ""
