@@ -164,8 +164,8 @@ class _Declarations:
         spec, actions = self.spec, []
         clock = Type(unit=ONE if self.names.units else None, time=Time.NOW)
         file = self.document.sources[0].name
-        self.names.symbols["time"] = ir.Symbol(
-            "time", Role.CLOCK, None, (), clock, "number of the step", ir.Place(file, 1, 1)
+        self.names.enter(
+            ir.Symbol("time", Role.CLOCK, None, (), clock, "number of the step", ir.Place(file, 1, 1))
         )
         for name, parameter in spec.parameters.items():
             path = ("parameters", name)

@@ -26,7 +26,7 @@ _DRAWN = {
 DISTRIBUTIONS = {"normal": 0, "uniform": 0, "bernoulli": 1}
 SPECIAL = ("time", "horizon")
 
-LARGEST = 1e38  # in single precision
+MAX_BITS = 10_000  # of a number that is computed here, exactly
 
 _OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
 
@@ -69,6 +69,7 @@ class Names:
     used: dict[str, set[str | None]] = field(default_factory=dict)  # by which definitions, None for anything else
     held: dict[str, str] = field(default_factory=dict)  # states by the choice that they hold in the next step
     used_units: set[str] = field(default_factory=set)
+    _meanings: dict[str, list[str]] = field(default_factory=dict)  # symbols by their name without the agent type
     draws: int = 0
 
     @property
@@ -90,8 +91,13 @@ class Names:
             )
             self.broken.add(symbol.name.rpartition(".")[2])
             return
-        self.symbols[symbol.name] = symbol
+        self.enter(symbol)
         self.spans[symbol.name] = span
+
+    def enter(self, symbol: ir.Symbol) -> None:
+        """Adds a symbol that stands in no spec, or whose place is kept by `declare`."""
+        self.symbols[symbol.name] = symbol
+        self._meanings.setdefault(symbol.name.rpartition(".")[2], []).append(symbol.name)
 
     def use(self, symbol: str, definition: str | None) -> None:
         """Notes that `definition`, or something other than a definition, reads `symbol`."""
@@ -103,7 +109,7 @@ class Names:
 
     def candidates(self, name: str) -> list[ir.Symbol]:
         """The symbols that the unqualified `name` can mean."""
-        return [s for s in self.symbols.values() if s.name == name or s.name.partition(".")[2] == name]
+        return [self.symbols[full] for full in self._meanings.get(name, ())]
 
     def describe(self, name: str) -> str:
         """What `name` is and where it was declared, for messages."""
@@ -282,8 +288,12 @@ class _Inference:
                     return None
                 unit = self.power(left, right, node)
         result = ir.Binary(node.operator, left, right, _joined(Kind.NUMBER, unit, left, right))  # type: ignore[arg-type]
-        if abs(literal_value(result) or 0) > LARGEST:
-            self.error("RB401", "a number that a computer cannot hold", node.span, expected="numbers up to 1e38")
+        value = literal_value(result)
+        if value and not syntax.SMALLEST <= abs(value) <= syntax.LARGEST:
+            self.error(
+                "RB401", "a number that a computer cannot hold", node.span,
+                expected=f"0, or numbers from {syntax.SMALLEST:g} to {syntax.LARGEST:g}",
+            )  # fmt: skip
             return None
         return result
 
@@ -937,7 +947,8 @@ def literal_value(node: ir.Expression) -> Fraction | None:
                 return None
             if operator == "/" and b != 0:
                 return a / b
-            if operator == "^" and b.denominator == 1 and abs(b) <= 64 and (a != 0 or b >= 0):
+            bits = a.numerator.bit_length() + a.denominator.bit_length()
+            if operator == "^" and b.denominator == 1 and abs(b) * bits <= MAX_BITS and (a != 0 or b >= 0):
                 return a ** int(b)
             results = {"+": a + b, "-": a - b, "*": a * b}
             return results.get(operator)

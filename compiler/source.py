@@ -197,11 +197,11 @@ def load(path: str | Path, overrides: MappingABC[str, object] | None, diagnostic
 def find_model(name: str, folder: Path | None = None) -> Path | None:
     """The file a model name means: a path, or the bare name of a model that ships with rbcc."""
     direct = Path(name) if folder is None or os.path.isabs(name) else folder / name
-    if direct.is_file():
+    if os.path.isfile(direct):  # pathlib's raises an error for names that are too long
         return direct
     if Path(name).name == name:
         shipped = shipped_models() / (name if name.endswith(".yaml") else f"{name}.yaml")
-        if shipped.is_file():
+        if os.path.isfile(shipped):
             return shipped
     return None
 
@@ -220,9 +220,12 @@ def _load_file(
     if path is None:
         _missing_file(name, folder, origin, diagnostics)
         return None
-    if path.resolve() in [known.resolve() for known in chain] or len(chain) >= MAX_EXTENDS:
+    if path.resolve() in [known.resolve() for known in chain]:
         circle = " -> ".join(map(str, (*chain, path)))
         diagnostics.error("RB006", "this spec extends itself", origin, found=circle)
+        return None
+    if len(chain) >= MAX_EXTENDS:
+        diagnostics.error("RB006", f"more than {MAX_EXTENDS} specs extend each other in a chain", origin)
         return None
     source = _read(path, origin, diagnostics)
     if source is None:
@@ -243,11 +246,11 @@ def _load_file(
 
 def _missing_file(name: str, folder: Path | None, origin: Span | None, diagnostics: Diagnostics) -> None:
     direct = Path(name) if folder is None else folder / name
-    if direct.is_dir():
+    if os.path.isdir(direct):
         diagnostics.error("RB001", f"{name} is a folder", origin, expected="a spec file such as model.yaml")
         return
     parent = direct.parent
-    nearby = {p.name: str(Path(name).parent / p.name) for p in parent.glob("*.yaml")} if parent.is_dir() else {}
+    nearby = {p.name: str(Path(name).parent / p.name) for p in parent.glob("*.yaml")} if os.path.isdir(parent) else {}
     nearby |= {p.stem: p.stem for p in shipped_models().glob("*.yaml")}
     close = nearby.get(suggest(direct.name, nearby) or "")
     diagnostics.error("RB001", f"there is no file {direct}", origin, help=f"did you mean {close}?" if close else None)

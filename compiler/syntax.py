@@ -23,6 +23,7 @@ from rbcc.compiler.units import Unit
 MAX_DEPTH = 100
 MAX_OPERATORS = 300
 MAX_DIGITS = 40
+SMALLEST, LARGEST = 1e-37, 1e38  # what single precision holds, apart from 0
 
 
 @dataclass(frozen=True)
@@ -313,13 +314,16 @@ class _Builder:
         )
 
     def build_number(self, tree: Any) -> Number:
-        text = str(tree.children[0])
-        if trap := number_trap(text):
+        if trap := number_trap(str(tree.children[0])):
             self.diagnostics.error("RB104", trap.message, self.span(tree.children[0]), help=trap.help)
             raise _Failed
-        if len(text) > MAX_DIGITS or abs(float(text.rstrip("%"))) > 1e38:
-            self.fail(tree.children[0], "a number that a computer cannot hold")
-        return Number(_fraction(text), self.span(tree.children[0]))
+        return Number(self.number(tree.children[0]), self.span(tree.children[0]))
+
+    def number(self, token: Token) -> Fraction:
+        digits, size = float(re.split("[eE%]", token)[0]), float(token.rstrip("%"))
+        if len(token) > MAX_DIGITS or (digits and not SMALLEST <= size <= LARGEST):
+            self.fail(token, "a number that a computer cannot hold")
+        return _fraction(token) if digits else Fraction(0)
 
     def build_true(self, tree: Any) -> Boolean:
         return Boolean(True, self.span(tree.children[0]))
@@ -409,7 +413,7 @@ class _Builder:
                 sign = 1 if child == "*" else -1
                 continue
             base, _, minus, exponent = child.children
-            power = _fraction(str(exponent)) if exponent is not None else Fraction(1)
+            power = self.number(exponent) if exponent is not None else Fraction(1)
             power *= -1 if minus == "-" else 1
             if base.type == "NUMBER":
                 if str(base) != "1":
