@@ -4,10 +4,11 @@ Every function returns None after reporting an error, so that one mistake gives 
 expression is still examined.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
@@ -30,6 +31,9 @@ MAX_BITS = 10_000  # of a number that is computed here, exactly
 
 _OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
 
+
+_T = TypeVar("_T")
+_EXACT = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 # What other languages call it.
 _OTHER_NAMES = {
@@ -141,9 +145,23 @@ def infer(node: syntax.Expression, scope: Scope, names: Names) -> ir.Expression 
     return _Inference(scope, names).expression(node)
 
 
+def _remembered(function: Callable[[ir.Expression], _T]) -> Callable[[ir.Expression], _T]:
+    """`function` with its result kept in the node: a node is asked for by every node above it."""
+    key = f"_{function.__name__}"
+
+    def remembered(node: ir.Expression) -> _T:
+        known = vars(node)
+        if key not in known:
+            known[key] = function(node)
+        return known[key]
+
+    return remembered
+
+
+@_remembered
 def is_literal(node: ir.Expression) -> bool:
     """Whether `node` consists of written numbers only, and so has no unit of its own."""
-    return all(isinstance(inner, (ir.Constant, ir.Unary, ir.Binary)) for inner in ir.walk(node))
+    return isinstance(node, (ir.Constant, ir.Unary, ir.Binary)) and all(map(is_literal, ir.children(node)))
 
 
 def constant(value: Fraction | float | bool) -> ir.Constant:
@@ -931,6 +949,7 @@ class _Inference:
         return f"{unit}, the unit of '{_text(node.arguments[same].value.span)}'" if same is not None else str(unit)
 
 
+@_remembered
 def literal_value(node: ir.Expression) -> Fraction | None:
     """The value of an expression of written numbers, or None if it is not one or not rational."""
     match node:
@@ -941,17 +960,17 @@ def literal_value(node: ir.Expression) -> Fraction | None:
         case ir.Unary("-", operand):
             value = literal_value(operand)
             return None if value is None else -value
-        case ir.Binary(operator, left, right):
+        case ir.Binary(sign, left, right):
             a, b = literal_value(left), literal_value(right)
             if a is None or b is None:
                 return None
-            if operator == "/" and b != 0:
+            if sign == "/" and b != 0:
                 return a / b
             bits = a.numerator.bit_length() + a.denominator.bit_length()
-            if operator == "^" and b.denominator == 1 and abs(b) * bits <= MAX_BITS and (a != 0 or b >= 0):
+            if sign == "^" and b.denominator == 1 and abs(b) * bits <= MAX_BITS and (a != 0 or b >= 0):
                 return a ** int(b)
-            results = {"+": a + b, "-": a - b, "*": a * b}
-            return results.get(operator)
+            exact = _EXACT.get(sign)
+            return exact(a, b) if exact else None
     return None
 
 

@@ -46,9 +46,11 @@ class Observations:
                     features += self.feature(item, ("agents", owner, "observes", position), own, owner)
             self.seen_twice(owner, features)
             if agent.actions:
-                mine = [f for f in features if own in f.expression.type.axes and own not in f.axes]
-                fixed = [f for f in mine if f.expression.type.time is Time.FIXED]
-                shared, changing = ([f for f in features if f not in mine], [f for f in mine if f not in fixed])
+                shared, changing, fixed = [], [], []
+                for feature in features:
+                    mine = own in feature.expression.type.axes and own not in feature.axes
+                    known = feature.expression.type.time is Time.FIXED
+                    (fixed if mine and known else changing if mine else shared).append(feature)
                 found.append(ir.Observation(owner, own, tuple(shared), tuple(changing), tuple(fixed)))
         if self.spec.public and not public_used:
             self.context.diagnostics.warning(
