@@ -1,5 +1,6 @@
 """A spec to the typed IR: every mistake is reported, none stops the rest."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from rbcc.compiler import ir, syntax
@@ -26,23 +27,25 @@ class _Checker:
         self.context = context
         self.spec, self.document = context.spec, context.document
         self.diagnostics, self.names = context.diagnostics, context.names
+        self.definitions = Definitions(context)
 
     def model(self) -> ir.Model | None:
         spec, names = self.spec, self.names
         actions = declare(self.context)
         if actions is None:
             return None
-        definitions = Definitions(self.context)
+        definitions = self.definitions
         drafts = definitions.read()
         parameters, starts = definitions.parameters(), definitions.starts()
         equations = definitions.infer(drafts)
-        self.check_completeness(equations)
+        self.check_completeness(drafts)
         observations = Observations(self.context, starts, equations, actions).infer()
         constraints = self.infer_constraints()
         identities, invariants = self.infer_identities(), self.infer_invariants()
         indicators = self.infer_indicators()
         phases = check_training(spec, self.document, names, actions)
         verification = check_verification(spec, self.document, names, actions, indicators)
+        agents = self.with_discounts()
         if self.diagnostics.failed:
             return None
         self.warn_unused()
@@ -53,7 +56,7 @@ class _Checker:
             digest=self.document.digest,
             files=tuple(source.name for source in self.document.sources),
             horizon=spec.horizon,
-            agents=self.with_discounts(),
+            agents=agents,
             indices=tuple(names.indices.items()),
             symbols=tuple(names.symbols.values()),
             parameters=parameters,
@@ -70,36 +73,42 @@ class _Checker:
             verification=verification,
             primitives=(),
         )
-        return None if self.diagnostics.failed else replace(found, primitives=self.primitives_of(found))
+        return replace(found, primitives=self.primitives_of(found))
 
-    def check_completeness(self, equations: tuple[ir.Definition, ...]) -> None:
-        if self.diagnostics.failed:
-            return  # an equation that could not be read would be reported as missing too
-        defined = {definition.symbol for definition in equations}
+    def check_completeness(self, drafts: Iterable[str]) -> None:
+        """Every state has an equation, every type that chooses a reward, every reward a discount factor."""
         for name, symbol in self.names.symbols.items():
-            if symbol.role is Role.STATE and name.endswith("'") and name not in defined:
-                short = name.rpartition(".")[2]
-                index = f"[{', '.join(symbol.type.axes)}]" if symbol.sets else ""
-                self.diagnostics.error(
-                    "RB603",
-                    f"nothing says what '{name[:-1]}' is in the next step",
-                    self.names.spans[name],
-                    help=f"add an equation {short}{index} = ...; a value that never changes is a parameter",
-                )
+            short = name.rpartition(".")[2]
+            if symbol.role is not Role.STATE or not name.endswith("'") or name in drafts:
+                continue
+            if self.definitions.lost or short.removesuffix("'") in self.names.broken:
+                continue  # the equation that is missing may be one that could not be read
+            index = f"[{','.join(symbol.type.axes)}]" if symbol.sets else ""
+            self.diagnostics.error(
+                "RB603",
+                f"nothing says what '{name[:-1]}' is in the next step",
+                self.names.spans[name],
+                help=f"add an equation {short}{index} = ...; a value that never changes is a parameter",
+            )
         for owner, agent in self.spec.agents.items():
-            if agent.actions and agent.reward is None:
+            if agent.actions and agent.reward is None and "reward" not in self.names.broken:
                 self.diagnostics.error(
                     "RB102",
                     f"'{owner}' has choices but no reward",
                     self.context.key("agents", owner),
-                    help="add 'reward: ...'",
+                    help="add 'reward: ...': what an agent of this type wants, per step",
                 )
-            if agent.reward is not None and agent.discount is None and self.spec.discount is None:
+            no_discount = agent.discount is None and self.spec.discount is None
+            if agent.reward is not None and no_discount and "discount" not in self.names.broken:
+                misplaced = "discount" in self.spec.parameters
                 self.diagnostics.error(
                     "RB102",
                     f"'{owner}' has a reward but no discount factor",
                     self.context.key("agents", owner),
-                    help="add 'discount: 0.99' to the spec or to the agent type; 1 for none",
+                    help=f"the one at {self.context.key('parameters', 'discount').place} is indented below 'parameters': "
+                    "indent it less"
+                    if misplaced
+                    else "add 'discount: 0.99' to the spec or to the agent type; 1 for none",
                 )
 
     def infer_constraints(self) -> tuple[ir.Constraint, ...]:
@@ -118,13 +127,21 @@ class _Checker:
                     continue
                 violation, *scale = parts
                 assert violation is not None
-                wrong = next((part for part in parts if part is not None and part.type.kind is Kind.CHOICE), None)
-                if wrong is not None or (scale and scale[0] is not None and literal_value(scale[0]) == 0):
+                if any(part is not None and part.type.kind is Kind.CHOICE for part in parts):
                     self.diagnostics.error(
                         "RB401",
-                        "a constraint is a number over a scale that is not 0",
+                        f"the violation of '{name}' and its scale are numbers",
                         self.document.span(path),
+                        found="a choice of an agent",
                         expected='for example {violation: "max(-budget\'[i], 0)", scale: 1000}',
+                    )
+                    continue
+                if scale and scale[0] is not None and literal_value(scale[0]) == 0:
+                    self.diagnostics.error(
+                        "RB401",
+                        "the scale of a constraint cannot be 0: the violation is divided by it",
+                        self.document.span((*path, "scale")),
+                        help="give the size of a violation that matters",
                     )
                     continue
                 if scale and scale[0] is not None:
@@ -148,7 +165,13 @@ class _Checker:
             if node is None:
                 continue
             if not isinstance(node, syntax.Comparison) or node.operator != "==":
-                self.diagnostics.error("RB401", "an identity is an equality", node.span, expected="left == right")
+                self.diagnostics.error(
+                    "RB401",
+                    "an identity is an equality",
+                    node.span,
+                    expected="left == right",
+                    help="a condition that must hold is listed under 'invariants'",
+                )
                 continue
             indices = tuple(self.context.free_indices(node))
             both = infer(node, Scope("an identity", indices), self.names)
@@ -166,7 +189,10 @@ class _Checker:
             condition = infer(node, Scope("an invariant", indices, bare_numbers=True), self.names)
             if condition is not None and condition.type.kind is not Kind.FLAG:
                 self.diagnostics.error(
-                    "RB401", "an invariant is a condition", node.span, expected="for example x[i] >= 0"
+                    "RB401",
+                    f"an invariant is a condition, this is a {condition.type.kind}",
+                    node.span,
+                    expected=f"for example {' '.join(text.split())} >= 0",
                 )
             elif condition is not None:
                 found.append(ir.Statement(" ".join(text.split()), indices, condition, place_of(node.span)))
@@ -179,7 +205,12 @@ class _Checker:
             node = self.context.expression("indicators", name)
             value = infer(node, Scope("an indicator"), self.names) if node else None
             if node and value is not None and value.type.kind is Kind.CHOICE:
-                self.diagnostics.error("RB401", "an indicator is a number", node.span)
+                self.diagnostics.error(
+                    "RB401",
+                    f"an indicator is a number, this is a choice of one {value.type.of}",
+                    node.span,
+                    help="look something up with it, x[choice[i]], or count who chose what: count(i where choice[i] == j)",
+                )
             elif node and value is not None:
                 found.append(ir.Statement(name, (), value, place_of(self.context.key("indicators", name))))
         return tuple(found)
@@ -199,6 +230,9 @@ class _Checker:
                         f"a discount factor of {float(known):g}",
                         node.span,
                         expected="a number from 0 to 1",
+                        help=f"is it {float(known):g}%? Write {float(known) / 100:g}, or {float(known):g}%"
+                        if 2 < known <= 100
+                        else "later steps would count for more than earlier ones",
                     )
             agents.append(replace(agent, discount=value))
         return tuple(agents)
@@ -206,11 +240,33 @@ class _Checker:
     def warn_unused(self) -> None:
         words = {Role.PARAMETER: "parameter", Role.ACTION: "choice", Role.VALUE: "value", Role.STATE: "state"}
         for name, symbol in self.names.symbols.items():
-            if symbol.role in words and name not in self.names.used and not name.endswith("'"):
+            # A state that only its own equation reads goes on and on without any effect.
+            readers = self.names.used.get(name, set()) - {f"{name}'"}
+            if symbol.role in words and not readers and not name.endswith("'"):
+                itself = "but by its own equation " if name in self.names.used else ""
                 self.diagnostics.warning(
                     "RB207",
-                    f"{words[symbol.role]} '{name}' is never used",
+                    f"{words[symbol.role]} '{name}' is never used {itself}".strip(),
                     self.names.spans[name],
+                    help="an agent chooses it in vain: use it in an equation or a reward, or remove it"
+                    if symbol.role is Role.ACTION
+                    else "remove it",
+                )
+        for position, unit in enumerate(self.spec.units):
+            if unit not in self.names.used_units:
+                self.diagnostics.warning(
+                    "RB207",
+                    f"unit '{unit}' is never used",
+                    self.document.span(("units", position)),
+                    help="give values their unit, or remove it",
+                )
+        schedules = self.spec.training.schedules if self.spec.training else {}
+        for name in schedules:
+            if f"@schedule.{name}" not in self.names.used:
+                self.diagnostics.warning(
+                    "RB207",
+                    f"schedule '{name}' is never used",
+                    self.context.key("training", "schedules", name),
                     help="remove it",
                 )
 

@@ -21,7 +21,8 @@ class Context:
     names: Names = field(init=False)
 
     def __post_init__(self) -> None:
-        self.names = Names(self.diagnostics, self.spec.horizon, bool(self.spec.units))
+        units = (*self.spec.units, "util") if self.spec.units else ()
+        self.names = Names(self.diagnostics, self.spec.horizon, units)
 
     def key(self, *path: str | int) -> Span:
         return self.document.key(path)
@@ -54,23 +55,35 @@ class Context:
                     if close
                     else f"declare it: 'units: [{', '.join([*self.spec.units, base])}]'"
                 )
-                self.diagnostics.error("RB502", f"'{base}' is not a unit of this model", span, help=help)
+                self.diagnostics.missing(base, "RB502", f"'{base}' is not a unit of this model", span, help=help)
                 return None
+            self.names.used_units.add(base)
         return unit
 
     def sets(self, owner: str | None, over: str | None, path: KeyPath) -> tuple[str, ...]:
         found = [owner] if owner and self.names.agents[owner].indices else []
         if over is not None:
             if over not in self.names.agents:
-                close = suggest(over, self.names.agents)
-                help = f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.names.agents)}"
-                self.diagnostics.error("RB202", f"there is no agent type '{over}'", self.document.span(path), help=help)
+                self.no_agent_type(over, self.document.span(path))
             elif not self.names.agents[over].indices:
-                self.diagnostics.error("RB305", f"'{over}' has no index to go over", self.document.span(path))
+                self.diagnostics.error(
+                    "RB305",
+                    f"'{over}' has no index to go over",
+                    self.document.span(path),
+                    help="leave out 'over': there is one agent of this type"
+                    if self.names.agents[over].count == 1
+                    else "give it one: 'index: k'",
+                )
             else:
                 found.append(over)
                 self.names.mention(What.AGENT, over, self.document.span(path))
         return tuple(found)
+
+    def no_agent_type(self, name: str, span: Span) -> None:
+        if name not in self.diagnostics.broken:
+            close = suggest(name, self.names.agents)
+            help = f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.names.agents)}"
+            self.diagnostics.missing(name, "RB202", f"there is no agent type '{name}'", span, help=help)
 
     def default_axes(self, sets: Iterable[str], own: str | None = None) -> tuple[str, ...]:
         """Index names for `sets`: the first of each type, or the next one where a type comes again."""

@@ -1,13 +1,13 @@
 """The training and verification settings of a spec, resolved: for each phase and agent type one complete record."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.context import place_of
-from rbcc.compiler.diagnostics import Diagnostics, Source, Span, suggest
+from rbcc.compiler.diagnostics import Diagnostics, Label, Source, Span, suggest
 from rbcc.compiler.infer import Names, Scope, infer
 from rbcc.compiler.mention import What
 from rbcc.compiler.order import Cycle, in_order
@@ -67,20 +67,24 @@ class _Training:
     def same_networks(self, phases: tuple[ir.Phase, ...]) -> None:
         """A network goes through all phases, so its shape cannot change between them."""
         for phase in phases[1:]:
-            for first, later in zip(phases[0].learners, phase.learners, strict=False):
-                for key in ("network", "joint"):
-                    if first.agent == later.agent and getattr(first, key) != getattr(later, key):
-                        self.diagnostics.error(
-                            "RB702",
-                            f"'{key}' of '{later.agent}' changes between the phases {phases[0].name} and {phase.name}",
-                            self.document.key(("training", "phases", phase.name)),
-                            help=f"set '{key}' once, under the agent type or 'default'",
-                        )
+            for key in ("network", "joint"):
+                changed = [
+                    later.agent
+                    for first, later in zip(phases[0].learners, phase.learners, strict=False)
+                    if first.agent == later.agent and getattr(first, key) != getattr(later, key)
+                ]
+                if changed:
+                    self.diagnostics.error(
+                        "RB702",
+                        f"'{key}' of {' and '.join(changed)} changes between the phases {phases[0].name} and {phase.name}",
+                        self.document.key(("training", "phases", phase.name)),
+                        help=f"set '{key}' once, under the agent type or 'default': a network goes through all phases",
+                    )
 
     def known_types(self, types: dict[str, Learner], path: KeyPath) -> None:
         for name in types:
             self.names.mention(What.AGENT, name, self.document.key((*path, name)))
-            if name not in self.learners:
+            if name not in self.learners and name not in self.names.broken:
                 known = [*self.learners, *Learner.model_fields, "phases", "default", "anneal", "schedules"]
                 close = suggest(name, known)
                 self.diagnostics.error(
@@ -108,7 +112,7 @@ class _Training:
                         self.names.mention(
                             What.CONSTRAINT, f"{one}.{name}", self.document.key((*path, "lagrangian", name))
                         )
-                if name not in known:
+                if name not in known and name not in self.names.broken:
                     self.diagnostics.error(
                         "RB702",
                         f"{owner or 'no agent type'} has {'no' if owner else 'a'} constraint '{name}'",
@@ -171,6 +175,7 @@ class _Training:
             node = self.parse(path)
             if node is not None:
                 nodes[key] = node
+        self.check_names(texts)
         for key in nodes:
             local[key] = ir.Symbol(f"@schedule.{key}", Role.CLOCK, None, (), clock, None, place)
         offers = f"progress, iteration, since(type), parameters{', ' if nodes else ''}{', '.join(nodes)}"
@@ -180,7 +185,13 @@ class _Training:
             order = in_order(needs)
         except Cycle as cycle:
             span = self.document.key(texts[cycle.path[0]])
-            self.diagnostics.error("RB602", f"schedules need each other: {' -> '.join(cycle.path)}", span)
+            self.diagnostics.error(
+                "RB602",
+                f"schedules need each other: {' -> '.join(cycle.path)}",
+                span,
+                help="one of them must do without the others, with progress or iteration",
+                labels=tuple(Label(self.document.key(texts[name]), f"'{name}' at") for name in cycle.path[1:-1]),
+            )
             return (), scope
         found = []
         for key in order:
@@ -188,6 +199,26 @@ class _Training:
             if value is not None:
                 found.append(ir.Statement(key, (), value, place_of(self.document.key(texts[key]))))
         return tuple(found), scope
+
+    def check_names(self, texts: dict[str, KeyPath]) -> None:
+        """A schedule cannot have the name of something that schedules may use."""
+        symbols = self.names.symbols
+        for key, path in texts.items():
+            if key in ("progress", "iteration", "since"):
+                self.diagnostics.error(
+                    "RB209",
+                    f"schedule '{key}' hides '{key}', a word of schedules",
+                    self.document.key(path),
+                    help="give it another name",
+                )
+            elif key in symbols and symbols[key].role is Role.PARAMETER:
+                self.diagnostics.error(
+                    "RB209",
+                    f"schedule '{key}' hides the parameter '{key}'",
+                    self.document.key(path),
+                    help="to change the parameter while training, put it under 'anneal'; else use another name",
+                    labels=(Label(self.names.spans[key], "declared at"),),
+                )
 
     def parse(self, path: KeyPath) -> syntax.Expression | None:
         return syntax.parse_expression(self.document.scalar(path), self.diagnostics)
@@ -214,15 +245,7 @@ class _Training:
                 continue
             symbol = self.names.symbols.get(key)
             if symbol is None or symbol.role is not Role.PARAMETER or symbol.sets:
-                known = [s.name for s in self.names.symbols.values() if s.role is Role.PARAMETER and not s.sets]
-                close = suggest(key, known)
-                self.diagnostics.error(
-                    "RB702",
-                    f"'{key}' is no parameter that could be annealed",
-                    self.document.key(path),
-                    expected="a parameter without an index, or a choice with a window {open: [0, 0.2], from: ...}",
-                    help=f"did you mean '{close}'?" if close else None,
-                )
+                self.no_parameter(key, path, symbol)
                 continue
             node = self.parse(path)
             expression = self.scalar(node, scope, f"'{key}'") if node is not None else None
@@ -230,17 +253,36 @@ class _Training:
                 parameters.append(ir.Statement(key, (), expression, place_of(self.document.key(path))))
         return tuple(parameters), tuple(windows)
 
+    def no_parameter(self, key: str, path: KeyPath, symbol: ir.Symbol | None) -> None:
+        """What is annealed is no parameter, or one with an index."""
+        if key in self.names.broken:
+            return
+        known = [s.name for s in self.names.symbols.values() if s.role is Role.PARAMETER and not s.sets]
+        meant = symbol or next(iter(self.names.candidates(key)), None)
+        what = "no parameter that could be annealed"
+        if meant is not None:
+            what = "a parameter with an index" if meant.role is Role.PARAMETER else f"a {meant.role} of {meant.owner}"
+        close = suggest(key, known)
+        self.diagnostics.error(
+            "RB702",
+            f"'{key}' is {what}" + ("" if meant is None else ": it cannot be annealed"),
+            self.document.key(path),
+            expected="a parameter without an index, or a choice with a window {open: [0, 0.2], from: ...}",
+            help=f"did you mean '{close}'?" if close and close != key else None,
+        )
+
     def window(self, key: str, window: Window, path: KeyPath) -> ir.Window | None:
         action = self.actions.get(key)
         if action is None or action.of is not None:
-            close = suggest(key, self.actions)
-            self.diagnostics.error(
-                "RB702",
-                f"'{key}' is no choice among numbers",
-                self.document.key(path),
-                expected="type.choice, such as baker.hours",
-                help=f"did you mean '{close}'?" if close else None,
-            )
+            close = _choice_like(key, self.actions)
+            if key.rpartition(".")[2] not in self.names.broken:
+                self.diagnostics.error(
+                    "RB702",
+                    f"'{key}' is no choice among numbers",
+                    self.document.key(path),
+                    expected="type.choice, such as baker.hours",
+                    help=f"did you mean '{close}'?" if close and close != key else None,
+                )
             return None
         begin, end = window.open
         if not 0 <= begin <= end <= 1:
@@ -319,12 +361,16 @@ class _Training:
                 )
                 return ()
             size *= found.size
-        if chosen and (len(chosen) < 2 or len(set(chosen)) < len(chosen) or size > MAX_JOINT_CHOICES):
+        if chosen and (len(set(chosen)) < 2 or len(set(chosen)) < len(chosen) or size > MAX_JOINT_CHOICES):
+            many = size > MAX_JOINT_CHOICES
             self.diagnostics.error(
                 "RB702",
-                f"{len(chosen)} choices with {size} combinations cannot be drawn jointly",
+                f"{len(chosen)} choices with {size:,} combinations are too many to draw as one"
+                if many
+                else f"'joint' lists {', '.join(chosen)}: one choice is always drawn alone",
                 self.document.span(path or ("training",)),
-                expected=f"two or more different choices with at most {MAX_JOINT_CHOICES} combinations",
+                expected=f"at most {MAX_JOINT_CHOICES:,} combinations" if many else "two or more different choices",
+                help="take larger steps between choices" if many else "remove 'joint'",
             )
             return ()
         return tuple(f"{owner}.{action}" for action in chosen)
@@ -361,14 +407,21 @@ def check_verification(
         if node is None or condition is None:
             continue
         if condition.type.kind is not Kind.FLAG:
-            diagnostics.error("RB401", "'alive' lists conditions", node.span, expected="for example hours > 50")
+            diagnostics.error(
+                "RB401",
+                f"'alive' lists conditions, this is a {condition.type.kind}",
+                node.span,
+                expected=f"for example {' '.join(text.split())} > 0",
+            )
             continue
         alive.append(ir.Statement(" ".join(text.split()), (), condition, place_of(node.span)))
     offered = {action.symbol: action for action in actions}
     for key, value in verify.shutdown.items():
         names.mention(What.SYMBOL, key, document.key(("verify", "shutdown", key)))
+        if key not in offered and key.rpartition(".")[2] in names.broken:
+            continue
         if key not in offered:
-            close = suggest(key, offered)
+            close = _choice_like(key, offered)
             help = f"did you mean '{close}'?" if close else f"choices: {', '.join(offered)}"
             diagnostics.error(
                 "RB703", f"there is no choice '{key}'", document.key(("verify", "shutdown", key)), help=help
@@ -391,6 +444,12 @@ def check_verification(
         verify.epochs,
         verify.clip,
     )
+
+
+def _choice_like(key: str, actions: Iterable[str]) -> str | None:
+    """The choice that `key` is meant to be: one of that name without its type, or the nearest."""
+    known = list(actions)
+    return next((name for name in known if name.rpartition(".")[2] == key), None) or suggest(key, known)
 
 
 def _listed(choices: tuple[float, ...]) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rbcc.compiler import ir
 from rbcc.compiler.context import Context, place_of
-from rbcc.compiler.diagnostics import suggest
+from rbcc.compiler.diagnostics import Label
 from rbcc.compiler.emit.names import MODULE_NAMES
 from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS
 from rbcc.compiler.mention import What
@@ -27,8 +27,7 @@ def declare(context: Context) -> tuple[ir.Action, ...] | None:
     """
     declarations = _Declarations(context)
     context.names.primitives = {**BUILTIN, **declarations.own_primitives()}
-    declarations.declare_agents()
-    return None if context.diagnostics.failed else declarations.declare_symbols()
+    return declarations.declare_symbols() if declarations.declare_agents() else None
 
 
 class _Declarations:
@@ -43,7 +42,9 @@ class _Declarations:
             span = self.document.span(("use", position))
             path = self.document.file_beside(span, name)
             if not path.is_file():
-                self.diagnostics.error("RB008", f"there is no file {path}", span)
+                self.diagnostics.error(
+                    "RB008", f"there is no file {path}", span, help="paths start at the spec's folder"
+                )
                 continue
             try:
                 mine = load_file(path, {**BUILTIN, **found})
@@ -54,7 +55,9 @@ class _Declarations:
                 self.diagnostics.error("RB008", f"{name}: {error}", span)
         return found
 
-    def declare_agents(self) -> None:
+    def declare_agents(self) -> bool:
+        """Whether all is well with agent types and their indices."""
+        fine = True
         for position, unit in enumerate(self.spec.units):
             self.context.define(What.UNIT, unit, "units", position)
         for name, agent in self.spec.agents.items():
@@ -62,15 +65,20 @@ class _Declarations:
             span = self.context.key("agents", name)
             indices = [agent.index] if isinstance(agent.index, str) else agent.index or []
             if name in RESERVED_TYPES or name in KEYWORDS:
+                fine = False
                 self.diagnostics.error(
-                    "RB208", f"'{name}' cannot name an agent type: it is a word of the language", span
+                    "RB208",
+                    f"'{name}' cannot name an agent type: it is a word of the language",
+                    span,
+                    help="use another name",
                 )
             if agent.count > 1 and not indices:
+                fine = False
                 self.diagnostics.error(
                     "RB305",
                     f"{agent.count} agents of type '{name}', but no index to tell them apart",
                     span,
-                    help="add 'index: i'",
+                    help=f"add 'index: {self.free_index()}'",
                 )
             for position, index in enumerate(indices):
                 place = self.context.key("agents", name, "index")
@@ -79,18 +87,41 @@ class _Declarations:
                 )
                 self.names.mention(What.INDEX, index, one, one)
                 if index in KEYWORDS or index in self.spec.agents:
+                    fine = False
                     self.diagnostics.error(
-                        "RB208", f"'{index}' cannot be an index name: it means something else", place
+                        "RB208",
+                        f"'{index}' cannot be an index name: it means something else",
+                        place,
+                        help=f"use another, such as '{self.free_index()}'",
                     )
                 elif index in self.names.indices:
+                    fine = False
+                    first = self.names.indices[index]
                     self.diagnostics.error(
                         "RB203",
-                        f"index '{index}' already belongs to '{self.names.indices[index]}'",
+                        f"index '{index}' already belongs to '{first}'",
                         place,
-                        help="use another letter",
+                        help=f"use another, such as '{self.free_index()}'",
+                        labels=(Label(self.context.key("agents", first, "index"), "declared first at"),),
                     )
                 self.names.indices.setdefault(index, name)
             self.names.agents[name] = ir.Agent(name, tuple(indices), agent.count, None, agent.doc)
+        for position, unit in enumerate(self.spec.units):
+            if unit in self.spec.units[:position]:
+                self.diagnostics.error(
+                    "RB203",
+                    f"unit '{unit}' is declared twice",
+                    self.document.span(("units", position)),
+                    help="keep one of the two",
+                )
+        return fine
+
+    def free_index(self) -> str:
+        """A letter that no agent type uses as an index."""
+        taken = [
+            i for a in self.spec.agents.values() for i in ([a.index] if isinstance(a.index, str) else a.index or [])
+        ]
+        return next(letter for letter in "ijklmnpqrsuvwxyz" if letter not in taken)
 
     def declare(
         self,
@@ -103,12 +134,34 @@ class _Declarations:
         doc: str | None,
     ) -> ir.Symbol:
         span = self.document.key(path)
-        if name in KEYWORDS or name in self.names.indices or (name in self.names.agents and owner is None):
-            self.diagnostics.error("RB208", f"'{name}' cannot be declared: it already means something else", span)
+        what = {
+            **dict.fromkeys(KEYWORDS, "a word of the language"),
+            **dict.fromkeys(self.names.agents, "an agent type"),
+        }
+        what |= {index: f"an index of {agent}" for index, agent in self.names.indices.items()}
+        reserved = name in what and (owner is None or name not in self.names.agents)
+        if reserved:
+            self.diagnostics.error(
+                "RB208", f"'{name}' cannot be declared: it is {what[name]}", span, help="use another name"
+            )
+            self.names.broken.add(name)
         sets = self.context.sets(owner, over, (*path, "over"))
         full = f"{owner}.{name}" if owner else name
         axes = self.context.default_axes(sets)
         symbol = ir.Symbol(full, role, owner, sets, replace(declared, axes=axes), doc, place_of(span))
+        if reserved:
+            return symbol
+        if owner and name in self.names.symbols and self.names.symbols[name].owner is None:
+            hidden = self.names.symbols[name]
+            self.diagnostics.error(
+                "RB209",
+                f"'{full}' hides '{name}', {hidden.role} of the model",
+                span,
+                help="give one of the two another name",
+                labels=(Label(self.names.spans[name], "declared at"),),
+            )
+            self.names.broken.add(name)
+            return symbol
         self.names.declare(symbol, span)
         self.context.define(What.SYMBOL, full, *path)
         if role is Role.STATE:
@@ -120,9 +173,7 @@ class _Declarations:
         spec, actions = self.spec, []
         clock = Type(unit=ONE if self.names.units else None, time=Time.NOW)
         file = self.document.sources[0].name
-        self.names.symbols["time"] = ir.Symbol(
-            "time", Role.CLOCK, None, (), clock, "number of the step", ir.Place(file, 1, 1)
-        )
+        self.names.enter(ir.Symbol("time", Role.CLOCK, None, (), clock, "number of the step", ir.Place(file, 1, 1)))
         for name, parameter in spec.parameters.items():
             path = ("parameters", name)
             declared = Type(unit=self.context.unit(parameter.unit, *path))
@@ -150,15 +201,16 @@ class _Declarations:
         choices: tuple[float, ...] = ()
         if action.choose is not None:
             agent = self.names.agents.get(action.choose)
-            if agent is None or not agent.indices:
-                known = [a for a, found in self.names.agents.items() if found.indices]
-                close = suggest(action.choose, known)
+            if agent is None:
+                self.context.no_agent_type(action.choose, self.document.span((*path, "choose")))
+            elif not agent.indices:
                 self.diagnostics.error(
                     "RB701",
-                    f"there is no indexed agent type '{action.choose}' to choose from",
+                    f"there is one '{action.choose}', and so nothing to choose",
                     self.document.span((*path, "choose")),
-                    help=f"did you mean '{close}'?" if close else None,
+                    expected="an agent type with an index",
                 )
+            if agent is None or not agent.indices:
                 self.names.broken.add(name)
                 return None
             self.names.mention(What.AGENT, action.choose, self.document.span((*path, "choose")))
@@ -178,12 +230,22 @@ class _Declarations:
                     help="take a larger step",
                 )
                 choices = (grid.from_, grid.to)
-            elif steps < 0 or abs(steps - round(steps)) > 1e-6:
+            elif steps < 0:
+                self.diagnostics.error(
+                    "RB701",
+                    f"these choices fall, from {grid.from_:g} to {grid.to:g}",
+                    self.document.key((*path, "choices")),
+                    help=f"write {{from: {grid.to:g}, to: {grid.from_:g}, step: {grid.step:g}}}",
+                )
+                choices = (grid.to, grid.from_)
+            elif abs(steps - round(steps)) > 1e-6:
+                nearest = [grid.from_ + int(steps) * grid.step, grid.from_ + (int(steps) + 1) * grid.step]
                 self.diagnostics.error(
                     "RB701",
                     f"steps of {grid.step:g} do not lead from {grid.from_:g} to {grid.to:g}",
                     self.document.key((*path, "choices")),
-                    help="'to' must be 'from' plus a whole number of steps",
+                    expected="'to' is 'from' plus a whole number of steps",
+                    help=f"end at {nearest[0]:g} or {nearest[1]:g}, or take another step",
                 )
                 choices = (grid.from_, grid.to)
             else:
@@ -193,7 +255,8 @@ class _Declarations:
                 "RB701",
                 "choices must rise, each given once",
                 self.document.span((*path, "choices")),
-                found=str(list(choices)),
+                found=", ".join(f"{choice:g}" for choice in choices),
+                help=f"write [{', '.join(f'{choice:g}' for choice in sorted(set(choices)))}]",
             )
         symbol = self.declare(Role.ACTION, owner, name, path, action.over, declared, action.doc)
         return ir.Action(symbol.name, choices, action.choose, symbol.place)

@@ -8,7 +8,9 @@ from rbcc.compiler import ir
 from rbcc.compiler.check import check
 from rbcc.compiler.context import Context
 from rbcc.compiler.diagnostics import Diagnostic, Diagnostics
+from rbcc.compiler.lint import lint
 from rbcc.compiler.passes import optimise
+from rbcc.compiler.silence import silence
 from rbcc.compiler.source import Document, load
 from rbcc.compiler.spec import read
 
@@ -48,11 +50,16 @@ def examine(
     """
     diagnostics = Diagnostics()
     document = load(path, overrides, diagnostics, texts)
-    spec = None if document is None or diagnostics.failed else read(document, diagnostics)
-    if document is None or spec is None or diagnostics.failed:
+    reading = read(document, diagnostics) if document is not None else None
+    if reading is None:
         return Reading(diagnostics, document)
+    spec, document = reading
     context = Context(spec, document, diagnostics)
-    return Reading(diagnostics, document, context, check(context))
+    model = check(context)
+    if model is not None:
+        lint(model, document, diagnostics)
+    silence(spec, document, diagnostics)
+    return Reading(diagnostics, document, context, model)
 
 
 def compile_spec(path: str | Path, overrides: Mapping[str, object] | None = None) -> Compiled:

@@ -1,7 +1,9 @@
 """Equations, rewards, parameter values and starts: what defines each symbol, in an order that can be evaluated."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from rbcc.compiler import ir, syntax
@@ -31,19 +33,35 @@ class Draft:
     home: str | None
 
 
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
 class Definitions:
     def __init__(self, context: Context):
         self.context = context
         self.spec, self.document = context.spec, context.document
         self.diagnostics, self.names = context.diagnostics, context.names
+        self.lost = False  # whether there may have been equations of which not even the left side could be read
 
     def read(self) -> dict[str, Draft]:
         """All equations and rewards, each by the symbol it defines; values are declared on the way."""
         drafts: dict[str, Draft] = {}
+        self.lost = "equations" in self.names.broken
         for group in self.spec.equations:
             scalar = self.document.scalar(("equations", group))
+            if re.search(r"['\[]", group) and "=" not in scalar.text:  # `price'[j]: set_price[j]`
+                self.lost = True
+                self.diagnostics.error(
+                    "RB103",
+                    f"'{group}' stands where the name of a group of equations is expected",
+                    self.document.key(("equations", group)),
+                    help=f"write a name with '|', such as 'market: |', and below it {group} = {' '.join(scalar.text.split())}",
+                )
+                continue
             equations, broken = syntax.parse_equations(scalar, self.diagnostics)
-            self.names.broken |= broken
+            self.lost |= "" in broken
+            self.names.broken.update(name.removesuffix("'") for name in broken)
             for equation in equations:
                 draft = self.draft(equation, group)
                 if draft is None:
@@ -80,21 +98,36 @@ class Definitions:
                 names.mention(What.INDEX, index, span)
         unknown = [k for k, index in enumerate(target.indices) if index not in names.indices]
         for k in unknown:
-            close = suggest(target.indices[k], names.indices)
-            self.diagnostics.error(
+            index = target.indices[k]
+            close = suggest(index, names.indices)
+            help = f"did you mean '{close}'?" if close else "each agent type declares its own: 'index: i'"
+            if index == "t":
+                help = "there is no index of time: x is the value in this step, x' a state in the next"
+            self.diagnostics.missing(
+                index,
                 "RB303",
-                f"'{target.indices[k]}' is no index",
+                f"'{index}' is no index",
                 target.index_spans[k],
-                expected=f"one of: {', '.join(names.indices)}",
-                help=f"did you mean '{close}'?" if close else "each agent type declares its own: 'index: i'",
+                expected=f"one of: {names.listed_indices()}",
+                help=help,
             )
         if unknown:
+            names.broken.add(target.name)
             return None
         repeated = next((k for k, index in enumerate(target.indices) if index in target.indices[:k]), None)
         if repeated is not None:
+            index = target.indices[repeated]
+            agent = names.indices[index]
+            others = [other for other in names.agents[agent].indices if other not in target.indices]
             self.diagnostics.error(
-                "RB304", f"index '{target.indices[repeated]}' stands twice", target.index_spans[repeated]
+                "RB304",
+                f"index '{index}' stands twice",
+                target.index_spans[repeated],
+                help=f"for pairs of {agent} use '{others[0]}' as the second"
+                if others
+                else f"for pairs of {agent} declare a second index: 'index: [{index}, k]'",
             )
+            names.broken.add(target.name)
             return None
         sets = tuple(names.indices[index] for index in target.indices)
         symbol = self.next_state(target, sets) if target.primed else self.new_value(equation, sets)
@@ -119,21 +152,28 @@ class Definitions:
     def next_state(self, target: syntax.Target, sets: tuple[str, ...]) -> str | None:
         found = [s for s in self.names.candidates(target.name) if s.role is Role.STATE]
         exact = [s for s in found if s.sets == sets]
+        if not found and target.name in self.names.broken:
+            return None
         if not found:
             states = {s.name.rpartition(".")[2]: s.name for s in self.names.symbols.values() if s.role is Role.STATE}
             close = suggest(target.name, [name for name in states if not name.endswith("'")])
+            other = self.names.candidates(target.name)
+            help = f"write {target.name} for its value in this step, or declare it under 'state' with a start"
+            if close:
+                help = f"did you mean {self.names.describe(states[close])}?"
+            elif other:
+                help = f"{self.names.describe(other[0].name)} is none: without the prime, or declared under 'state'"
             self.diagnostics.error(
                 "RB605",
                 f"there is no state '{target.name}'",
                 target.span,
                 expected="a state: only states have a next value",
-                help=f"did you mean {self.names.describe(states[close])}?"
-                if close
-                else "declare it under 'state' of its agent type",
+                help=help,
             )
             return None
         if not exact:
             wanted = ", ".join(self.context.default_axes(found[0].sets))
+            self.names.broken.add(target.name)
             self.diagnostics.error(
                 "RB301",
                 f"the indices of '{target.name}' do not fit",
@@ -143,7 +183,12 @@ class Definitions:
             )
             return None
         if len(exact) > 1:
-            self.diagnostics.error("RB204", f"'{target.name}' is a state of more than one agent type", target.span)
+            self.diagnostics.error(
+                "RB204",
+                f"'{target.name}' is a state of more than one agent type: {' and '.join(s.name for s in exact)}",
+                target.span,
+                help="give one of them another name",
+            )
             return None
         return exact[0].name + "'"
 
@@ -154,15 +199,29 @@ class Definitions:
                 "RB208", f"'{target.name}' cannot be a name", target.span, expected="letters, digits and _"
             )
             return None
+        if target.name in self.names.broken and target.name not in self.names.symbols:
+            return None
         taken = [s for s in self.names.candidates(target.name) if s.role is not Role.VALUE]
-        if taken or target.name in KEYWORDS or target.name in self.names.indices or target.name in self.names.agents:
-            role = taken[0].role if taken else "word of the language"
+        what = {
+            **dict.fromkeys(KEYWORDS, "a word of the language"),
+            **dict.fromkeys(self.names.agents, "an agent type"),
+        }
+        what |= {index: f"an index of {agent}" for index, agent in self.names.indices.items()}
+        what |= {symbol.name.rpartition(".")[2]: f"{_article(symbol.role)} {symbol.role}" for symbol in taken}
+        if target.name in what:
             state = taken and taken[0].role is Role.STATE
+            index = f"[{','.join(target.indices)}]" if target.indices else ""
+            self.names.broken.add(target.name)
             self.diagnostics.error(
                 "RB605",
-                f"'{target.name}' is a {role}: it cannot be assigned",
+                f"'{target.name}' is {what[target.name]}: it cannot be assigned",
                 target.span,
-                help=f"its next value is {target.name}'" if state else "give this value another name",
+                help=f"its value in the next step is {target.name}'{index}"
+                if state
+                else "give this value another name",
+                labels=(Label(self.names.spans[taken[0].name], "declared at"),)
+                if taken and taken[0].name in self.names.spans
+                else (),
             )
             return None
         if target.name in self.names.symbols:
@@ -188,35 +247,56 @@ class Definitions:
             try:
                 return in_order(needs)
             except Cycle as cycle:
-                first = drafts[cycle.path[0]]
-                path = " -> ".join(cycle.path)
-                self.diagnostics.error(
-                    "RB602",
-                    f"'{cycle.path[0]}' needs itself: {path}",
-                    first.span,
-                    help="one of them must use a value of the start of the step instead",
-                    labels=tuple(Label(drafts[n].span, f"'{n}' at") for n in cycle.path[1:-1]),
-                )
+                self.report_cycle(cycle.path, drafts)
                 for name in cycle.path[:-1]:
                     needs.pop(name, None)
+
+    def report_cycle(self, path: list[str], drafts: dict[str, Draft]) -> None:
+        """The cycle as a path, with the place where each link is made."""
+        role = self.names.symbols[path[0]].role
+        name, index = path[0].rpartition(".")[2], drafts[path[0]].indices
+        written = f"{name}'[{','.join(index)}]" if index else f"{name}'"
+        if role is Role.PARAMETER:
+            help = "one of them must have a value of its own"
+        elif len(path) == 2 and role is Role.VALUE:
+            help = f"what is carried from step to step is a state: declare it, with a start, and write {written} = ..."
+        else:
+            help = "one of them must use what is known already: a state, whose new value (x') counts in the next step"
+        labels = []
+        for user, needed in pairwise(path):
+            inside = syntax.references(drafts[user].node)
+            spans = [r.name_span for r in inside if needed in self.names_of(r, drafts[user].home)]
+            labels.append(Label(spans[0], f"'{user}' needs '{needed}' at"))
+        self.diagnostics.error(
+            "RB602", f"'{path[0]}' needs itself: {' -> '.join(path)}", drafts[path[0]].span, help=help,
+            labels=tuple(labels) if len(labels) > 1 else (),
+        )  # fmt: skip
 
     def needs(self, node: syntax.Expression, home: str | None) -> Iterator[str]:
         """The names of the symbols that an expression reads."""
         for reference in syntax.references(node):
-            name = reference.name + ("'" if reference.primed else "")
-            if reference.owner:
-                yield f"{reference.owner}.{name}"
-            elif home and f"{home}.{name}" in self.names.symbols:
-                yield f"{home}.{name}"
-            else:
-                yield from (symbol.name for symbol in self.names.candidates(name))
+            yield from self.names_of(reference, home)
+
+    def names_of(self, reference: syntax.Reference, home: str | None) -> list[str]:
+        """The symbols that a reference can mean."""
+        name = reference.name + ("'" if reference.primed else "")
+        if reference.owner:
+            return [f"{reference.owner}.{name}"]
+        if home and f"{home}.{name}" in self.names.symbols:
+            return [f"{home}.{name}"]
+        return [symbol.name for symbol in self.names.candidates(name)]
 
     def infer_definition(self, draft: Draft) -> ir.Definition | None:
-        scope = Scope(f"the equation of {draft.symbol}", draft.indices, home=draft.home, draws=True)
+        scope = Scope(
+            f"the equation of {draft.symbol}", draft.indices, home=draft.home, defines=draft.symbol,
+            left=draft.home is None, draws=True,
+        )  # fmt: skip
         expression = infer(draft.node, scope, self.names)
         symbol = self.names.symbols[draft.symbol]
         if expression is None:
             return None
+        if draft.symbol.endswith("'") and isinstance(expression, ir.Reference):
+            self.names.held[expression.symbol] = draft.symbol.removesuffix("'")
         kind, unit = expression.type.kind, expression.type.unit
         declared = symbol.type.unit if draft.symbol.endswith("'") else draft.unit
         literal = literal_value(expression) is not None
@@ -225,8 +305,9 @@ class Definitions:
                 "RB501",
                 f"the right side of '{draft.symbol}' has another unit than the left",
                 draft.node.span,
-                expected=str(declared),
-                found=str(unit),
+                expected=f"{declared}, the unit of '{draft.symbol}'",
+                found=f"{unit}, the unit of the right side",
+                labels=(Label(self.names.spans[draft.symbol], "declared at"),) if draft.symbol.endswith("'") else (),
             )
             return None
         if draft.symbol.endswith("'"):
@@ -235,6 +316,11 @@ class Definitions:
                     "RB401",
                     f"'{draft.symbol}' is a {symbol.type.kind}, its equation gives a {kind}",
                     draft.node.span,
+                    expected="a condition, such as x[i] > 0" if symbol.type.kind is Kind.FLAG else "a number",
+                    help="a state with the start true or false is a flag; for a number start it with one"
+                    if symbol.type.kind is Kind.FLAG
+                    else None,
+                    labels=(Label(self.names.spans[draft.symbol], "declared at"),),
                 )
                 return None
         else:
@@ -244,7 +330,12 @@ class Definitions:
                 time=max(expression.type.time, Time.NOW),
             )  # fmt: skip
             if symbol.role is Role.REWARD and kind is Kind.CHOICE:
-                self.diagnostics.error("RB401", "a reward must be a number", draft.node.span)
+                self.diagnostics.error(
+                    "RB401",
+                    f"a reward is a number, this is a choice of one {expression.type.of}",
+                    draft.node.span,
+                    help="look something up with it, x[choice[i]]",
+                )
             self.names.symbols[draft.symbol] = replace(symbol, type=known)
         return ir.Definition(
             draft.symbol, draft.indices, expression, draft.text, draft.group, draft.doc, place_of(draft.span)
@@ -273,7 +364,8 @@ class Definitions:
 
     def infer_value(self, draft: Draft, latest: Time, purpose: str, draws: bool = False) -> ir.Definition | None:
         """A parameter's value or a state's start: a number or flag in the unit of its symbol."""
-        expression = infer(draft.node, Scope(purpose, draft.indices, latest, draft.home, draws), self.names)
+        scope = Scope(purpose, draft.indices, latest, draft.home, draft.symbol, draws=draws)
+        expression = infer(draft.node, scope, self.names)
         if expression is None:
             return None
         symbol, unit = self.names.symbols[draft.symbol], expression.type.unit
@@ -284,7 +376,9 @@ class Definitions:
         if self.names.units and unit not in (None, ONE, symbol.type.unit):
             self.diagnostics.error(
                 "RB501", f"{purpose} has another unit than '{draft.symbol}'", draft.node.span,
-                expected=str(symbol.type.unit), found=str(unit),
+                expected=f"{symbol.type.unit}, the unit of '{draft.symbol}'", found=f"{unit}, the unit of this value",
+                help="without 'unit' it is a pure number" if symbol.type.unit == ONE else None,
+                labels=(Label(draft.span, "declared at"),),
             )  # fmt: skip
         if expression.type.kind is Kind.FLAG:
             for name in (draft.symbol, draft.symbol + "'"):
@@ -317,7 +411,9 @@ class Definitions:
                         "RB601",
                         f"a start can use only parameters, not '{late[0]}'",
                         node.span,
-                        help="repeat its start value",
+                        help="'time' is 0 at the start"
+                        if late[0] == "time"
+                        else "give the common start a name under 'parameters', and use it for both",
                     )
                     continue
                 found.append(definition)

@@ -4,25 +4,37 @@ Every function returns None after reporting an error, so that one mistake gives 
 expression is still examined.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
 from rbcc.compiler.mention import Mention, What
 from rbcc.compiler.primitives import Primitive
-from rbcc.compiler.types import Kind, Time, Type
+from rbcc.compiler.traps import WORDS
+from rbcc.compiler.types import Kind, Role, Time, Type
 from rbcc.compiler.units import ONE, Unit
 
 
 REDUCTIONS = ("sum", "product", "mean", "min", "max", "count")
+_DRAWN = {
+    "normal": "normal(); m + s * normal() has the mean m and the standard deviation s",
+    "uniform": "uniform(); a + (b - a) * uniform() lies between a and b",
+    "bernoulli": "bernoulli(p), which is true with probability p",
+}
 DISTRIBUTIONS = {"normal": 0, "uniform": 0, "bernoulli": 1}
 SPECIAL = ("time", "horizon")
 
-LARGEST = 1e38  # in single precision
+MAX_BITS = 10_000  # of a number that is computed here, exactly
 
+_OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
+
+
+_T = TypeVar("_T")
+_EXACT = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 # What other languages call it.
 _OTHER_NAMES = {
@@ -32,8 +44,19 @@ _OTHER_NAMES = {
     "average": "write mean(i, x[i])",
     "if": "write a if condition else b",
     "where": "write a if condition else b",
+    "ifelse": "write a if condition else b",
     "lag": "a value of an earlier step has to be kept in a state",
+    "lead": "the next value of a state is written x'",
+    "expect": "there is no expectation operator: agents learn from what they experience",
+    "E": "there is no expectation operator: agents learn from what they experience",
+    "total": "write sum(i, x[i])",
+    "rand": "write uniform() for a draw between 0 and 1",
+    "randn": "write normal() for a draw with mean 0 and variance 1",
+    "round": "write floor(x + 0.5)",
+    "len": "count(buyer) is the number of agents of the type 'buyer'",
+    "prod": "write product(i, x[i])",
 }
+_PAST = "keep it in a state 'last_{name}', with the equation last_{name}'{index} = {name}{index}"
 
 
 @dataclass
@@ -42,37 +65,61 @@ class Names:
 
     diagnostics: Diagnostics
     horizon: int
-    units: bool
+    units: tuple[str, ...]  # empty in a model without units
     agents: dict[str, ir.Agent] = field(default_factory=dict)
     indices: dict[str, str] = field(default_factory=dict)
     symbols: dict[str, ir.Symbol] = field(default_factory=dict)
     spans: dict[str, Span] = field(default_factory=dict)
     primitives: Mapping[str, Primitive] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
-    broken: set[str] = field(default_factory=set)  # names whose equation could not be read: reported already
+    used: dict[str, set[str | None]] = field(default_factory=dict)  # by which definitions, None for anything else
+    held: dict[str, str] = field(default_factory=dict)  # states by the choice that they hold in the next step
+    used_units: set[str] = field(default_factory=set)
+    _meanings: dict[str, list[str]] = field(default_factory=dict)  # symbols by their name without the agent type
     draws: int = 0
     mentions: list[Mention] = field(default_factory=list)
     scopes: list[tuple[Span, "Scope"]] = field(default_factory=list)  # of every expression that was inferred
 
+    @property
+    def broken(self) -> set[str]:
+        """Names whose definition could not be read: reported already."""
+        return self.diagnostics.broken
+
     def declare(self, symbol: ir.Symbol, span: Span) -> None:
         if symbol.name in self.symbols:
+            if symbol.name.endswith("'"):
+                return  # as the state itself
+            first = self.symbols[symbol.name]
             self.diagnostics.error(
                 "RB203",
-                f"'{symbol.name}' is declared twice",
+                f"'{symbol.name}' is declared twice, as {first.role} and as {symbol.role}",
                 span,
                 help="give one of the two another name",
                 labels=(Label(self.spans[symbol.name], "declared first at"),) if symbol.name in self.spans else (),
             )
+            self.broken.add(symbol.name.rpartition(".")[2])
             return
-        self.symbols[symbol.name] = symbol
+        self.enter(symbol)
         self.spans[symbol.name] = span
 
     def mention(self, what: What, name: str, span: Span, extent: Span | None = None) -> None:
         self.mentions.append(Mention(what, name, span, extent))
 
+    def enter(self, symbol: ir.Symbol) -> None:
+        """Adds a symbol that stands in no spec, or whose place is kept by `declare`."""
+        self.symbols[symbol.name] = symbol
+        self._meanings.setdefault(symbol.name.rpartition(".")[2], []).append(symbol.name)
+
+    def use(self, symbol: str, definition: str | None) -> None:
+        """Notes that `definition`, or something other than a definition, reads `symbol`."""
+        self.used.setdefault(symbol.removesuffix("'"), set()).add(definition)
+
+    def listed_indices(self) -> str:
+        """All indices with the agent types they belong to, for messages."""
+        return ", ".join(f"{index} ({agent})" for index, agent in self.indices.items()) or "this spec has none"
+
     def candidates(self, name: str) -> list[ir.Symbol]:
         """The symbols that the unqualified `name` can mean."""
-        return [s for s in self.symbols.values() if s.name == name or s.name.partition(".")[2] == name]
+        return [self.symbols[full] for full in self._meanings.get(name, ())]
 
     def describe(self, name: str) -> str:
         """What `name` is and where it was declared, for messages."""
@@ -90,6 +137,8 @@ class Scope:
     bound: tuple[str, ...] = ()
     latest: Time = Time.NEXT
     home: str | None = None
+    defines: str | None = None  # the symbol whose definition this is
+    left: bool = False  # whether indices get their range on the left side of an equation
     draws: bool = False
     offers: str | None = None  # what can be used here, where that is not a matter of time alone
     bare_numbers: bool = False  # whether a number without a unit may be compared with any
@@ -103,9 +152,23 @@ def infer(node: syntax.Expression, scope: Scope, names: Names) -> ir.Expression 
     return _Inference(scope, names).expression(node)
 
 
+def _remembered(function: Callable[[ir.Expression], _T]) -> Callable[[ir.Expression], _T]:
+    """`function` with its result kept in the node: a node is asked for by every node above it."""
+    key = f"_{function.__name__}"
+
+    def remembered(node: ir.Expression) -> _T:
+        known = vars(node)
+        if key not in known:
+            known[key] = function(node)
+        return known[key]
+
+    return remembered
+
+
+@_remembered
 def is_literal(node: ir.Expression) -> bool:
     """Whether `node` consists of written numbers only, and so has no unit of its own."""
-    return all(isinstance(inner, (ir.Constant, ir.Unary, ir.Binary)) for inner in ir.walk(node))
+    return isinstance(node, (ir.Constant, ir.Unary, ir.Binary)) and all(map(is_literal, ir.children(node)))
 
 
 def constant(value: Fraction | float | bool) -> ir.Constant:
@@ -161,8 +224,8 @@ class _Inference:
                 "RB401",
                 f"a choice of one {found.type.of} is not a number",
                 node.span,
-                help=f"compare it with an index ({ir.show(found)} == {self.index_of(found.type.of)}), or look "
-                f"something up with it (x[{ir.show(found)}])",
+                help=f"compare it with an index ({_text(node.span)} == {self.index_of(found.type.of)}), or look "
+                f"something up with it (x[{_text(node.span)}])",
             )
             return None
         return found
@@ -170,12 +233,13 @@ class _Inference:
     def flag(self, node: syntax.Expression) -> ir.Expression | None:
         found = self.expression(node)
         if found is not None and found.type.kind is not Kind.FLAG:
+            against = self.index_of(found.type.of) if found.type.kind is Kind.CHOICE else None
             self.error(
                 "RB401",
                 f"a {found.type.kind} stands where a condition is needed",
                 node.span,
                 expected="a comparison or a flag",
-                help="compare it with something, for example x > 0",
+                help=f"compare it: {_text(node.span)} {f'== {against}' if against else '> 0'}",
             )
             return None
         return found
@@ -201,7 +265,7 @@ class _Inference:
                     f"{what} have different units",
                     span,
                     expected=f"{unit}, the unit of '{_text(first)}'",
-                    found=f"{part.type.unit}",
+                    found=f"{part.type.unit}, the unit of '{_text(span)}'",
                 )
                 return False, None
         if unit != ONE and not self.scope.bare_numbers:
@@ -240,7 +304,7 @@ class _Inference:
                 unit = None if a is None or b is None else a * b
             case "/":
                 if literal_value(right) == 0:
-                    self.error("RB401", "a division by zero", node.span)
+                    self.error("RB401", "a division by zero", node.right.span, expected="something that is not 0")
                     return None
                 unit = None if a is None or b is None else a / b
             case _:
@@ -249,10 +313,17 @@ class _Inference:
                     return None
                 unit = self.power(left, right, node)
         result = ir.Binary(node.operator, left, right, _joined(Kind.NUMBER, unit, left, right))  # type: ignore[arg-type]
-        if abs(literal_value(result) or 0) > LARGEST:
-            self.error("RB401", "a number that a computer cannot hold", node.span)
+        value = literal_value(result)
+        if value and not syntax.SMALLEST <= abs(value) <= syntax.LARGEST:
+            self.error(
+                "RB401", "a number that a computer cannot hold", node.span,
+                expected=f"0, or numbers from {syntax.SMALLEST:g} to {syntax.LARGEST:g}",
+            )  # fmt: skip
             return None
         return result
+
+    def pure(self, unit: Unit | None) -> str:
+        return f"divide by something in {unit}, such as a parameter {{value: 1, unit: {unit}}}"
 
     def power(self, base: ir.Expression, exponent: ir.Expression, node: syntax.Binary) -> Unit | None:
         if self.names.units and exponent.type.unit not in (None, ONE):
@@ -261,7 +332,8 @@ class _Inference:
                 "an exponent has a unit",
                 node.right.span,
                 expected="a pure number",
-                found=str(exponent.type.unit),
+                found=f"{exponent.type.unit}, the unit of '{_text(node.right.span)}'",
+                help=self.pure(exponent.type.unit),
             )
         if base.type.unit in (None, ONE):
             return base.type.unit
@@ -279,17 +351,28 @@ class _Inference:
                     "RB302",
                     f"{_a_kind(left)} is compared with {_a_kind(right)}",
                     node.span,
-                    help=f"compare it with an index of {left.type.of or right.type.of}",
+                    help=self.comparable(left, node.left.span)
+                    if left.type.of
+                    else self.comparable(right, node.right.span),
                 )
                 return None
             if node.operator not in ("==", "!=") and Kind.CHOICE in kinds:
-                self.error("RB401", f"choices have no order: '{node.operator}' cannot compare them", node.span)
+                self.error(
+                    "RB401",
+                    f"choices have no order: '{node.operator}' cannot compare them",
+                    node.span,
+                    expected="== or !=",
+                )
                 return None
         else:
             fits, _ = self.agree([(left, node.left.span), (right, node.right.span)], "the two sides of a comparison")
             if not fits:
                 return None
         return ir.Binary(node.operator, left, right, _joined(Kind.FLAG, ONE, left, right))  # type: ignore[arg-type]
+
+    def comparable(self, choice: ir.Expression, span: Span) -> str:
+        index, agent = self.index_of(choice.type.of), choice.type.of
+        return f"compare it with an index of {agent}: {_text(span)} == {index}; an index counts from 0: {index} == 2"
 
     def conditional(self, node: syntax.Conditional) -> ir.Expression | None:
         condition = self.flag(node.condition)
@@ -318,7 +401,7 @@ class _Inference:
         symbol = self.resolve(node)
         if symbol is None:
             return None
-        self.names.used.add(symbol.name.removesuffix("'"))
+        self.names.use(symbol.name, self.scope.defines)
         self.names.mention(What.SYMBOL, symbol.name, node.name_span)
         if symbol.type.time > self.scope.latest:
             self.too_late(node, symbol)
@@ -332,15 +415,31 @@ class _Inference:
         return ir.Reference(symbol.name, indices, replace(symbol.type, axes=axes, time=time))
 
     def too_late(self, node: syntax.Reference, symbol: ir.Symbol) -> None:
-        words = f"is {symbol.type.time.words}, too late for {self.scope.purpose}"
+        known = symbol.type.time.words
+        if symbol.role in (Role.VALUE, Role.REWARD):
+            known = {
+                Time.CHOSEN: "the result of choices in the step",
+                Time.WITHIN: "the result of shocks or choices in the step",
+            }.get(symbol.type.time, known)
+        words = f"is {known}, too late for {self.scope.purpose}"
         if self.scope.offers:
             words = f"cannot be used in {self.scope.purpose}"
+        index = f"[{','.join(symbol.type.axes)}]" if symbol.type.axes else ""
+        help = None
+        if node.primed:
+            help = f"use the value at the start of the step, '{node.name}'"
+        elif self.scope.latest is Time.NOW and symbol.name in self.names.held:
+            help = f"in the next step it is known as the state '{self.names.held[symbol.name]}': observe that"
+        elif self.scope.latest is Time.NOW and symbol.type.time in (Time.CHOSEN, Time.WITHIN):
+            help = "agents can see the value of the step before: " + _PAST.format(name=node.name, index=index)
+        elif self.scope.latest is Time.FIXED and not self.scope.offers and symbol.type.time > Time.FIXED:
+            help = "what changes from step to step is a state or a value, with an equation"
         self.error(
             "RB601",
             f"'{_shown(node)}' {words}",
             node.name_span,
-            expected=self.scope.offers or f"something {self.scope.latest.words}",
-            help=f"use the value at the start of the step, '{node.name}'" if node.primed else None,
+            expected=self.scope.offers or _OFFERS.get(self.scope.latest, f"something {self.scope.latest.words}"),
+            help=help,
             labels=self.declared(symbol),
         )
 
@@ -353,13 +452,34 @@ class _Inference:
         return ir.IndexValue(node.name, kind)
 
     def unbound(self, index: str, span: Span) -> None:
-        ranges = ", ".join(self.scope.bound) or "none"
+        agent = self.names.indices[index]
+        if self.scope.left:
+            help = f"take a sum over it, sum({index}, ...), or put [{index}] on the left side"
+        elif self.scope.latest is Time.FIXED:
+            help = (
+                f"take a sum over it, sum({index}, ...); what differs between agents belongs to their type, '{agent}'"
+            )
+        else:
+            help = f"take a sum or a mean over it: mean({index}, ...)"
         self.error(
             "RB303",
             f"index '{index}' has no range here",
             span,
-            expected=f"an index that does: {ranges}",
-            help=f"take a sum over it, sum({index}, ...), or put [{index}] on the left side",
+            expected=f"an index that does: {', '.join(self.scope.bound)}" if self.scope.bound else None,
+            help=help,
+        )
+
+    def no_index(self, name: str, span: Span) -> None:
+        close = suggest(name, self.names.indices)
+        self.names.diagnostics.missing(
+            name,
+            "RB303",
+            f"'{name}' is no index",
+            span,
+            expected=f"one of: {self.names.listed_indices()}",
+            help=f"did you mean '{close}'?"
+            if close
+            else f"a second one of a type is declared so: 'index: [i, {name}]'",
         )
 
     def declared(self, symbol: ir.Symbol) -> tuple[Label, ...]:
@@ -395,6 +515,9 @@ class _Inference:
 
     def undefined(self, node: syntax.Reference, name: str) -> None:
         symbols = self.names.symbols
+        missing = self.names.diagnostics.missing
+        if node.owner in self.names.broken or name in self.names.broken or node.name in self.names.broken:
+            return
         if node.primed and any(s.name.rpartition(".")[2] == node.name for s in symbols.values()):
             self.error(
                 "RB202",
@@ -407,9 +530,11 @@ class _Inference:
         if node.owner is not None and node.owner not in self.names.agents:
             close = suggest(node.owner, self.names.agents)
             help = f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.names.agents)}"
-            self.error("RB202", f"there is no agent type '{node.owner}'", node.name_span, help=help)
+            if node.owner in ("L", "F", "D", "S"):  # Stata's operators
+                help = "there are no lag operators: " + _PAST.format(name=node.name, index=self.index_text(node.name))
+            missing(node.owner, "RB202", f"there is no agent type '{node.owner}'", node.name_span, help=help)
             return
-        if node.name in self.names.agents:
+        if node.owner is None and node.name in self.names.agents:
             self.error(
                 "RB208",
                 f"'{node.name}' is an agent type, not a value",
@@ -417,23 +542,57 @@ class _Inference:
                 help=f"count({node.name}) is the number of its agents",
             )
             return
+        if node.owner is None and node.name in self.names.units:
+            self.error(
+                "RB208",
+                f"'{node.name}' is a unit, not a value",
+                node.name_span,
+                help=f"give the number a name: 'parameters: {{x: {{value: 1, unit: {node.name}}}}}'",
+            )
+            return
         pool = {s.name.rpartition(".")[2]: s.name for s in symbols.values() if node.owner in (None, s.owner)}
-        pool |= dict.fromkeys((*SPECIAL, *self.scope.local, *self.names.indices), "")
+        pool |= dict.fromkeys((*SPECIAL, *self.scope.local, *self.names.indices, *self.names.broken), "")
         close = suggest(name, pool)
-        if close is None:
-            help = None
+        if node.name in WORDS:
+            help = WORDS[node.name]
+        elif close is None:
+            help = None if self.scope.offers else self.where_to_define(node)
         elif pool[close]:
             help = f"did you mean {self.names.describe(pool[close])}?"
         else:
             help = f"did you mean '{close}'?"
         shown = f"{node.owner}.{name}" if node.owner else name
-        self.error("RB202", f"'{shown}' is not defined", node.name_span, help=help)
+        expected = self.scope.offers if close is None else None
+        missing(shown, "RB202", f"'{shown}' is not defined", node.name_span, expected=expected, help=help)
+
+    def where_to_define(self, node: syntax.Reference) -> str:
+        if node.primed:
+            return f"declare '{node.name}' under 'state' of the spec or of an agent type"
+        if self.scope.latest is Time.FIXED:
+            return "declare it under 'parameters'"
+        return "declare it under 'parameters', 'state' or 'actions', or write an equation for it"
+
+    def index_text(self, name: str) -> str:
+        """The indices of a name as one writes them, such as `[i,j]`."""
+        found = self.names.candidates(name)
+        return f"[{','.join(found[0].type.axes)}]" if found and found[0].type.axes else ""
 
     def indices(self, node: syntax.Reference, symbol: ir.Symbol) -> tuple[str | ir.Expression, ...] | None:
         given = node.indices or ()
+        wanted = ", ".join(self.index_of(agent) for agent in symbol.sets)
+        short = node.name + ("'" if node.primed else "")
+        if any(self.is_time(part) for part in given):
+            self.names.diagnostics.missing(
+                f"{symbol.name} in time",
+                "RB301",
+                f"'{_shown(node)}' has no index of time",
+                node.span,
+                expected=f"{short}[{wanted}]" if wanted else f"{short} without [ ]",
+                help="x is the value in this step, x' a state in the next; for that of the step before, "
+                + _PAST.format(name=node.name, index=f"[{wanted}]" if wanted else ""),
+            )
+            return None
         if len(given) != len(symbol.sets):
-            wanted = ", ".join(self.index_of(agent) for agent in symbol.sets)
-            short = node.name + ("'" if node.primed else "")
             self.error(
                 "RB301",
                 f"'{_shown(node)}' has {_count(len(symbol.sets), 'index', 'indices')}, here it is given {len(given)}",
@@ -445,8 +604,30 @@ class _Inference:
                 labels=self.declared(symbol),
             )
             return None
+        names = [part.name if self.is_bound(part) else None for part in given]  # type: ignore[union-attr]
+        if None not in names and [self.names.indices[name] for name in names if name] != list(symbol.sets):
+            order = [next((n for n in names if n and self.names.indices[n] == one), None) for one in symbol.sets]
+            if len(set(order)) == len(order) and None not in order:
+                self.error(
+                    "RB302",
+                    f"the indices of '{_shown(node)}' are the wrong way round",
+                    node.span,
+                    expected=f"{short}[{', '.join(map(str, order))}]",
+                    labels=self.declared(symbol),
+                )
+                return None
         found = [self.index(part, wanted, symbol) for part, wanted in zip(given, symbol.sets, strict=True)]
         return None if None in found else tuple(found)  # type: ignore[arg-type]
+
+    def is_bound(self, node: syntax.Expression) -> bool:
+        return isinstance(node, syntax.Reference) and node.indices is None and node.name in self.scope.bound
+
+    def is_time(self, node: syntax.Expression) -> bool:
+        """Whether a stranger to this language means the step: `t`, `t-1`, `t+1`."""
+        if isinstance(node, syntax.Binary) and node.operator in ("+", "-"):
+            return isinstance(node.right, syntax.Number) and self.is_time(node.left)
+        known = {*self.names.indices, *(symbol.rpartition(".")[2] for symbol in self.names.symbols)}
+        return isinstance(node, syntax.Reference) and node.name in ("t", "time") and node.name not in known - {"time"}
 
     def index(self, node: syntax.Expression, wanted: str, symbol: ir.Symbol) -> str | ir.Expression | None:
         if isinstance(node, syntax.Reference) and node.name in self.names.indices and node.indices is None:
@@ -465,6 +646,8 @@ class _Inference:
                 )
                 return None
             return node.name
+        if self.means_nothing(node):
+            return None
         found = self.expression(node)
         if found is None:
             return None
@@ -474,10 +657,31 @@ class _Inference:
                 f"'{symbol.name}' is indexed by {wanted}, not by {_a_kind(found)}",
                 node.span,
                 expected=f"an index of {wanted} ({', '.join(self.names.agents[wanted].indices)}) or a choice of one",
+                help=self.by_number(node, found, wanted, symbol) if len(symbol.sets) == 1 else None,
                 labels=self.declared(symbol),
             )
             return None
         return found
+
+    def by_number(self, node: syntax.Expression, found: ir.Expression, wanted: str, symbol: ir.Symbol) -> str:
+        """How to look something up with a number in place of an index."""
+        if found.type.time > Time.FIXED or found.type.kind is Kind.CHOICE:
+            return f"a choice of one {wanted} is declared under 'actions': {{choose: {wanted}}}"
+        own = self.names.agents[wanted].indices
+        free = next((index for index in own if index not in found.type.axes), None)
+        short, k = symbol.name.rpartition(".")[2], free or "k"
+        declared = "" if free else f"declare a second index, 'index: [{own[0]}, k]': "
+        return f"{declared}an agent picked by number, from 0, is sum({k} where {k} == {_text(node.span)}, {short}[{k}])"
+
+    def means_nothing(self, node: syntax.Expression) -> bool:
+        """Whether a bare name in the place of an index is neither an index nor a value; if so, it is reported."""
+        if not isinstance(node, syntax.Reference) or node.indices is not None or node.owner or node.primed:
+            return False
+        if self.names.candidates(node.name) or node.name in self.scope.local or node.name in SPECIAL:
+            return False
+        if node.name not in self.names.broken:
+            self.no_index(node.name, node.span)
+        return True
 
     # --- calls -------------------------------------------------------------------------------------------------
 
@@ -502,7 +706,7 @@ class _Inference:
                 "RB201",
                 f"'where' belongs to the index of a sum, not into {name}()",
                 node.span,
-                help="sum(i where x[i] > 0, y[i])",
+                help="write sum(i where x[i] > 0, y[i]), or a if condition else b",
             )
             return None
         if name in DISTRIBUTIONS:
@@ -514,14 +718,39 @@ class _Inference:
         help = f"did you mean '{close}'?" if close else "functions of your own come from Python files named under 'use'"
         help = _OTHER_NAMES.get(name, help)
         if self.names.candidates(name):
-            help = f"{self.names.describe(self.names.candidates(name)[0].name)} is no function; a product needs *"
-        self.error("RB205", f"there is no function '{name}'", node.name_span, help=help)
+            return self.called_symbol(node, self.names.candidates(name)[0])
+        self.names.diagnostics.missing(name, "RB205", f"there is no function '{name}'", node.name_span, help=help)
         return None
+
+    def called_symbol(self, node: syntax.Call, symbol: ir.Symbol) -> None:
+        """A name with round brackets behind it: another language's index, lag or lead, or a missing product."""
+        name, index = node.function, self.index_text(node.function)
+        given = [argument.value for argument in node.arguments]
+        help = f"'{name}' is no function; a product needs *"
+        shift = (
+            self.expression(given[0])
+            if len(given) == 1 and isinstance(given[0], (syntax.Number, syntax.Unary))
+            else None
+        )
+        moved = None if shift is None else literal_value(shift)
+        if given and all(self.is_bound(part) for part in given):
+            help = f"indices stand in [ ]: {name}[{', '.join(_text(part.span) for part in given)}]"
+        elif moved is not None and moved < 0:
+            help = "there are no lags: " + _PAST.format(name=name, index=index)
+        elif moved is not None and moved > 0:
+            help = f"there are no leads: the next value of a state is written {name}'{index}"
+        labels = self.declared(symbol)
+        self.error("RB205", f"there is no function '{name}'", node.name_span, help=help, labels=labels)
 
     def since(self, node: syntax.Call, agent: str) -> ir.Expression | None:
         starts = self.scope.since or {}
         if agent not in starts or len(node.arguments) != 1:
-            self.error("RB206", "since takes one agent type", node.span, expected=f"one of: {', '.join(starts)}")
+            self.error(
+                "RB206",
+                "since() takes an agent type that chooses",
+                node.span,
+                expected=f"one of: {', '.join(f'since({agent})' for agent in starts)}",
+            )
             return None
         progress = ir.Reference("@progress", (), Type(unit=ONE))
         passed = ir.Binary("-", progress, constant(starts[agent]), progress.type)
@@ -535,40 +764,50 @@ class _Inference:
         for argument in over:
             part = argument.value
             if not (isinstance(part, syntax.Reference) and part.name in self.names.indices and part.indices is None):
-                self.error("RB206", f"{name} needs an index here", part.span, expected=f"for example {example}")
+                self.wrong_range(node, part, example)
                 return None
             self.names.mention(What.INDEX, part.name, part.name_span)
             if part.name in self.scope.bound or part.name in indices:
-                others = [
-                    i for i in self.names.agents[self.names.indices[part.name]].indices if i not in self.scope.bound
-                ]
+                agent = self.names.indices[part.name]
+                others = [i for i in self.names.agents[agent].indices if i not in self.scope.bound]
                 self.error(
                     "RB304",
                     f"index '{part.name}' already has a range here",
                     part.span,
-                    help=f"use '{others[0]}'" if others else "declare a second name: 'index: [i, k]'",
+                    help=f"use '{others[0]}', another index of {agent}"
+                    if others
+                    else f"declare a second one of {agent}, 'index: [{part.name}, k]', and sum over k",
                 )
                 return None
             indices.append(part.name)
         if not indices:
-            self.error("RB206", f"{name} needs an index and a value", node.span, expected=f"for example {example}")
+            self.no_range(node, example)
             return None
         inner = _Inference(replace(self.scope, bound=(*self.scope.bound, *indices)), self.names)
         conditions = [argument.where for argument in node.arguments if argument.where is not None]
         if conditions and (len(conditions) > 1 or over[-1].where is None):
+            where = f"{', '.join(indices)} where {_text(conditions[0].span)}"
+            body = "" if name == "count" else f", {_text(node.arguments[-1].value.span)}"
             self.error(
                 "RB201",
                 "'where' stands once, after the last index",
                 node.span,
-                help="sum(i where x[i] > 0, y[i])",
+                help=f"write {name}({where}{body})",
             )
             return None
         if conditions and name in ("mean", "min", "max"):
+            where, body = (
+                f"{', '.join(indices)} where {_text(conditions[0].span)}",
+                _text(node.arguments[-1].value.span),
+            )
             self.error(
                 "RB206",
                 f"{name} with a condition has no value where nothing fulfils it",
                 node.span,
-                help="write sum(i where c, x[i]) / max(1, count(i where c))" if name == "mean" else None,
+                help=f"write sum({where}, {body}) / max(1, count({where}))"
+                if name == "mean"
+                else f"write {name}({', '.join(indices)}, {body} if {_text(conditions[0].span)} else ...), with what "
+                "is to count where it does not hold",
             )
             return None
         condition = inner.flag(conditions[0]) if conditions else None
@@ -576,10 +815,76 @@ class _Inference:
         if body is None or (conditions and condition is None):
             return None
         parts = [body] if condition is None else [body, condition]
+        idle = [index for index in indices if not any(index in part.type.axes for part in parts)]
+        if idle and (name != "count" or condition is not None):
+            self.over_nothing(node, name, idle[0], body)
+            return None
         axes = tuple(a for a in merge_axes(*(part.type.axes for part in parts)) if a not in indices)
         unit = {"count": ONE, "product": ONE if body.type.unit == ONE else None}.get(name, body.type.unit)
         joined = replace(_joined(Kind.NUMBER, unit, *parts), axes=axes)
         return ir.Reduce(name, tuple(indices), condition, body, joined)  # type: ignore[arg-type]
+
+    def wrong_range(self, node: syntax.Call, part: syntax.Expression, example: str) -> None:
+        """What stands in the place of an index in a sum is none."""
+        name = node.function
+        if isinstance(part, syntax.Reference) and part.indices is None and part.name in self.names.agents:
+            index = self.index_of(part.name)
+            self.error(
+                "RB206",
+                f"{name} runs over an index, not over an agent type",
+                part.span,
+                expected=f"an index of {part.name}: {index}",
+                help=f"write {name}({index}, ...), and {index} inside",
+            )
+        elif isinstance(part, syntax.Reference) and part.indices is None and not self.names.candidates(part.name):
+            self.no_index(part.name, part.span)
+        else:
+            over = [_text(argument.value.span) for argument in node.arguments if argument.value is not part]
+            self.error(
+                "RB206",
+                f"{name} needs an index here",
+                part.span,
+                expected=f"for example {example}",
+                help=f"write count({', '.join(over)} where {_text(part.span)})" if name == "count" and over else None,
+            )
+
+    def no_range(self, node: syntax.Call, example: str) -> None:
+        """A sum of something over nothing: the index that is missing can often be told."""
+        value = node.arguments[0].value if len(node.arguments) == 1 else None
+        help = None
+        if (
+            isinstance(value, syntax.Reference)
+            and value.indices is None
+            and len(self.names.candidates(value.name)) == 1
+        ):
+            index = self.index_text(value.name)
+            help = f"write {node.function}({index[1:-1]}, {_text(value.span)}{index})" if index else None
+        elif value is not None:
+            inside = [r.name for r in syntax.references(value) if r.name in self.names.indices]
+            free = list(dict.fromkeys(name for name in inside if name not in self.scope.bound)) or inside[:1]
+            help = f"write {node.function}({', '.join(free)}, {_text(value.span)})" if free else None
+        self.error(
+            "RB206",
+            f"{node.function} needs an index and a value",
+            node.span,
+            expected=f"for example {example}",
+            help=help,
+        )
+
+    def over_nothing(self, node: syntax.Call, name: str, index: str, body: ir.Expression) -> None:
+        agent = self.names.indices[index]
+        text = "" if name == "count" else _text(node.arguments[-1].value.span)
+        fixes = {
+            "sum": f"count({agent})" if literal_value(body) == 1 else f"count({agent}) * ({text})",
+            "count": f"count({agent})",
+            "product": f"({text})^count({agent})",
+        }
+        self.error(
+            "RB306",
+            f"this {name} runs over '{index}', but nothing in it depends on '{index}'",
+            node.span,
+            help=f"is an index missing inside? If it is meant so, write {fixes.get(name, text)}",
+        )
 
     def draw(self, node: syntax.Call) -> ir.Expression | None:
         name = node.function
@@ -588,11 +893,16 @@ class _Inference:
                 "RB208",
                 f"{name}() cannot be drawn in {self.scope.purpose}",
                 node.span,
-                help="draw it in an equation",
+                help="draw it in an equation; what is drawn once and stays is a state with a random start",
             )
             return None
         if len(node.arguments) != DISTRIBUTIONS[name]:
-            self.error("RB206", f"{name} takes {_count(DISTRIBUTIONS[name], 'argument')}", node.span)
+            self.error(
+                "RB206",
+                f"{name} takes {_count(DISTRIBUTIONS[name], 'argument')}, here it has {len(node.arguments)}",
+                node.span,
+                expected=_DRAWN[name],
+            )
             return None
         arguments = [self.number(argument.value) for argument in node.arguments]
         if None in arguments:
@@ -604,19 +914,20 @@ class _Inference:
 
     def apply(self, node: syntax.Call) -> ir.Expression | None:
         primitive = self.names.primitives[node.function]
-        arguments = [self.number(argument.value) for argument in node.arguments]
         spans = [argument.value.span for argument in node.arguments]
         wanted = len(primitive.arguments)
-        if len(arguments) < 2 if primitive.variadic else len(arguments) != wanted:
+        if len(spans) < 2 if primitive.variadic else len(spans) != wanted:
             shown = "(x, y, ...)" if primitive.variadic else f"({', '.join(primitive.arguments)})"
             self.error(
                 "RB206",
                 f"{primitive.name} takes {'two or more arguments' if primitive.variadic else _count(wanted, 'argument')}, "
-                f"here it has {len(arguments)}",
+                f"here it has {len(spans)}",
                 node.span,
                 expected=primitive.name + shown,
+                help=self.over_agents(node) if primitive.variadic else None,
             )
             return None
+        arguments = [self.number(argument.value) for argument in node.arguments]
         if None in arguments:
             return None
         present: list[ir.Expression] = arguments  # type: ignore[assignment]
@@ -631,14 +942,29 @@ class _Inference:
                     "RB501",
                     f"argument {position + 1} of {primitive.name} has the wrong unit",
                     spans[position],
-                    expected=str(needed) if needed != ONE else "a pure number",
-                    found=str(units[position]),
+                    expected=self.needed(node, needed, units),
+                    found=f"{units[position]}, the unit of '{_text(spans[position])}'",
+                    help=self.pure(units[position]) if needed == ONE else None,
                 )
                 return None
         kind = Kind.FLAG if primitive.flag else Kind.NUMBER
         return ir.Apply(primitive.name, tuple(present), _joined(kind, unit, *present))
 
+    def over_agents(self, node: syntax.Call) -> str | None:
+        """For `max(x[j])`: the maximum over agents that may be meant."""
+        value = node.arguments[0].value if node.arguments else None
+        inside = [r.name for r in syntax.references(value) if r.name in self.names.indices] if value else []
+        return f"over agents it is {node.function}({inside[0]}, {_text(value.span)})" if value and inside else None
 
+    def needed(self, node: syntax.Call, unit: Unit, units: Sequence[Unit | None]) -> str:
+        """The unit an argument should have, and which other argument says so."""
+        if unit == ONE:
+            return "a pure number"
+        same = next((k for k, one in enumerate(units) if one == unit), None)
+        return f"{unit}, the unit of '{_text(node.arguments[same].value.span)}'" if same is not None else str(unit)
+
+
+@_remembered
 def literal_value(node: ir.Expression) -> Fraction | None:
     """The value of an expression of written numbers, or None if it is not one or not rational."""
     match node:
@@ -649,16 +975,17 @@ def literal_value(node: ir.Expression) -> Fraction | None:
         case ir.Unary("-", operand):
             value = literal_value(operand)
             return None if value is None else -value
-        case ir.Binary(operator, left, right):
+        case ir.Binary(sign, left, right):
             a, b = literal_value(left), literal_value(right)
             if a is None or b is None:
                 return None
-            if operator == "/" and b != 0:
+            if sign == "/" and b != 0:
                 return a / b
-            if operator == "^" and b.denominator == 1 and abs(b) <= 64 and (a != 0 or b >= 0):
+            bits = a.numerator.bit_length() + a.denominator.bit_length()
+            if sign == "^" and b.denominator == 1 and abs(b) * bits <= MAX_BITS and (a != 0 or b >= 0):
                 return a ** int(b)
-            results = {"+": a + b, "-": a - b, "*": a * b}
-            return results.get(operator)
+            exact = _EXACT.get(sign)
+            return exact(a, b) if exact else None
     return None
 
 

@@ -8,6 +8,7 @@ in which they can be evaluated. All records are frozen; `Model.text()` prints th
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
+from functools import cache
 from typing import Any, Literal
 
 from rbcc.compiler.types import Kind, Precision, Role, Time, Type
@@ -376,20 +377,27 @@ class Model:
 # --- traversal -----------------------------------------------------------------------------------------------------
 
 
+@cache
+def _fields(record: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(record))
+
+
 def children(node: Expression) -> Iterator[Expression]:
     """The expressions directly inside `node`."""
-    for field in fields(node):
-        value = getattr(node, field.name)
+    for name in _fields(type(node)):
+        value = getattr(node, name)
         for item in value if isinstance(value, tuple) else (value,):
-            if is_dataclass(item) and not isinstance(item, Type):
-                yield item  # type: ignore[misc]
+            if isinstance(item, Expression):
+                yield item
 
 
 def walk(node: Expression) -> Iterator[Expression]:
-    """`node` and every expression inside it."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    """`node` and every expression inside it, each before what it contains."""
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack += reversed(list(children(node)))
 
 
 def references(node: Expression) -> set[str]:
@@ -405,7 +413,7 @@ def with_children(node: Expression, change: Callable[[Expression], Expression]) 
             return tuple(map(changed, value))
         return change(value) if isinstance(value, Expression) else value
 
-    return replace(node, **{field.name: changed(getattr(node, field.name)) for field in fields(node)})
+    return replace(node, **{name: changed(getattr(node, name)) for name in _fields(type(node))})
 
 
 def rebuild(node: Any, change: Any) -> Any:
@@ -415,9 +423,9 @@ def rebuild(node: Any, change: Any) -> Any:
     """
     if isinstance(node, tuple):
         return tuple(rebuild(item, change) for item in node)
-    if not is_dataclass(node) or isinstance(node, (Type, Unit, Place)):
+    if isinstance(node, (str, int, float, Fraction, Type, Unit, Place)) or not is_dataclass(node):
         return node
-    values = {field.name: rebuild(getattr(node, field.name), change) for field in fields(node)}
+    values = {name: rebuild(getattr(node, name), change) for name in _fields(type(node))}
     fresh = replace(node, **values) if any(values[k] is not getattr(node, k) for k in values) else node  # type: ignore[type-var]
     return change(fresh) if isinstance(fresh, Expression) else fresh
 

@@ -32,6 +32,7 @@ class Observations:
             features: list[ir.Feature] = []
             for position, item in enumerate(agent.observes):
                 if item.value == "public" and (item.scale or item.encode):
+                    public_used = True
                     self.context.diagnostics.error(
                         "RB606",
                         "'public' has no scale of its own",
@@ -46,14 +47,38 @@ class Observations:
                         features += self.feature(shared, ("public", k), None, None)
                 else:
                     features += self.feature(item, ("agents", owner, "observes", position), own, owner)
+            self.seen_twice(owner, features)
             if agent.actions:
-                mine = [f for f in features if own in f.expression.type.axes and own not in f.axes]
-                fixed = [f for f in mine if f.expression.type.time is Time.FIXED]
-                shared, changing = ([f for f in features if f not in mine], [f for f in mine if f not in fixed])
+                shared, changing, fixed = [], [], []
+                for feature in features:
+                    mine = own in feature.expression.type.axes and own not in feature.axes
+                    known = feature.expression.type.time is Time.FIXED
+                    (fixed if mine and known else changing if mine else shared).append(feature)
                 found.append(ir.Observation(owner, own, tuple(shared), tuple(changing), tuple(fixed)))
         if self.spec.public and not public_used:
-            self.context.diagnostics.warning("RB207", "no agent type observes 'public'", self.context.key("public"))
+            self.context.diagnostics.warning(
+                "RB207",
+                "no agent type observes 'public'",
+                self.context.key("public"),
+                help="list it under 'observes': observes: [public, ...]",
+            )
         return tuple(found)
+
+    def seen_twice(self, owner: str, features: list[ir.Feature]) -> None:
+        seen: set[str] = set()
+        for feature in features:
+            text = ir.show(feature.expression)
+            if text in seen:
+                position = [" ".join(item.value.split()) for item in self.spec.agents[owner].observes]
+                again = [k for k, name in enumerate(position) if name == feature.name]
+                item = again[-1] if again else position.index("public")
+                self.context.diagnostics.warning(
+                    "RB607",
+                    f"'{owner}' observes '{feature.name}' twice",
+                    self.context.document.span(("agents", owner, "observes", item)),
+                    help="'public' has it already: remove it here" if "public" in position else "remove one of the two",
+                )
+            seen.add(text)
 
     def feature(self, item: Observation, path: KeyPath, own: str | None, home: str | None) -> list[ir.Feature]:
         node = self.context.expression(*path, "value")

@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from rbcc.compiler.diagnostics import Diagnostics, Label, Source, Span, suggest
+from rbcc.compiler.diagnostics import Diagnostic, Diagnostics, Label, Severity, Source, Span, suggest
+from rbcc.compiler.traps import empty_trap, yaml_trap
 
 
 MAX_CHARACTERS = 1_000_000
@@ -29,8 +30,9 @@ Plain = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
 KeyPath = tuple[str | int, ...]
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_INTEGER = re.compile(r"[-+]?[0-9]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+# As in YAML 1.2, but for numbers that start with a superfluous 0: what they mean depends on the reader.
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Plain] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -125,6 +127,7 @@ class Document:
         """SHA-256 of the resolved spec and of the Python files it uses; comments and layout do not change it."""
         plain: dict[str, Plain] = dict(self.plain)  # type: ignore[arg-type]
         plain.pop("extends", None)
+        plain.pop("silence", None)
         used = plain.pop("use", None)
         found = hashlib.sha256(json.dumps(plain, ensure_ascii=False).encode())
         for position, name in enumerate(used if isinstance(used, list) else []):
@@ -159,6 +162,10 @@ class Document:
             return key or node.span
         return Span(key.source, key.start, max(key.end, node.span.end))
 
+    def has(self, path: KeyPath) -> bool:
+        """Whether there is something at `path`."""
+        return not self._walk(path)[1]
+
     def scalar(self, path: KeyPath) -> Scalar:
         node = self.node(path)
         if not isinstance(node, Scalar):
@@ -185,28 +192,30 @@ def load(
     diagnostics: Diagnostics,
     texts: MappingABC[Path, str] | None = None,
 ) -> Document | None:
-    """Reads a spec and whatever it extends. Returns None, with the reason in `diagnostics`, if that fails.
+    """Reads a spec and whatever it extends; entries that cannot be read are reported and left out.
 
+    Returns None, with the reason in `diagnostics`, if nothing can be made of it.
     `texts`, by resolved path, are read in place of files: what an editor holds and has not saved.
     """
     sources: list[Source] = []
     root = _load_file(str(path), None, (), sources, diagnostics, texts or {})
-    if root is None or diagnostics.failed:
+    if root is None:
         return None
     applied = []
     for name, value in (overrides or {}).items():
         root = _override(root, name, value, applied, diagnostics)
-    return None if diagnostics.failed else Document(root, tuple(sources), tuple(applied))
+    return Document(root, tuple(sources), tuple(applied))
 
 
 def find_model(name: str, folder: Path | None = None, texts: Container[Path] = ()) -> Path | None:
     """The file a model name means: a path, perhaps of one of `texts`, or the bare name of a model that ships."""
     direct = Path(name) if folder is None or os.path.isabs(name) else folder / name
-    if direct.is_file() or (texts and direct.resolve() in texts):
+    # pathlib's is_file raises an error for names that are too long.
+    if os.path.isfile(direct) or (texts and direct.resolve() in texts):
         return direct
     if Path(name).name == name:
         shipped = shipped_models() / (name if name.endswith(".yaml") else f"{name}.yaml")
-        if shipped.is_file():
+        if os.path.isfile(shipped):
             return shipped
     return None
 
@@ -230,9 +239,12 @@ def _load_file(
     if path is None:
         _missing_file(name, folder, origin, diagnostics)
         return None
-    if path.resolve() in [known.resolve() for known in chain] or len(chain) >= MAX_EXTENDS:
+    if path.resolve() in [known.resolve() for known in chain]:
         circle = " -> ".join(map(str, (*chain, path)))
         diagnostics.error("RB006", "this spec extends itself", origin, found=circle)
+        return None
+    if len(chain) >= MAX_EXTENDS:
+        diagnostics.error("RB006", f"more than {MAX_EXTENDS} specs extend each other in a chain", origin)
         return None
     source = _read(path, origin, diagnostics, texts)
     if source is None:
@@ -253,13 +265,13 @@ def _load_file(
 
 def _missing_file(name: str, folder: Path | None, origin: Span | None, diagnostics: Diagnostics) -> None:
     direct = Path(name) if folder is None else folder / name
-    if direct.is_dir():
+    if os.path.isdir(direct):
         diagnostics.error("RB001", f"{name} is a folder", origin, expected="a spec file such as model.yaml")
         return
     parent = direct.parent
-    nearby = [p.name for p in parent.glob("*.yaml")] if parent.is_dir() else []
-    nearby += [p.stem for p in shipped_models().glob("*.yaml")]
-    close = suggest(direct.name, nearby)
+    nearby = {p.name: str(Path(name).parent / p.name) for p in parent.glob("*.yaml")} if os.path.isdir(parent) else {}
+    nearby |= {p.stem: p.stem for p in shipped_models().glob("*.yaml")}
+    close = nearby.get(suggest(direct.name, nearby) or "")
     diagnostics.error("RB001", f"there is no file {direct}", origin, help=f"did you mean {close}?" if close else None)
 
 
@@ -271,7 +283,8 @@ def _read(path: Path, origin: Span | None, diagnostics: Diagnostics, texts: Mapp
             return None
         text = path.read_text(encoding="utf-8-sig") if text is None else text
     except UnicodeDecodeError as error:
-        diagnostics.error("RB001", f"{path} is not UTF-8 text (byte {error.start})", origin, help="save it as UTF-8")
+        line = error.object[: error.start].count(b"\n") + 1
+        diagnostics.error("RB001", f"{path} is not UTF-8 text, from line {line} on", origin, help="save it as UTF-8")
         return None
     except OSError as error:
         diagnostics.error("RB001", f"{path} cannot be read: {error.strerror}", origin)
@@ -283,7 +296,7 @@ def _read(path: Path, origin: Span | None, diagnostics: Diagnostics, texts: Mapp
 
 
 class _Refused(Exception):
-    """A spec that is YAML but not one of ours; the diagnostic is already recorded."""
+    """A spec that is too large to go on with; the diagnostic is already recorded."""
 
 
 def parse(source: Source, diagnostics: Diagnostics) -> Mapping | None:
@@ -295,14 +308,18 @@ def parse(source: Source, diagnostics: Diagnostics) -> Mapping | None:
         return None
     except _Refused:
         return None
+    if root is None:
+        diagnostics.error(
+            "RB103", "this spec is empty", Span(source, 0, 0), expected="lines such as 'model: my_economy'"
+        )
+        return None
     if not isinstance(root, Mapping):
-        span = root.span if root else Span(source, 0, 0)
         diagnostics.error(
             "RB103",
             "a spec is a table of keys",
-            span,
+            root.span,
             expected="lines such as 'model: my_economy'",
-            found="other YAML",
+            found="a list" if isinstance(root, Sequence) else "text",
         )
         return None
     return root
@@ -313,6 +330,7 @@ class _Builder:
     source: Source
     diagnostics: Diagnostics
     nodes: int = 0
+    empty: list[Diagnostic] = field(default_factory=list)  # reported once the whole text is known to be YAML
     events: Iterator[yaml.Event] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -325,31 +343,44 @@ class _Builder:
                 next(self.events)
                 following = next(self.events)
                 if isinstance(following, yaml.DocumentStartEvent):
-                    self.refuse("RB004", "a spec file holds one document", following, help="remove the line '---'")
+                    self.error("RB004", "a spec file holds one document", following, help="remove the line '---'")
+                    raise _Refused
+                self.diagnostics.found += self.empty
                 return root
         return None
 
-    def node(self, event: yaml.Event, depth: int) -> Node:
+    def node(self, event: yaml.Event, depth: int) -> Node | None:
+        """The node that starts with `event`, or None, after a message, if it is an alias or a tagged word."""
         self.nodes += 1
         if depth > MAX_DEPTH or self.nodes > MAX_NODES:
-            self.refuse("RB005", "this spec is nested too deeply or has too many values", event)
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            self.refuse(
-                "RB004",
-                "specs use no anchors or aliases (& and *)",
-                event,
-                help="use 'extends', or quote the text",
-            )
+            self.error("RB005", "this spec is nested too deeply or has too many values", event)
+            raise _Refused
+        if isinstance(event, yaml.AliasEvent):
+            self.error(
+                "RB004", f"'*' begins an alias of YAML, here of '{event.anchor}'; specs have none", event,
+                help="repeat the value, or give it a name under 'parameters'; quote text that starts with '*'",
+            )  # fmt: skip
+            return None
+        if anchor := getattr(event, "anchor", None):
+            self.error(
+                "RB004", f"'&' begins an anchor of YAML, here '{anchor}'; specs have none", event,
+                help=f"write the value without '&{anchor}', or quote text that starts with '&'",
+            )  # fmt: skip
         tag = getattr(event, "tag", None)
         if tag not in (None, "!"):
-            self.refuse("RB004", f"specs use no tags ({tag})", event, help="quote the text if it starts with '!'")
+            self.error(
+                "RB004", f"'!' begins a tag of YAML, here '{tag}'; specs have none", event,
+                help="write the value without it, 'not' for a negation, or quote text that starts with '!'",
+            )  # fmt: skip
+            if isinstance(event, yaml.ScalarEvent):
+                return None
         if isinstance(event, yaml.ScalarEvent):
             return self.scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
             items = []
             while not isinstance(inner := next(self.events), yaml.SequenceEndEvent):
                 items.append(self.node(inner, depth + 1))
-            return Sequence(tuple(items), self.span(event, inner))
+            return Sequence(tuple(item for item in items if item is not None), self.span(event, inner))
         return self.mapping(event, depth)
 
     def mapping(self, event: yaml.Event, depth: int) -> Mapping:
@@ -358,9 +389,12 @@ class _Builder:
             key = self.node(inner, depth + 1)
             value = self.node(next(self.events), depth + 1)
             if not isinstance(key, Scalar):
-                self.refuse("RB004", "a key must be a word", inner, help="quote an expression that holds { } or [ ]")
+                self.error("RB004", "a key must be a word", inner, help="quote an expression that holds { } or [ ]")
             elif key.text == "<<":
-                self.refuse("RB004", "specs use no merge keys (<<)", inner, help="use 'extends'")
+                self.error(
+                    "RB004", "'<<' merges tables in YAML; specs have no merge keys", inner,
+                    help="repeat the keys, or use 'extends' for a whole spec",
+                )  # fmt: skip
             elif key.text in entries:
                 self.diagnostics.error(
                     "RB003",
@@ -369,9 +403,23 @@ class _Builder:
                     help="keep one of the two",
                     labels=(Label(entries[key.text].key, "given first at"),),
                 )
+            elif value is None:
+                self.diagnostics.broken.add(key.text)
+            elif isinstance(value, Scalar) and not value.text and not value.quote:
+                torn = self.without_value(key) and bool(entries)
+                if torn:  # and with it the value before
+                    self.diagnostics.broken.add(entries.popitem()[0])
             else:
                 entries[key.text] = Entry(key.span, value)
         return Mapping(entries, self.span(event, inner))
+
+    def without_value(self, key: Scalar) -> bool:
+        """Notes a key without a value, and tells whether it was torn off from a value by a comma in braces."""
+        rest = self.source.text[key.span.end :].partition("\n")[0]
+        trap = empty_trap(key.text, rest)
+        self.empty.append(Diagnostic("RB105", Severity.ERROR, trap.message, key.span, help=trap.help))
+        self.diagnostics.broken.update({key.text, key.text.partition(":")[0]})
+        return ":" not in key.text + rest.strip()[:1]
 
     def scalar(self, event: yaml.ScalarEvent) -> Scalar:
         quote = event.style or ""
@@ -383,9 +431,8 @@ class _Builder:
         end = self.source.offset(last.end_mark.line, last.end_mark.column)
         return Span(self.source, start, end)
 
-    def refuse(self, code: str, message: str, event: yaml.Event, **details: str) -> None:
+    def error(self, code: str, message: str, event: yaml.Event, **details: str) -> None:
         self.diagnostics.error(code, message, self.span(event, event), **details)
-        raise _Refused
 
 
 def _value(text: str) -> bool | int | float | str | None:
@@ -400,33 +447,8 @@ def _value(text: str) -> bool | int | float | str | None:
 
 
 def _yaml_error(source: Source, error: yaml.YAMLError, diagnostics: Diagnostics) -> None:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    if mark is None:
-        position = getattr(error, "position", 0)
-        diagnostics.error("RB002", "a character that YAML does not allow", Span(source, position, position + 1))
-        return
-    start = source.offset(mark.line, mark.column)
-    span = Span(source, start, start + 1)
-    line = source.line(source.position(start)[0])
-    problem = str(getattr(error, "problem", "")).replace("could not", "cannot")
-    if "\t" in line[: len(line) - len(line.lstrip())] or (source.text[start : start + 1] == "\t"):
-        diagnostics.error("RB002", "a tab in the indentation", span, help="indent with spaces")
-        return
-    hint = "quote an expression that holds ': ', ' #', or (inside { }) ',', '[' or ']'"
-    known = {
-        "mapping values are not allowed": "': ' in a place where no key can stand",
-        "expected <block end>": "this line is indented differently from its neighbours",
-        "did not find expected key": "this line is indented differently from its neighbours, or a bracket is missing",
-        "did not find expected ',' or '}'": "a comma or '}' is missing, or an expression needs quotes",
-        "did not find expected ',' or ']'": "a comma or ']' is missing, or an expression needs quotes",
-    }
-    message = next((text for start, text in known.items() if problem.startswith(start)), problem or "not valid YAML")
-    opened = getattr(error, "context_mark", None)
-    labels = ()
-    if opened is not None and "flow" in str(getattr(error, "context", "")):
-        place = source.offset(opened.line, opened.column)
-        labels = (Label(Span(source, place, place + 1), "the bracket was opened at"),)
-    diagnostics.error("RB002", message, span, help=hint, labels=labels)
+    trap, span, labels = yaml_trap(source, error)
+    diagnostics.error("RB002", trap.message, span, help=trap.help, labels=labels)
 
 
 def _plain(node: Node) -> Plain:

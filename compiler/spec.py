@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from rbcc.compiler.diagnostics import Diagnostics, suggest
-from rbcc.compiler.source import Document, KeyPath
+from rbcc.compiler.diagnostics import Diagnostics
+from rbcc.compiler.source import Document
+from rbcc.compiler.traps import number_trap
 from rbcc.compiler.types import Precision
 
 
@@ -28,8 +29,18 @@ def _name(value: Any) -> Any:
     raise PydanticCustomError("name", "a name: letters, digits and _, not starting with a digit")
 
 
+def _number(value: Any) -> Any:
+    """Refuses what pydantic would take for a number, but people may mean otherwise."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("float_type", "a number")
+    if isinstance(value, str) and (trap := number_trap(value)):
+        raise PydanticCustomError("number_trap", "{message}", {"message": trap.message, "help": trap.help})
+    return value
+
+
 Name = Annotated[str, BeforeValidator(_name)]
-Positive = Annotated[int, Field(gt=0, lt=2**31)]
+Number = Annotated[float, BeforeValidator(_number)]
+Positive = Annotated[int, BeforeValidator(_number), Field(gt=0, lt=2**31)]
 
 
 class Table(BaseModel):
@@ -82,15 +93,15 @@ class State(Table):
 class Grid(Table):
     """Equally spaced choices, both ends included."""
 
-    from_: float = Field(alias="from")
-    to: float
-    step: float = Field(gt=0)
+    from_: Number = Field(alias="from", description="the smallest choice")
+    to: Number = Field(description="the largest choice")
+    step: Number = Field(gt=0, description="the distance between two choices")
 
 
 class Action(Table):
     """What an agent chooses each step."""
 
-    choices: Grid | Annotated[list[float], Field(min_length=1)] | None = Field(
+    choices: Grid | Annotated[list[Number], Field(min_length=1)] | None = Field(
         default=None, description="the numbers to choose from: a list or {from, to, step}"
     )
     choose: Name | None = Field(default=None, description="agent type one member of which is chosen")
@@ -101,7 +112,9 @@ class Action(Table):
     @model_validator(mode="after")
     def _one_kind(self) -> "Action":
         if (self.choices is None) == (self.choose is None):
-            raise PydanticCustomError("choices", "give either 'choices' (numbers) or 'choose' (an agent type)")
+            found = "neither" if self.choose is None else "both"
+            either = "either 'choices' (numbers) or 'choose' (an agent type)"
+            raise PydanticCustomError("choices", "{either}", {"either": either, "found": found})
         return self
 
 
@@ -116,9 +129,9 @@ class Constraint(Table):
 class Observation(Table):
     """One observed value with its own encoding."""
 
-    value: Expression
-    scale: Expression | None = None
-    encode: Encoding | None = None
+    value: Expression = Field(description="a name or an expression, known at the start of the step")
+    scale: Expression | None = Field(default=None, description="typical size")
+    encode: Encoding | None = Field(default=None, description="how networks see it, as for a state")
 
     @model_validator(mode="before")
     @classmethod
@@ -146,8 +159,8 @@ class Agent(Table):
 class Window(Table):
     """Choices that open, from one value to the whole range, while the phase progresses."""
 
-    open: tuple[float, float] = Field(description="progress at which the window starts to open and is fully open")
-    from_: float = Field(alias="from", description="the only choice before the window opens")
+    open: tuple[Number, Number] = Field(description="progress at which the window starts to open and is fully open")
+    from_: Number = Field(alias="from", description="the only choice before the window opens")
 
 
 class Learner(Table):
@@ -173,7 +186,7 @@ class Learner(Table):
     entropy: Expression | None = Field(default=None, description="weight of the entropy bonus")
     gradient_clip: Expression | None = Field(default=None, description="largest norm of a gradient")
     reward_scale: Expression | None = Field(default=None, description="rewards are divided by this")
-    starts: float | None = Field(default=None, ge=0, le=1, description="progress at which the type starts to learn")
+    starts: Number | None = Field(default=None, ge=0, le=1, description="progress at which the type starts to learn")
     joint: list[Name] | None = Field(
         default=None, description="actions that are drawn together, as one choice of all pairs"
     )
@@ -238,7 +251,7 @@ def _share(value: Any) -> Any:
             return float(value.strip()[:-1]) / 100
         except ValueError:
             pass
-    return value
+    return _number(value)
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)]
@@ -253,15 +266,17 @@ class Verify(Table):
     target: Share = Field(
         default=0.01, description="largest acceptable gain, as a share of the payoff above doing nothing"
     )
-    shutdown: dict[str, float] = Field(
+    shutdown: dict[str, Number] = Field(
         default={}, description="choices that mean doing nothing, such as baker.hours: 0"
     )
     economies: Positive = Field(default=256, description="economies in which each deviator learns")
     iterations: Positive = Field(default=400, description="iterations for which each deviator learns")
-    episodes: Annotated[int, Field(ge=2)] = Field(default=4096, description="test episodes behind each estimate")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="at the start; falls to a tenth")
+    episodes: Annotated[int, BeforeValidator(_number), Field(ge=2)] = Field(
+        default=4096, description="test episodes behind each estimate"
+    )
+    learning_rate: Annotated[Number, Field(gt=0)] = Field(default=1e-3, description="at the start; falls to a tenth")
     epochs: Positive = Field(default=4, description="passes over each batch")
-    clip: Annotated[float, Field(gt=0)] = Field(default=0.1, description="PPO's clipping range")
+    clip: Annotated[Number, Field(gt=0)] = Field(default=0.1, description="PPO's clipping range")
 
 
 # An agent type's settings stand beside these keys, so it cannot have their names.
@@ -286,159 +301,32 @@ class Spec(Table):
     parameters: dict[Name, Parameter] = {}
     state: dict[Name, State] = Field(default={}, description="state of the economy as a whole")
     public: list[Observation] = Field(default=[], description="what 'public' in 'observes' stands for")
-    agents: Annotated[dict[Name, Agent], Field(min_length=1)]
+    agents: Annotated[dict[Name, Agent], Field(min_length=1, description="the agent types")]
     equations: dict[str, str] = Field(default={}, description="groups of equations, in any order")
     identities: dict[str, Expression] = Field(default={}, description="accounting that must hold in every step")
     invariants: list[Expression] = Field(default=[], description="conditions that must hold in every step")
     indicators: dict[Name, Expression] = Field(default={}, description="numbers shown while training and reported")
     training: Training | None = None
     verify: Verify = Verify()
+    silence: list[str] | dict[str, str] = Field(
+        default=[], description="codes of warnings that are not shown, or a table of codes with the reason for each"
+    )
 
 
-def read(document: Document, diagnostics: Diagnostics) -> Spec | None:
-    """The spec in `document`, or None with every misfit of key and value in `diagnostics`."""
+def read(document: Document, diagnostics: Diagnostics) -> tuple[Spec, Document] | None:
+    """The spec in `document`, with every misfit of key and value in `diagnostics`.
+
+    What does not fit is left out of the spec, and of the document that comes back with it, so that the rest can be
+    checked too. Returns None if too little is left.
+    """
     from pydantic import ValidationError
 
-    try:
-        spec = Spec.model_validate(document.plain)
-    except ValidationError as error:
-        found: dict[KeyPath, list[Any]] = {}
-        for problem in error.errors():
-            found.setdefault(_spec_path(document, problem), []).append(problem)
-        for path, problems in found.items():
-            _report(document, path, problems, diagnostics)
-        return None
-    for override in document.overrides:
-        if not override.known and _user_names(override.path):
-            name = override.path[-1]
-            table = document.node(override.path[:-1])
-            names = [k for k in getattr(table, "entries", {}) if k != name]
-            close = suggest(str(name), names)
-            diagnostics.error(
-                "RB007",
-                f"the spec has no '{'.'.join(map(str, override.path))}'",
-                override.span,
-                expected=f"one of: {', '.join(names)}" if names else None,
-                help=f"did you mean '{close}'?" if close else "add it to the spec first",
-            )
-    return spec
+    from rbcc.compiler.misfit import Misfits
 
-
-def _user_names(path: KeyPath) -> bool:
-    """Whether the last key of `path` is a name that the author chose rather than a key of the language."""
-    tables = {
-        "parameters",
-        "state",
-        "actions",
-        "agents",
-        "equations",
-        "identities",
-        "indicators",
-        "schedules",
-        "phases",
-    }
-    return len(path) > 1 and path[-2] in tables
-
-
-def _report(document: Document, path: KeyPath, problems: list[Any], diagnostics: Diagnostics) -> None:
-    """One message for all that pydantic says of the value at `path`: a choice between forms gives one each."""
-    problem, name = problems[0], str(path[-1]) if path else "the spec"
-    # What YAML makes of `{rate: max(1, 2)}`: the keys `rate` and `2)`.
-    torn = "quote the expression before it: inside { } a comma ends a value" if name.endswith((")", "]")) else None
-    if problem["type"] == "extra_forbidden":
-        known = _keys_beside(problem["loc"][:-1])
-        close = suggest(name, known)
-        diagnostics.error(
-            "RB101",
-            f"'{name}' is not a key of {_table_name(path[:-1])}",
-            document.key(path),
-            expected=f"one of: {', '.join(known)}",
-            help=torn or (f"did you mean '{close}'?" if close else None),
-        )
-    elif problem["type"] == "missing":
-        diagnostics.error(
-            "RB102",
-            f"{_table_name(path[:-1])} has no '{name}'",
-            document.key(path[:-1]) if len(path) > 1 else None,
-            help=f"add '{name}: ...': {_description(problem['loc'])}",
-        )
-    elif "[key]" in problem["loc"]:
-        diagnostics.error("RB103", f"'{name}' cannot be a name", document.key(path), expected=problem["msg"], help=torn)
-    else:
-        value = problem["input"]
-        shown = repr(value) if isinstance(value, (str, int, float, bool)) else _FORMS.get(type(value))
-        diagnostics.error(
-            "RB103",
-            f"'{name}' has a value of the wrong form",
-            document.span(path),
-            expected=" or ".join(dict.fromkeys(map(_words, problems))),
-            found=shown,
-        )
-
-
-_FORMS = {dict: "a table", list: "a list", type(None): "nothing"}
-_WORDS = {
-    "list_type": "a list",
-    "dict_type": "a table",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "bool_type": "true or false",
-    "expression": "an expression or a number",
-}
-
-
-def _words(problem: Any) -> str:
-    if problem["type"] in _WORDS:
-        return _WORDS[problem["type"]]
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    return message.removeprefix("input should be ").removeprefix("value error, ")
-
-
-def _spec_path(document: Document, problem: Any) -> KeyPath:
-    """pydantic's location as keys of the document: without the tags of unions and of gathered agent types."""
-    node, path = document.plain, []
-    for part in problem["loc"]:
-        if isinstance(node, dict) and part in node:
-            node = node[part]  # type: ignore[index]
-            path.append(part)
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
-            path.append(part)
-    if problem["type"] == "missing":
-        path.append(problem["loc"][-1])
-    return tuple(path)
-
-
-def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
-    """The table that pydantic was reading at `loc`."""
-    model: type[BaseModel] = Spec
-    for part in loc:
-        field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
-        inner = _models_in(field.annotation) if field else []
-        model = inner[0] if inner else model
-    return model
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]
-
-
-def _keys_beside(loc: tuple[str | int, ...]) -> list[str]:
-    return [f.alias or name for name, f in _model_at(loc).model_fields.items() if name != "types"]
-
-
-def _description(loc: tuple[str | int, ...]) -> str:
-    field = next((f for n, f in _model_at(loc[:-1]).model_fields.items() if loc[-1] in (n, f.alias)), None)
-    return (field.description if field else None) or "it is needed"
-
-
-def _table_name(path: KeyPath) -> str:
-    return f"'{'.'.join(map(str, path))}'" if path else "the spec"
+    misfits = Misfits(Spec, document, diagnostics)
+    while True:
+        try:
+            return Spec.model_validate(misfits.document.plain), misfits.document
+        except ValidationError as error:
+            if not misfits.repair(error.errors()):
+                return None

@@ -2,23 +2,28 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, lru_cache
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any, NoReturn
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from platformdirs import user_cache_path
 
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span
 from rbcc.compiler.source import Scalar
+from rbcc.compiler.traps import number_trap
 from rbcc.compiler.units import Unit
 
 
 MAX_DEPTH = 100
 MAX_OPERATORS = 300
 MAX_DIGITS = 40
+SMALLEST, LARGEST = 1e-37, 1e38  # what single precision holds, apart from 0
 
 
 @dataclass(frozen=True)
@@ -155,14 +160,16 @@ def parse_expression(scalar: Scalar, diagnostics: Diagnostics) -> Expression | N
 
 
 def parse_equations(scalar: Scalar, diagnostics: Diagnostics) -> tuple[list[Equation], set[str]]:
-    """The equations of one group, and the names that those which cannot be read were to define."""
+    """The equations of one group, and the names that those which cannot be read were to define, "" for one unknown."""
     equations, broken = [], set()
     for start, text, doc in statements(scalar.text):
         node = _parse(_Text(scalar, start, text), "equation", diagnostics, doc)
         if isinstance(node, Equation):
             equations.append(node)
-        elif name := re.match(r"[^\W\d]\w*'?", text):
-            broken.add(name.group())
+        else:
+            # All that could be a left side: YAML may have made one text of several equations.
+            names = re.findall(r"([^\W\d]\w*'?)(?:\[[^\]]*\])?\s*(?::[^=]*)?=(?!=)", text)
+            broken.update(names or re.findall(r"^[^\W\d]\w*'?", text) or [""])
     return equations, broken
 
 
@@ -209,14 +216,18 @@ def statements(block: str) -> list[tuple[int, str, str | None]]:
 
 @cache
 def _parser() -> Lark:
+    """The parser; its tables, which take longer to make than a spec to check, are kept in the user's cache folder."""
     grammar = files("rbcc.compiler").joinpath("grammar.lark").read_text(encoding="utf-8")
+    tables = user_cache_path("rbcc") / f"grammar-{sha256(grammar.encode()).hexdigest()[:12]}.pickle"
+    with suppress(OSError):
+        tables.parent.mkdir(parents=True, exist_ok=True)
     return Lark(
         grammar,
         parser="lalr",
         lexer="contextual",
         start=["expression", "equation", "unit"],
         maybe_placeholders=True,
-        propagate_positions=True,
+        cache=str(tables),
     )
 
 
@@ -244,13 +255,16 @@ def _parse(
     if not text.text.strip():
         diagnostics.error("RB201", f"an empty {start}", text.scalar.span, help=f"write the {start} or remove the key")
         return None
+    if start != "unit" and (trap := number_trap(text.text)):
+        diagnostics.error("RB104", trap.message, text.span(0, len(text.text.rstrip())), help=trap.help)
+        return None
     try:
         if _too_deep(text.text):
             diagnostics.error(
                 "RB201",
                 f"this {start} is too long or nested too deeply",
                 text.span(0, 1),
-                help="name its parts",
+                help="split it: write equations for its parts, and use their names here",
             )
             return None
         return _Builder(text, diagnostics, doc).build(_tree(text.text, start))
@@ -275,113 +289,112 @@ class _Builder:
     def __init__(self, text: _Text, diagnostics: Diagnostics, doc: str | None):
         self.text, self.diagnostics, self.doc = text, diagnostics, doc
 
-    def span(self, node: Tree | Token) -> Span:
-        if isinstance(node, Token):
-            return self.text.span(node.start_pos or 0, node.end_pos or 0)
-        return self.text.span(node.meta.start_pos, node.meta.end_pos)
+    def span(self, first: Token, last: Token | None = None) -> Span:
+        return self.text.span(first.start_pos or 0, (last or first).end_pos or 0)
 
-    def fail(self, node: Tree | Token, message: str, help: str | None = None) -> NoReturn:
-        self.diagnostics.error("RB201", message, self.span(node), help=help)
+    def fail(self, token: Token, message: str, help: str | None = None) -> NoReturn:
+        self.diagnostics.error("RB201", message, self.span(token), help=help)
         raise _Failed
 
-    def build(self, node: Tree | Token) -> Expression | Equation | Unit:
-        if isinstance(node, Token):
-            raise TypeError(f"stray token {node!r}")
+    def build(self, node: Any) -> Any:
         return getattr(self, f"build_{node.data}")(node)
-
-    def expression(self, node: Tree | Token) -> Expression:
-        return self.build(node)  # type: ignore[return-value]
 
     def build_equation(self, tree: Tree) -> Equation:
         target, unit, right = tree.children
+        left, expression = self.target(target), self.build(right)
         return Equation(
-            self.target(target),
+            left,
             self.build_unit(unit) if unit is not None else None,
-            self.span(unit) if unit is not None else None,
-            self.expression(right),
-            self.span(tree),
+            self.span(*_ends(unit)) if unit is not None else None,
+            expression,
+            _join(left.span, expression.span),
             " ".join(line.partition("#")[0].strip() for line in self.text.text.splitlines()).strip(),
             self.doc,
         )
 
-    def target(self, tree: Tree) -> Target:
-        name, prime, *indices = tree.children
-        indices = [index for index in indices if index is not None]
+    def target(self, tree: Any) -> Target:
+        name, prime, *inside = tree.children
+        *indices, end = inside if inside[-1] is not None else [prime or name]
         return Target(
-            str(name),
-            prime is not None,
-            tuple(map(str, indices)),
-            tuple(map(self.span, indices)),
-            self.span(tree),
+            str(name), prime is not None, tuple(map(str, indices)), tuple(map(self.span, indices)), self.span(name, end)
         )
 
-    def build_number(self, tree: Tree) -> Number:
-        text = str(tree.children[0])
-        if len(text) > MAX_DIGITS or abs(float(text.rstrip("%"))) > 1e38:
-            self.fail(tree, "a number that a computer cannot hold")
-        return Number(_fraction(text), self.span(tree))
+    def build_number(self, tree: Any) -> Number:
+        if trap := number_trap(str(tree.children[0])):
+            self.diagnostics.error("RB104", trap.message, self.span(tree.children[0]), help=trap.help)
+            raise _Failed
+        return Number(self.number(tree.children[0]), self.span(tree.children[0]))
 
-    def build_true(self, tree: Tree) -> Boolean:
-        return Boolean(True, self.span(tree))
+    def number(self, token: Token) -> Fraction:
+        digits, size = float(re.split("[eE%]", token)[0]), float(token.rstrip("%"))
+        if len(token) > MAX_DIGITS or (digits and not SMALLEST <= size <= LARGEST):
+            self.fail(token, "a number that a computer cannot hold")
+        return _fraction(token) if digits else Fraction(0)
 
-    def build_false(self, tree: Tree) -> Boolean:
-        return Boolean(False, self.span(tree))
+    def build_true(self, tree: Any) -> Boolean:
+        return Boolean(True, self.span(tree.children[0]))
 
-    def build_group(self, tree: Tree) -> Expression:
-        return self.expression(tree.children[0])
+    def build_false(self, tree: Any) -> Boolean:
+        return Boolean(False, self.span(tree.children[0]))
+
+    def build_group(self, tree: Any) -> Expression:
+        opening, inner, closing = tree.children
+        return replace(self.build(inner), span=self.span(opening, closing))
 
     def build_reference(self, tree: Any) -> Reference:
-        first, second, prime, *indices = tree.children
-        indices = tuple(self.expression(index) for index in indices if index is not None)
-        end = second if second is not None else first
-        name_span = self.text.span(first.start_pos, end.end_pos)
+        first, second, prime, *inside = tree.children
+        name = second or first
+        *indices, end = inside if inside[-1] is not None else [prime or name]
         return Reference(
-            str(end),
+            str(name),
             str(first) if second is not None else None,
             prime is not None,
-            indices or None,
-            self.span(tree),
-            name_span,
+            tuple(map(self.build, indices)) or None,
+            self.span(first, end),
+            self.span(first, name),
         )
 
-    def build_call(self, tree: Tree) -> Call:
-        name, *arguments = tree.children
+    def build_call(self, tree: Any) -> Call:
+        name, *arguments, end = tree.children
         built = []
         for argument in arguments:
             if argument is not None:
                 value, where = argument.children
-                built.append(Argument(self.expression(value), self.expression(where) if where is not None else None))
-        return Call(str(name), tuple(built), self.span(tree), self.span(name))
+                built.append(Argument(self.build(value), self.build(where) if where is not None else None))
+        return Call(str(name), tuple(built), self.span(name, end), self.span(name))
 
     def build_conditional(self, tree: Tree) -> Conditional:
-        then, condition, otherwise = map(self.expression, tree.children)
-        return Conditional(condition, then, otherwise, self.span(tree))
+        then, condition, otherwise = map(self.build, tree.children)
+        return Conditional(condition, then, otherwise, _join(then.span, otherwise.span))
 
-    def build_negation(self, tree: Tree) -> Unary:
-        return Unary("not", self.expression(tree.children[0]), self.span(tree))
+    def build_negation(self, tree: Any) -> Unary:
+        word, operand = tree.children
+        inner = self.build(operand)
+        return Unary("not", inner, _join(self.span(word), inner.span))
 
-    def build_signed(self, tree: Tree) -> Expression:
+    def build_signed(self, tree: Any) -> Expression:
         sign, operand = tree.children
-        inner = self.expression(operand)
-        return inner if sign == "+" else Unary("-", inner, self.span(tree))
+        inner = self.build(operand)
+        return inner if sign == "+" else Unary("-", inner, _join(self.span(sign), inner.span))
 
     def build_disjunction(self, tree: Tree) -> Expression:
-        return self.chain(tree, ["or"] * (len(tree.children) - 1), tree.children)
+        return self.chain(["or"] * (len(tree.children) - 1), tree.children)
 
     def build_conjunction(self, tree: Tree) -> Expression:
-        return self.chain(tree, ["and"] * (len(tree.children) - 1), tree.children)
+        return self.chain(["and"] * (len(tree.children) - 1), tree.children)
 
     def build_sum(self, tree: Tree) -> Expression:
-        return self.chain(tree, tree.children[1::2], tree.children[::2])
+        return self.chain(tree.children[1::2], tree.children[::2])
 
     build_product = build_sum
 
     def build_power(self, tree: Tree) -> Expression:
         base, _, exponent = tree.children
-        return Binary("^", self.expression(base), self.expression(exponent), self.span(tree))
+        left, right = self.build(base), self.build(exponent)
+        return Binary("^", left, right, _join(left.span, right.span))
 
     def build_comparison(self, tree: Tree) -> Expression:
-        operands = [self.expression(child) for child in tree.children[::2]]
+        operands = [self.build(child) for child in tree.children[::2]]
         operators = tree.children[1::2]
         links: list[Expression] = [
             Comparison(str(op), a, b, _join(a.span, b.span))
@@ -389,13 +402,13 @@ class _Builder:
         ]
         result = links[0]
         for link in links[1:]:
-            result = Binary("and", result, link, self.span(tree))
+            result = Binary("and", result, link, _join(result.span, link.span))
         return result
 
-    def chain(self, tree: Tree, operators: list, operands: list) -> Expression:
-        result = self.expression(operands[0])
+    def chain(self, operators: list, operands: list) -> Expression:
+        result = self.build(operands[0])
         for operator, operand in zip(operators, operands[1:], strict=True):
-            right = self.expression(operand)
+            right = self.build(operand)
             result = Binary(str(operator), result, right, _join(result.span, right.span))
         return result
 
@@ -406,7 +419,7 @@ class _Builder:
                 sign = 1 if child == "*" else -1
                 continue
             base, _, minus, exponent = child.children
-            power = _fraction(str(exponent)) if exponent is not None else Fraction(1)
+            power = self.number(exponent) if exponent is not None else Fraction(1)
             power *= -1 if minus == "-" else 1
             if base.type == "NUMBER":
                 if str(base) != "1":
@@ -415,6 +428,12 @@ class _Builder:
                 result = result * Unit.base(str(base)) ** (power * sign)
             sign = 1
         return result
+
+
+def _ends(tree: Any) -> tuple[Token, Token]:
+    """The first and the last token of a unit."""
+    tokens = list(tree.scan_values(lambda value: value is not None))
+    return tokens[0], tokens[-1]
 
 
 def _fraction(text: str) -> Fraction:
@@ -432,7 +451,7 @@ _TOKENS = {
     "SIGN": "+ or -",
     "SCALE": "* or /",
     "POWER": "^",
-    "PRIME": "'",
+    "PRIME": "a prime (')",
     "LPAR": "'('",
     "RPAR": "')'",
     "LSQB": "'['",
@@ -459,14 +478,47 @@ HINTS: tuple[tuple[str, str], ...] = (
     (r"&&?", "write 'and'"),
     (r"\|\|?", "write 'or'"),
     (r"!(?!=)", "write 'not'"),
+    (r"(?<==)=", "one = defines a value; == tests whether two are equal"),
     (r"=(?!=)", "equality is tested with =="),
-    (r"\?", "write 'a if condition else b'"),
+    (r"AND\b|OR\b|NOT\b", "and, or and not are written in small letters"),
+    (r"\?", "write a if condition else b"),
     (r"\{", "use ( ) for grouping and [ ] for indices"),
     (r"@|:=|<-", "an equation is written name = expression"),
-    (r"[“”‘’`´]", "use the plain ' for a next value"),
+    (r"[“”„«»]", 'these are not the quotes of a keyboard: write "...", or no quotes'),
+    (r"[‘’`´′]", "use the plain ' for a next value"),
     (r"[−–—]", "use the plain minus sign -"),
     (r"[×·]", "write * for a product"),
-    (r"for\b", "a sum is written sum(i, x[i])"),
+    (r"[÷]", "write / for a quotient"),
+    (r"[≤≥≠]", "write <=, >= or !="),
+    (r"[²³]", "a power is written x^2"),
+    (r"for\b|in\b", "a sum is written sum(i, x[i])"),
+    (r"(?<=\])\[", "indices stand in one pair of brackets: x[i,j]"),
+    (r"[\u00a0\u2000-\u200b\u202f\u3000\ufeff]", "this is an invisible character that looks like a space: delete it"),
+    (r";", "an equation ends with its line; remove the ';'"),
+    (r"[$€£¥]", "a number stands alone; its unit has a key of its own, 'unit: money'"),
+    (r"%", "a per cent sign follows its number without a space: 5%"),
+    (r"\\", "this is LaTeX; write names and operators as in a program: alpha * x"),
+    (r":", "a value with ':' in it is no expression"),
+    (r"\.(inf|nan|Inf|NaN)", "write a large number, such as 1e9"),
+    (r"_[0-9]", "a number has no '_' in it: write 1000"),
+    (r"(?<=0)[xXoObB][0-9a-fA-F]+", "write the number in decimals"),
+    (r"per\b", "write / for per: money/good"),
+    (r"percent\b", "write 5% for five per cent"),
+    (r",$", "remove the comma"),
+)
+EQUATION_HINTS: tuple[tuple[str, str], ...] = (
+    (r"\.", "a name on the left has no owner: write sold[j]; a state is known by its index"),
+    (r"\d", "an index is a name, not a number; for cases write a if j == 0 else b"),
+    (r"\+=|-=|\*=|/=", "for a new value in the next step write x' = x + ..."),
+    (r"[-+*/(]", "the left side is one name: solve the equation for it"),
+    (r"<=|>=|<(?!-)|>", "an equation has one =; a condition that must hold is listed under 'invariants'"),
+    (r"[^\W\d]", "the left side is one name, then comes ="),
+)
+UNIT_HINTS: tuple[tuple[str, str], ...] = (
+    (r"per\b", "write / for per: money/good"),
+    (r"[$€£¥]", "a unit is a name that is listed under 'units', such as money"),
+    (r"[^\W\d]", "a unit has no factor, and * or / between two names"),
+    (r"\(", "units have no brackets: money/good/hour"),
 )
 
 
@@ -482,7 +534,10 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         accepted = set(getattr(error, "accepts", None) or getattr(error, "expected", None) or ())
         place, found = len(text.text.rstrip()), ""
     rest = text.text[place:]
-    hint = next((hint for pattern, hint in HINTS if re.compile(pattern).match(text.text, place)), None)
+    hints = UNIT_HINTS if start == "unit" else HINTS
+    if start == "equation" and "=" not in text.text[:place]:
+        hints = EQUATION_HINTS + HINTS
+    hint = next((hint for pattern, hint in hints if re.compile(pattern).match(text.text, place)), None)
     if hint is None and start == "equation" and "=" not in text.text:
         hint = "an equation is written name = expression, or name'[i] = expression for a next value"
     if hint is None and not found and text.text.count("(") > text.text.count(")"):
@@ -493,15 +548,30 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         hint = "a comma is missing after the index"
     if hint is None and re.search(r"\bif\b.*\bthen\b", text.text):
         hint = "a choice is written a if condition else b; both branches are needed"
+    if hint is None and start == "equation" and re.match(r"\w+'?(\[[^\]]*\])?\s*=(?!=)", rest):
+        hint = "a second equation begins in the same text: write 'name: |' above them, and each on a line of its own"
+        if text.text[:place].count("(") > text.text[:place].count(")"):
+            hint = "a ')' is missing before: an equation goes on while a bracket is open"
+    if hint is None and found == "(" and re.search(r"\b\w+\.\w+\s*$", text.text[:place]):
+        hint = "functions have no prefix: sqrt(x), not np.sqrt(x)"
+    if hint is None and found == "[" and "NAME" in accepted:
+        hint = "there are no lists in expressions: max(a, b) of values, max(j, x[j]) over agents"
+    if hint is None and start != "unit" and re.search(r"\d\s*$", text.text[:place]) and re.match(r"[^\W\d]", rest):
+        hint = (
+            "is an operator missing? A product is written 2 * b; a unit has a key of its own: {value: 2, unit: money}"
+        )
     if hint is None and "NAME" not in accepted and re.match(r"[\w(]", rest):
         hint = "is an operator missing? A product is written a * b"
     if hint is None and found in ("if", "else"):
         hint = "a choice is written a if condition else b; both branches are needed"
+    expected = _accepted(accepted, text.text[:place])
+    if hint is None and expected == "'else'":
+        hint = "say what holds otherwise: a if condition else 0"
     diagnostics.error(
         "RB201",
         f"this {start} ends too early" if not found else f"'{found}' does not fit here",
         text.span(place, place + max(1, len(found))) if found else text.span(place - 1, place),
-        expected=_accepted(accepted, text.text[:place]),
+        expected=expected,
         help=hint,
     )
 

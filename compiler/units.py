@@ -41,4 +41,7 @@ ONE = Unit()
 
 
 def _factor(name: str, power: Fraction) -> str:
-    return name if power == 1 else f"{name}^{power}"
+    if power == 1:
+        return name
+    decimal = f"{float(power):.4g}"
+    return f"{name}^{decimal}" if Fraction(decimal) == power else f"{name}^({power})"

@@ -1,6 +1,6 @@
 """Diagnostics as data: what is wrong, where, what was expected, the likely fix."""
 
-from rbcc.compiler.diagnostics.codes import CODES as CODES
+from rbcc.compiler.diagnostics.codes import CODES as CODES, WARNINGS as WARNINGS
 from rbcc.compiler.diagnostics.collector import CompileError as CompileError, Diagnostics as Diagnostics
 from rbcc.compiler.diagnostics.diagnostic import (
     Diagnostic as Diagnostic,

@@ -14,6 +14,9 @@ CODES = {
     "RB101": "unknown key",
     "RB102": "missing key",
     "RB103": "value of the wrong form",
+    "RB104": "number in a notation that specs do not have",
+    "RB105": "key without a value",
+    "RB106": "code that cannot be silenced",
     # expressions and names
     "RB201": "expression that cannot be read",
     "RB202": "undefined name",
@@ -23,12 +26,14 @@ CODES = {
     "RB206": "wrong number of arguments",
     "RB207": "name never used",
     "RB208": "name that cannot be used here",
+    "RB209": "name that hides another",
     # indices
     "RB301": "wrong number of indices",
     "RB302": "index of another agent type",
     "RB303": "index without a range",
     "RB304": "index bound twice",
     "RB305": "agents without an index",
+    "RB306": "sum over nothing",
     # kinds of value
     "RB401": "number, flag or choice where another kind is needed",
     # units
@@ -42,8 +47,19 @@ CODES = {
     "RB604": "value with two equations",
     "RB605": "left side that cannot be assigned",
     "RB606": "observation without a scale",
+    "RB607": "value observed twice",
     # choices, training and verification
     "RB701": "choices that cannot be offered",
     "RB702": "training setting that does not fit the model",
     "RB703": "verification setting that does not fit the model",
+    # what is legal and looks like a mistake
+    "RB801": "discount factor that looks wrong",
+    "RB802": "part that an episode of one step does not need",
+    "RB803": "share outside 0 to 1",
+    "RB804": "choice that cannot affect its own reward",
+    "RB805": "observation with a scale that hides it",
+    "RB806": "rewards of very different size",
 }
+
+WARNINGS = frozenset({"RB207", "RB503", "RB607", "RB801", "RB802", "RB803", "RB804", "RB805", "RB806"})
+"""Codes of findings that stop nothing; a spec can silence them."""

@@ -37,7 +37,9 @@ class UnitRule:
     @staticmethod
     def parse(text: str) -> "UnitRule":
         try:
-            left, right = text.split("->")
+            left, arrow, right = text.partition("->")
+            if not arrow:
+                raise ValueError("it has no '->'")
             variadic = left.strip().endswith("...")
             patterns = [part.strip() for part in left.strip().removesuffix("...").split(",") if part.strip()]
             arguments = tuple(None if part == "any" else unit_of(part) for part in patterns)

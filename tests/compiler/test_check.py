@@ -124,7 +124,7 @@ def test_wrong_equations(equation: str, code: str) -> None:
         ("agents.buyer.actions.demand.choices", "[]", "RB103"),
         ("agents.buyer.actions.demand.choices", "{from: 0, to: 20000, step: 1}", "RB701"),
         ("agents.buyer.actions.demand.choose", "seller", "RB103"),
-        ("agents.buyer.actions.favourite.choose", "shop", "RB701"),
+        ("agents.buyer.actions.favourite.choose", "shop", "RB202"),
         ("agents.buyer.state.budget.start", "time", "RB601"),
         ("agents.buyer.state.budget.start", "cost", "RB501"),
         ("agents.buyer.state.budget.unit", "gold", "RB502"),

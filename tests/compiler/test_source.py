@@ -17,14 +17,15 @@ def read(path: Path, **overrides: object) -> Document:
 
 def codes(path: Path, overrides: dict[str, object] | None = None) -> list[str]:
     diagnostics = Diagnostics()
-    assert load(path, overrides, diagnostics) is None
+    load(path, overrides, diagnostics)
+    assert diagnostics.failed
     return [d.code for d in diagnostics.errors]
 
 
 def test_words_and_numbers_are_those_of_yaml_1_2(write_spec) -> None:
     text = "a: no\nb: 1e-3\nc: on\nd: 010\ne: .5\nf: true\ng: null\nh: 1_000\ni: '5'\nj: 0x10\nk: 12:30\n"
     assert read(write_spec(text)).plain == {
-        "a": "no", "b": 0.001, "c": "on", "d": 10, "e": 0.5, "f": True, "g": None, "h": "1_000", "i": "5",
+        "a": "no", "b": 0.001, "c": "on", "d": "010", "e": 0.5, "f": True, "g": None, "h": "1_000", "i": "5",
         "j": "0x10", "k": "12:30",
     }  # fmt: skip
 
@@ -33,7 +34,8 @@ def test_words_and_numbers_are_those_of_yaml_1_2(write_spec) -> None:
     ("text", "code"),
     [
         ("a: 1\na: 2\n", "RB003"),
-        ("a: &x 1\nb: *x\n", "RB004"),
+        ("a: &x 1\n", "RB004"),
+        ("a: [*x]\n", "RB004"),
         ("a: !!python/object/apply:os.system [ls]\n", "RB004"),
         ("a: {<<: {b: 1}}\n", "RB004"),
         ("a: 1\n---\nb: 2\n", "RB004"),
@@ -52,6 +54,15 @@ def test_words_and_numbers_are_those_of_yaml_1_2(write_spec) -> None:
 )
 def test_refused(write_spec, text: str, code: str) -> None:
     assert codes(write_spec(text)) == [code]
+
+
+def test_what_cannot_be_read_is_left_out_and_the_rest_goes_on(write_spec) -> None:
+    diagnostics = Diagnostics()
+    document = load(write_spec("a: *x\nb: !!str 2\nc:\nd: 4\nd: 5\ne: &y 6\n"), None, diagnostics)
+    assert document is not None
+    assert document.plain == {"d": 4, "e": 6}
+    assert [d.code for d in diagnostics.errors] == ["RB004", "RB004", "RB105", "RB003", "RB004"]
+    assert {"a", "b", "c"} <= diagnostics.broken
 
 
 def test_not_text(tmp_path: Path) -> None:

@@ -72,14 +72,20 @@ MISTAKES = [
     ("a || b", "write 'or'"),
     ("!a", "write 'not'"),
     ("a = b", "equality is tested with =="),
-    ("a ? b : c", "write 'a if condition else b'"),
+    ("a ? b : c", "write a if condition else b"),
     ("{a}", "use ( ) for grouping and [ ] for indices"),
     ("x’[i]", "use the plain ' for a next value"),
     ("a − b", "use the plain minus sign -"),
     ("a × b", "write * for a product"),
     ("(a + b", "a ')' is missing"),
     ("a + b)", "there is one ')' too many"),
-    ("2 x", "is an operator missing? A product is written a * b"),
+    ("2 x", "is an operator missing? A product is written 2 * b; a unit has a key of its own: {value: 2, unit: money}"),
+    ("a b", "is an operator missing? A product is written a * b"),
+    ("x[i][j]", "indices stand in one pair of brackets: x[i,j]"),
+    ("a ≤ b", "write <=, >= or !="),
+    ("a;", "an equation ends with its line; remove the ';'"),
+    ("1 if a", "say what holds otherwise: a if condition else 0"),
+    ("“a”", 'these are not the quotes of a keyboard: write "...", or no quotes'),
     ("sum(i x[i])", "a comma is missing after the index"),
     ("sum(x[i] for i in firms)", "a sum is written sum(i, x[i])"),
 ]
@@ -109,7 +115,7 @@ def test_one_bad_equation_does_not_hide_the_others() -> None:
     diagnostics = Diagnostics()
     equations, broken = syntax.parse_equations(scalar("a = 1 +\nb = 2\nc' = ]\n3 = d"), diagnostics)
     assert [e.target.name for e in equations] == ["b"]
-    assert broken == {"a", "c'"}
+    assert broken == {"a", "c'", ""}
     assert len(diagnostics.errors) == 3
 
 

@@ -1,0 +1,64 @@
+import math
+
+from rbcc.compiler import ir
+from rbcc.compiler.lint.finding import Report, rounded
+from rbcc.compiler.lint.ranges import Ranges
+from rbcc.compiler.types import Role
+
+
+TINY = 0.5  # a rate of discount or of interest, rather than a factor
+LONG = 10  # how many times longer than agents look ahead an episode may be
+
+
+def discount(model: ir.Model, ranges: Ranges, report: Report) -> None:
+    """Discount factors that are probably rates, or of another length of step; parts that an only step does not need."""
+    for agent in model.agents:
+        value = ranges.of(agent.discount, ranges.fixed) if agent.discount is not None else None
+        if value is None or value.low != value.high:
+            continue
+        own = ("agents", agent.name, "discount")
+        span, factor = report.document.key(own if report.document.has(own) else ("discount",)), value.low
+        if model.horizon == 1:
+            if 0 < factor < 1:
+                report.warning(
+                    "RB802",
+                    f"a discount factor of {rounded(factor)} in an episode of one step",
+                    span,
+                    "there is nothing to discount: write 'discount: 1', or a longer 'horizon'",
+                )
+        elif 0 < factor < TINY:
+            report.warning(
+                "RB801",
+                f"a discount factor of {rounded(factor)}: the next step counts for {factor:.0%} of this one",
+                span,
+                f"is it a rate? The factor of a rate of {rounded(factor)} is {1 / (1 + factor):.4g}",
+            )
+        elif 0 < factor < 1 and model.horizon > LONG * (ahead := math.log(0.01) / math.log(factor)):
+            report.warning(
+                "RB801",
+                f"a discount factor of {factor:g}: of {model.horizon:,} steps agents look {ahead:.0f} ahead, what comes "
+                "later counts for less than 1%",
+                span,
+                f"is it of a year, and a step shorter? That of a quarter is {factor:g}^(1/4) = {factor**0.25:.4g}",
+            )
+    if model.horizon == 1:
+        _idle_states(model, report)
+
+
+def _idle_states(model: ir.Model, report: Report) -> None:
+    read: set[str] = set()
+
+    def note(node: ir.Expression) -> ir.Expression:
+        if isinstance(node, ir.Reference):
+            read.add(node.symbol)
+        return node
+
+    ir.rebuild(model, note)
+    for symbol in model.symbols:
+        if symbol.role is Role.STATE and not symbol.name.endswith("'") and f"{symbol.name}'" not in read:
+            report.warning(
+                "RB802",
+                f"state '{symbol.name}' in an episode of one step: its next value is never used",
+                report.span(symbol.place),
+                "make it a parameter, or 'horizon' longer",
+            )

@@ -1,0 +1,210 @@
+"""Between which bounds the values of a model can lie, by interval arithmetic."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from types import SimpleNamespace
+
+from rbcc.compiler import ir
+from rbcc.compiler.primitives import BUILTIN
+from rbcc.compiler.types import Role
+
+
+@dataclass(frozen=True)
+class Interval:
+    """All values from `low` to `high`, which may be infinite."""
+
+    low: float
+    high: float
+
+    @property
+    def size(self) -> float:
+        """The largest absolute value."""
+        return max(abs(self.low), abs(self.high))
+
+    def hull(self, other: "Interval") -> "Interval":
+        return Interval(min(self.low, other.low), max(self.high, other.high))
+
+
+Environment = Mapping[str, Interval | None]
+
+
+class Ranges:
+    """The ranges of a model's symbols, over all agents; None where none is known.
+
+    `fixed` holds parameters, which have their range exactly; `start` the states at the first step; `usual` adds to
+    them choices, what follows from both, and the states one step later: an estimate of what is met in an episode.
+    """
+
+    def __init__(self, model: ir.Model):
+        self.model = model
+        self.counts = {index: model.count(agent) for index, agent in model.indices}
+        self.actions = {action.symbol: action for action in model.actions}
+        self.equations = {definition.symbol: definition for definition in model.equations}
+        self.fixed: dict[str, Interval | None] = {}
+        for definition in model.parameters:
+            self.fixed[definition.symbol] = self.of(definition.expression, self.fixed)
+        self.start = dict(self.fixed)
+        for definition in model.starts:
+            self.start[definition.symbol] = self.of(definition.expression, self.start)
+        self.start["time"] = Interval(0, 0)
+
+    def choices(self, symbol: str) -> Interval | None:
+        """The range of a choice among numbers."""
+        action = self.actions.get(symbol)
+        return Interval(action.choices[0], action.choices[-1]) if action and action.of is None else None
+
+    def exact(self, symbol: str) -> Interval | None:
+        """The range of a symbol where it is sure that both ends are met: parameters, choices and what holds them."""
+        if symbol in self.fixed:
+            return self.fixed[symbol]
+        if symbol == "time":
+            return Interval(0, self.model.horizon - 1)
+        if symbol in self.actions:
+            return self.choices(symbol)
+        following, start = self.equations.get(f"{symbol}'"), self.start.get(symbol)
+        if following is not None and isinstance(following.expression, ir.Reference) and self.model.horizon > 1:
+            held = self.choices(following.expression.symbol)
+            return held.hull(start) if held and start else None
+        return None
+
+    def usual(self) -> Environment:
+        values = dict(self.start)
+        values |= {symbol: self.choices(symbol) for symbol in self.actions}
+        for symbol in self.model.symbols:
+            if symbol.role is Role.STATE and (held := self.exact(symbol.name)) is not None:
+                values[symbol.name] = held
+        values["time"] = Interval(0, self.model.horizon - 1)
+        for _ in range(2):
+            for definition in self.model.equations:
+                values[definition.symbol] = self.of(definition.expression, values)
+            for name in [name for name in values if f"{name}'" in values]:
+                now, later = values[name], values[f"{name}'"]
+                values[name] = now.hull(later) if now and later else None
+        return values
+
+    def of(self, node: ir.Expression, values: Environment) -> Interval | None:
+        """The range of an expression, given those of the symbols in it."""
+        match node:
+            case ir.Constant(value):
+                return Interval(float(value), float(value))
+            case ir.IndexValue(index):
+                return Interval(0, self.counts[index] - 1)
+            case ir.Reference(symbol):
+                return values.get(symbol)
+            case ir.Unary("-", operand):
+                inner = self.of(operand, values)
+                return inner and Interval(-inner.high, -inner.low)
+            case ir.Binary(operator, left, right) if operator in _ARITHMETIC:
+                return _corners(_ARITHMETIC[operator], [self.of(left, values), self.of(right, values)], operator == "/")
+            case ir.Unary() | ir.Binary():
+                return Interval(0, 1)
+            case ir.Conditional(_, then, otherwise):
+                one, other = self.of(then, values), self.of(otherwise, values)
+                return one.hull(other) if one and other else None
+            case ir.Apply(function, arguments):
+                return _applied(function, [self.of(argument, values) for argument in arguments])
+            case ir.Reduce():
+                return self.reduced(node, values)
+            case ir.Draw("uniform" | "bernoulli"):
+                return Interval(0, 1)
+        return None
+
+    def reduced(self, node: ir.Reduce, values: Environment) -> Interval | None:
+        body, number = self.of(node.body, values), math.prod(self.counts[index] for index in node.indices)
+        few = 0 if node.condition is not None else number
+        if body is None or node.operator in ("mean", "min", "max"):
+            return body
+        if node.operator in ("sum", "count"):
+            return Interval(min(few * body.low, number * body.low), max(few * body.high, number * body.high))
+        return Interval(_power(body.low, few), _power(body.high, number)) if body.low >= 1 else None
+
+
+def _corners(function: Callable[..., float], parts: list[Interval | None], divides: bool = False) -> Interval | None:
+    """The range of a function that rises or falls in each argument, the others fixed: its extremes lie at corners."""
+    if any(part is None for part in parts):
+        return None
+    known = [part for part in parts if part is not None]
+    if divides and known[1].low <= 0 <= known[1].high:
+        return None
+    try:
+        found = [function(*corner) for corner in product(*((part.low, part.high) for part in known))]
+    except (ValueError, ZeroDivisionError, OverflowError, TypeError):
+        return None
+    return None if any(math.isnan(value) for value in found) else Interval(min(found), max(found))
+
+
+def _times(a: float, b: float) -> float:
+    return 0.0 if a == 0 or b == 0 else a * b
+
+
+def _power(base: float, exponent: float) -> float:
+    if base < 0:
+        raise ValueError("a power of a negative number need not lie between those of the corners")
+    try:
+        return math.inf if base == 0 and exponent < 0 else math.pow(base, exponent)
+    except OverflowError:
+        return math.inf
+
+
+def _exp(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+def _log(x: float) -> float:
+    return -math.inf if x == 0 else math.log(x)
+
+
+_ARITHMETIC: dict[str, Callable[..., float]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": _times,
+    "/": lambda a, b: a / b,
+    "^": _power,
+}
+
+# What the functions of the language need of `jnp`, for single numbers: their own definitions are evaluated.
+_NUMBERS = SimpleNamespace(
+    exp=_exp,
+    expm1=lambda x: _exp(x) - 1,
+    log=_log,
+    sqrt=math.sqrt,
+    floor=math.floor,
+    sign=lambda x: (x > 0) - (x < 0),
+    tanh=math.tanh,
+    abs=abs,
+    minimum=min,
+    maximum=max,
+    clip=lambda x, low, high: min(max(x, low), high),
+    power=_power,
+    where=lambda condition, a, b: a if condition else b,
+)
+_FUNCTIONS: dict[str, Callable[..., float]] = {}
+
+
+def _applied(function: str, parts: list[Interval | None]) -> Interval | None:
+    """The range of a function of the language; that of others is not known."""
+    if function not in BUILTIN:
+        return None
+    if function == "cycle":
+        known = [part for part in parts[1:] if part is not None]
+        return Interval(min(p.low for p in known), max(p.high for p in known)) if len(known) == len(parts) - 1 else None
+    if function == "abs" and parts[0] is not None and parts[0].low < 0 < parts[0].high:
+        return Interval(0, parts[0].size)
+    if function in ("min", "max"):
+        return _corners(min if function == "min" else max, parts)
+    if function not in _FUNCTIONS:
+        names: dict[str, Callable[..., float]] = {}
+        exec(BUILTIN[function].text, {"jnp": _NUMBERS}, names)
+        _FUNCTIONS[function] = names[function]
+    return _corners(_FUNCTIONS[function], parts)
+
+
+def as_number(node: ir.Expression) -> Fraction | None:
+    """The value of a written number."""
+    return node.value if isinstance(node, ir.Constant) and not isinstance(node.value, bool) else None

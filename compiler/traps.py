@@ -1,0 +1,280 @@
+"""What YAML makes of things that people write, in words: only for messages."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import yaml
+
+from rbcc.compiler.diagnostics import Label, Source, Span
+
+
+@dataclass(frozen=True)
+class Trap:
+    """What is wrong, and what to write instead."""
+
+    message: str
+    help: str
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+_SIGN = r"[-+]?"
+NUMBERS: tuple[tuple[str, Callable[[str], Trap]], ...] = (
+    (
+        rf"{_SIGN}0[0-9]+(\.[0-9]*)?",
+        lambda text: Trap(
+            f"'{text}' starts with a 0: some read it as octal, some as decimal", f"write {_decimal(text)}"
+        ),
+    ),
+    (
+        rf"{_SIGN}0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)",
+        lambda text: Trap(f"'{text}' is no decimal number", f"write {int(text, 0)}"),
+    ),
+    (
+        rf"{_SIGN}[0-9]+(_[0-9]+)+(\.[0-9]*)?",
+        lambda text: Trap(f"'_' in the number '{text}'", f"write {text.replace('_', '')}"),
+    ),
+    (
+        rf"{_SIGN}[1-9][0-9]{{0,2}}(,[0-9]{{3}})+(\.[0-9]*)?",
+        lambda text: Trap(
+            f"a comma in the number '{text}'",
+            f"write {text.replace(',', '')}, or {text.replace(',', '.', 1)} if it is a decimal comma",
+        ),
+    ),
+    (
+        rf"{_SIGN}[0-9]+,[0-9]+",
+        lambda text: Trap(f"a comma in the number '{text}'", f"write a decimal point: {text.replace(',', '.')}"),
+    ),
+    (
+        rf"{_SIGN}[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?",
+        lambda text: Trap(f"'{text}' is a time of day or an angle, no number", f"write a number: {_seconds(text)}"),
+    ),
+    (
+        r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}",
+        lambda text: Trap(f"'{text}' is a date, no number", "write a number, such as the year or the step"),
+    ),
+    (
+        rf"{_SIGN}\.?(inf|Inf|INF|infinity|Infinity|oo)|\.?(nan|NaN|NAN)",
+        lambda text: Trap(f"'{text}' is no finite number", "write a large number, such as 1e6"),
+    ),
+    (
+        rf"({_SIGN}[0-9.]+)\s+(%|percent|per cent)",
+        lambda text: Trap(f"'{text}' is no number", f"write {text.split()[0]}%"),
+    ),
+    (
+        r"[$€£¥]\s*[0-9.,]+|[0-9.,]+\s*[$€£¥]",
+        lambda text: Trap(
+            f"'{text}' has a currency sign", "write the number alone; a unit has a key of its own, 'unit: money'"
+        ),
+    ),
+)
+
+
+def number_trap(text: str) -> Trap | None:
+    """What is wrong with `text` if it is a number in a notation that is not one here."""
+    text = text.strip()
+    return next((trap(text) for pattern, trap in NUMBERS if re.fullmatch(pattern, text)), None)
+
+
+def _decimal(text: str) -> str:
+    return re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", text)
+
+
+def _seconds(text: str) -> str:
+    """What YAML 1.1 reads: 12:30 is 12 x 60 + 30."""
+    total, sign = 0.0, -1 if text.startswith("-") else 1
+    for part in text.lstrip("+-").split(":"):
+        total = 60 * total + float(part)
+    return f"{sign * total:g}"
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+WORDS = {
+    **dict.fromkeys(("yes", "on", "True", "TRUE", "Yes", "On", "YES", "ON"), "a flag is written true or false"),
+    **dict.fromkeys(("no", "off", "False", "FALSE", "No", "Off", "NO", "OFF"), "a flag is written true or false"),
+    **dict.fromkeys(("None", "NA", "nothing"), "what has no value is left out"),
+    **dict.fromkeys(("inf", "infinity", "Inf", "nan", "NaN", "oo"), "write a large number, such as 1e9"),
+    "E": "there is no expectation operator: agents learn from what they experience; a mean over agents is mean(i, x[i])",
+}
+"""Words of other languages that may stand where a name is expected, and what is written here."""
+
+
+# --- keys without a value --------------------------------------------------------------------------------------------
+
+
+def empty_trap(key: str, rest: str) -> Trap:
+    """What became of the value of `key`, behind which `rest` stands in the line."""
+    rest = rest.strip()
+    if rest.startswith(":"):
+        if rest[1:].strip().startswith("#"):
+            return Trap(f"'{key}' has no value: what follows # is a comment", 'quote a value that holds #: "..."')
+        fix = "write a value behind ':', indent what belongs below it, or remove the key"
+        return Trap(f"'{key}' has no value", fix)
+    if found := re.match(r"(\w[\w.]*):(\S.*)", key):
+        return Trap(f"a space is missing after ':' in '{key}'", f"write {found.group(1)}: {found.group(2)}")
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", key):
+        fix = "write numbers without commas, 1000 and 0.5"
+        return Trap(f"'{key}' stands where a key is expected: inside {{ }} a comma ends a value", fix)
+    if key.endswith((")", "]")):
+        fix = "quote the expression before it"
+        return Trap(f"'{key}' stands where a key is expected: inside {{ }} a comma ends a value", fix)
+    return Trap(
+        f"'{key}' has no value", "in { } a table is written {key: value, ...}; quote an expression with a comma"
+    )
+
+
+# --- YAML that cannot be read ----------------------------------------------------------------------------------------
+
+
+def yaml_trap(source: Source, error: yaml.YAMLError) -> tuple[Trap, Span, tuple[Label, ...]]:
+    """What the author probably did, where, and what else to look at."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is None:
+        place = getattr(error, "position", 0)
+        trap = Trap("a character that YAML does not allow", "remove it: an editor can show invisible characters")
+        return trap, Span(source, place, place + 1), ()
+    return _Reader(source, error, mark).trap()
+
+
+class _Reader:
+    """The lines around a place where YAML could not be read."""
+
+    def __init__(self, source: Source, error: yaml.YAMLError, mark: yaml.Mark):
+        self.source = source
+        self.problem = str(getattr(error, "problem", ""))
+        self.context = str(getattr(error, "context", ""))
+        self.place = source.offset(mark.line, mark.column)
+        self.row = mark.line
+        opened = getattr(error, "context_mark", None)
+        self.opened = source.offset(opened.line, opened.column) if opened else self.place
+        self.opened_row = opened.line if opened else mark.line
+
+    def line(self, row: int) -> str:
+        return self.source.line(row + 1) if 0 <= row < len(self.source.line_starts) else ""
+
+    def before(self, row: int) -> str:
+        """The last line above `row` that is neither empty nor a comment."""
+        above = (self.line(number) for number in range(row - 1, -1, -1))
+        return next((text for text in above if text.strip() and not text.lstrip().startswith("#")), "")
+
+    def here(self, length: int = 1) -> Span:
+        return Span(self.source, self.place, self.place + length)
+
+    def there(self, length: int = 1) -> Span:
+        return Span(self.source, self.opened, self.opened + length)
+
+    def whole(self, row: int) -> Span:
+        text, start = self.line(row), self.source.line_starts[row]
+        return Span(self.source, start + len(text) - len(text.lstrip()), start + len(text.rstrip()))
+
+    def trap(self) -> tuple[Trap, Span, tuple[Label, ...]]:
+        line, problem = self.line(self.row), self.problem
+        indent = line[: len(line) - len(line.lstrip())]
+        if "\t" in indent or self.source.text[self.place : self.place + 1] == "\t":
+            tab = self.source.line_starts[self.row] + max(indent.find("\t"), 0)
+            return Trap("a tab in the indentation", "indent with spaces"), Span(self.source, tab, tab + 1), ()
+        if "cannot start any token" in problem:
+            return *self.wrong_start(line), ()
+        if "could not find expected ':'" in problem:
+            return *self.no_colon(), ()
+        if "expected ',' or" in problem:
+            return self.bracket()
+        if "mapping values are not allowed" in problem:
+            return *self.second_colon(line), ()
+        if "quoted scalar" in self.context:
+            return *self.quoted(), ()
+        if "block scalar" in self.context:
+            sign = self.source.text[self.opened]
+            return *self.plain(f"'{sign}' at the start of a value begins a block of text"), ()
+        if after := re.search(r"(['\"])[^'\"]*$", self.source.text[max(0, self.place - 2) : self.place]):
+            return *self.after_quotes(line, after.group(1)), ()
+        if "block sequence entries" in problem:
+            message = "'- ' begins an item of a list, which stands on a line of its own"
+            return Trap(message, "write a minus sign without the space, a list as [a, b]"), self.here(), ()
+        if "expected key" in problem or "expected <block end>" in problem or "block" in self.context:
+            return self.indentation(line)
+        return *self.plain(problem or "not valid YAML"), ()
+
+    def plain(self, message: str) -> tuple[Trap, Span]:
+        return Trap(message, 'put the value in quotes: "..."'), self.here()
+
+    def wrong_start(self, line: str) -> tuple[Trap, Span]:
+        character = self.source.text[self.place : self.place + 1]
+        if line.lstrip().startswith(character):
+            return Trap(f"a line cannot start with '{character}'", "a comment starts with #"), self.here()
+        return self.plain(f"a value cannot start with '{character}'")
+
+    def no_colon(self) -> tuple[Trap, Span]:
+        """A line that YAML took for a key, in vain."""
+        text = self.line(self.opened_row).strip()
+        span = self.whole(self.opened_row)
+        if found := re.match(r"(\w[\w.]*):(\S.*)", text):
+            return Trap("a space is missing after ':'", f"write {found.group(1)}: {found.group(2)}"), span
+        if re.match(r"\w+'?(\[[^\]]*\])?\s*=", text):
+            message = "an equation outside a group, or with too little indentation"
+            return Trap(message, "equations stand under 'name: |', all indented deeper than the name"), span
+        if text.startswith(("//", "%", "--", "/*")):
+            return Trap("this line is no key with a value", "a comment starts with #"), span
+        return Trap("':' is missing", f"write {text}:" if re.fullmatch(r"\w+", text) else "write key: value"), span
+
+    def bracket(self) -> tuple[Trap, Span, tuple[Label, ...]]:
+        opening = self.source.text[self.opened]
+        closing = {"[": "]", "{": "}"}.get(opening, "]")
+        label = (Label(self.there(), "the bracket was opened at"),)
+        inside = self.source.text[self.opened + 1 : self.place]
+        if self.row > self.opened_row and closing not in inside:
+            return Trap(f"'{opening}' is never closed", f"write '{closing}' at the end of the line"), self.there(), ()
+        rest = self.line(self.row)[self.place - self.source.line_starts[self.row] :]
+        tail = re.search(rf"\{closing}\s*([-+*/^<>=]|if\b)", rest)
+        if tail and re.search(r":\s*$", self.source.text[self.source.line_starts[self.opened_row] : self.opened]):
+            name = "list" if opening == "[" else "table"
+            fix = 'quote the expression: "..."; in an expression only ( ) group'
+            return Trap(f"a value that starts with '{opening}' is a {name}", fix), self.there(), ()
+        if re.match(r"\s*=", rest):
+            return Trap("'=' in a table", "a key and its value are parted by ': '"), self.here(), label
+        if rest.startswith(("[", "{")) and inside.strip():
+            name = re.split(r"[,{\[]\s*", inside)[-1].strip()
+            whole = rest[: rest.find(closing) + 1] or rest
+            message = f"an expression with brackets inside {opening} {closing}"
+            return Trap(message, f'quote it: "{name}{whole}"'), self.here(), label
+        return Trap(f"',' or '{closing}' is missing, or an expression needs quotes", _QUOTES), self.here(), label
+
+    def second_colon(self, line: str) -> tuple[Trap, Span]:
+        column = self.place - self.source.line_starts[self.row]
+        above = self.before(self.row)
+        if re.search(r":\s", line[:column]):
+            return Trap("a second ': ' in one value", _QUOTES), self.here()
+        if above.lstrip().startswith(("//", "%", "--", "/*")):
+            row = next(number for number in range(self.row - 1, -1, -1) if self.line(number) == above)
+            return Trap("this line is no key with a value", "a comment starts with #"), self.whole(row)
+        own, other = (len(text) - len(text.lstrip()) for text in (line, above))
+        if own > other and re.search(r":\s+\S", above):
+            message = f"this line is indented deeper than the one above ({own} spaces and {other})"
+            return Trap(message, f"'{above.split(':')[0].strip()}' has a value already: indent both alike"), self.whole(
+                self.row
+            )
+        return Trap("': ' in a place where no key can stand", _QUOTES), self.here()
+
+    def quoted(self) -> tuple[Trap, Span]:
+        if "escape" in self.problem:
+            return Trap("'\\' in double quotes begins an escape", "write '...' for text with a backslash"), self.here(2)
+        return Trap("these quotes are never closed", f"end the text with {self.source.text[self.opened]}"), self.there()
+
+    def after_quotes(self, line: str, quote: str) -> tuple[Trap, Span]:
+        start = self.place - self.source.line_starts[self.row]
+        span = Span(self.source, self.place, self.source.line_starts[self.row] + len(line.rstrip()))
+        if quote == "'" and "'" in line[start:]:
+            message = "the text in '...' ends at the next ', which an expression uses for a next value"
+            return Trap(message, 'use "..." around an expression with a prime'), span
+        return Trap("text after the closing quotes", "put the whole expression between the quotes, or none of it"), span
+
+    def indentation(self, line: str) -> tuple[Trap, Span, tuple[Label, ...]]:
+        own, above = (len(text) - len(text.lstrip()) for text in (line, self.before(self.row)))
+        message = f"this line is indented by {own} spaces, the one above by {above}"
+        label = (Label(self.there(), "the table that YAML puts it into starts at"),)
+        return Trap(message, "indent the keys of one table alike"), self.whole(self.row), label
+
+
+_QUOTES = "quote an expression that holds ': ', ' #', or (inside { }) ',', '[' or ']'"
