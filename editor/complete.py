@@ -48,8 +48,11 @@ def complete(source: Source, offset: int, known: Analysis, workspace: Workspace)
     offers = _Offers(place, known.known, workspace)
     if not place.is_key:
         return list(dict.fromkeys(offers.values()))
-    rest = source.text[offset:].partition("\n")[0]
-    return list(offers.keys(tree_of(source), "" if rest.lstrip().startswith(":") else ": "))
+    if re.match(r"\w*[ \t]*:", source.text[offset:]):  # a key that has its value is changed
+        return list(offers.keys(tree_of(source), ""))
+    # A key alone is no YAML: the file is read as if it had a value.
+    whole = source.text[: offset - len(place.before)] + "key_in_the_making: 0" + source.text[offset:]
+    return list(offers.keys(tree_of(Source(source.name, whole)), ": "))
 
 
 class _Offers:

@@ -102,7 +102,7 @@ def test_texts_are_read_in_place_of_files(write_spec, tmp_path: Path) -> None:
     ("change", "known"),
     [
         ("horizon: [", (False, False, False)),
-        ("horizon: many", (True, False, False)),
+        ("agents: null", (True, False, False)),
         ("horizon: 3\nindicators: {wrong: nothing + 1}", (True, True, False)),
         ("horizon: 3", (True, True, True)),
     ],

@@ -253,7 +253,7 @@ def test_a_mistake_in_a_parent_is_shown_where_the_parent_is_named(editor: Editor
     found = editor.replace("open_rbc.yaml", "parameters:\n", "parameters:\n  interest: null\n")
     assert {covered(editor, "open_rbc.yaml", one) for one in found} == {"closed_rbc.yaml"}
     assert found[0].message.startswith("in closed_rbc.yaml: 'interest' is not defined")
-    (label,) = found[0].related_information or []
+    label, *_ = found[0].related_information or []
     assert editor.place(label.location).startswith("closed_rbc.yaml: interest * max(")
 
 
