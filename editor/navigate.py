@@ -46,18 +46,15 @@ def mention_at(analysis: Analysis, offset: int) -> Mention | None:
     """The name at `offset`: from what the compiler found there or, where the text cannot be read, the word itself."""
     before = analysis.before(offset)
     mention = analysis.known.mention(before) if before is not None else None
-    if mention is not None:
-        span = analysis.today(mention.span)
-        word = _WORD.match(analysis.source.text, span.start)
-        if analysis.known is analysis or (
-            word and word.group().partition(".")[0].removesuffix("'") == _text(mention.span)
-        ):
-            return mention._replace(span=span)
+    if mention is not None and (span := analysis.today(mention.span)) and _word_at(span) == _word_at(mention.span):
+        return mention._replace(span=span)
     return _read_word(analysis, offset)
 
 
-def _text(span: Span) -> str:
-    return span.source.text[span.start : span.end]
+def _word_at(span: Span) -> str:
+    """The whole word that begins with a span: a name may have grown since it was read."""
+    found = re.compile(r"\w*").match(span.source.text, span.start)
+    return found.group() if found else ""
 
 
 def _read_word(analysis: Analysis, offset: int) -> Mention | None:

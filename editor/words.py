@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from rbcc.compiler import ir
+from rbcc.compiler import diagnostics, ir
 from rbcc.compiler.diagnostics import CODES, Span
 from rbcc.compiler.infer import Names
 from rbcc.compiler.keys import Key, alternatives, is_table, keys_at
@@ -136,9 +136,7 @@ def describe_code(code: str) -> str | None:
 
 def page_of(code: str) -> Path | None:
     """The file that explains a diagnostic code."""
-    import rbcc.compiler.diagnostics
-
-    page = Path(rbcc.compiler.diagnostics.__path__[0]) / "pages" / f"{code}.md"
+    page = Path(diagnostics.__path__[0], "pages", f"{code}.md")
     return page if page.is_file() else None
 
 

@@ -1,6 +1,8 @@
 """The examples of the README and of the docs are true."""
 
+import json
 import re
+import tomllib
 from pathlib import Path
 
 import jax
@@ -70,6 +72,13 @@ def test_the_primitive_in_the_readme_is_one(write_spec, tmp_path: Path) -> None:
     spec = "rbcc: 1\nextends: open_rbc\nmodel: m\nuse: [mine.py]\nparameters: {eta: null, utility_shift: null}\n"
     spec += "equations:\n  preferences: utility[i] = sum(j, stone_geary(consumption[i,j], -1))\n"
     assert compile_spec(write_spec(spec)).model.symbol("utility")
+
+
+def test_settings_of_editors_can_be_read() -> None:
+    (settings,) = map(json.loads, blocks("docs/editor.md", "json"))
+    (languages,) = map(tomllib.loads, blocks("docs/editor.md", "toml"))
+    assert settings["glspc.server.commandArguments"] == ["lsp"]
+    assert languages["language-server"]["rbcc"] == {"command": "rbcc", "args": ["lsp"]}
 
 
 def test_links_lead_somewhere() -> None:
