@@ -5,6 +5,9 @@ from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, Diagnostic, Label, 
 from rbcc.compiler.diagnostics.render import render_text
 
 
+MAX_PLACES = 10  # that one message names
+
+
 class CompileError(Exception):
     """A spec that cannot be compiled; `diagnostics` holds every finding, in the order of the file."""
 
@@ -39,7 +42,7 @@ class Diagnostics:
         if first is None:
             self._missing[code, name] = Diagnostic(code, Severity.ERROR, message, span, **details)  # type: ignore[arg-type]
             self._add(self._missing[code, name])
-        elif span not in (first.span, *(label.span for label in first.labels)):
+        elif len(first.labels) < MAX_PLACES and span not in (first.span, *(label.span for label in first.labels)):
             again = replace(first, labels=(*first.labels, Label(span, "also at")))
             self.found[self.found.index(first)] = self._missing[code, name] = again
 
