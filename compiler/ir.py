@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 from rbcc.compiler.types import Kind, Precision, Role, Time, Type
 from rbcc.compiler.units import Unit
@@ -25,6 +25,22 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
+
+
+_T = TypeVar("_T")
+
+
+def remembered(function: Callable[[Any], _T]) -> Callable[[Any], _T]:
+    """`function` of an expression, computed once: what is asked of a node is asked by every node above it again."""
+    key = f"remembered {function.__qualname__}"
+
+    def found(node: Any) -> _T:
+        known = vars(node)
+        if key not in known:
+            known[key] = function(node)
+        return known[key]
+
+    return found
 
 
 # --- expressions ---------------------------------------------------------------------------------------------------
@@ -122,6 +138,9 @@ class Draw:
 
 
 Expression = Constant | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
+
+for _record in get_args(Expression):
+    _record.__hash__ = remembered(_record.__hash__)
 
 
 # --- declarations --------------------------------------------------------------------------------------------------

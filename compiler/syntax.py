@@ -20,8 +20,7 @@ from rbcc.compiler.traps import number_trap
 from rbcc.compiler.units import Unit
 
 
-MAX_DEPTH = 100
-MAX_OPERATORS = 300
+MAX_DEPTH = 100  # later stages walk expressions by recursion, with up to six calls a level of Python's thousand
 MAX_DIGITS = 40
 SMALLEST, LARGEST = 1e-37, 1e38  # what single precision holds, apart from 0
 
@@ -253,7 +252,8 @@ def _parse(
         diagnostics.error("RB104", trap.message, text.span(0, len(text.text.rstrip())), help=trap.help)
         return None
     try:
-        if _too_deep(text.text):
+        tree = _parser().parse(text.text, start=start)
+        if _depth(tree) > MAX_DEPTH:
             diagnostics.error(
                 "RB201",
                 f"this {start} is too long or nested too deeply",
@@ -261,7 +261,7 @@ def _parse(
                 help="split it: write equations for its parts, and use their names here",
             )
             return None
-        return _Builder(text, diagnostics, doc).build(_parser().parse(text.text, start=start))
+        return _Builder(text, diagnostics, doc).build(tree)
     except UnexpectedInput as error:
         _report(text, start, error, diagnostics)
     except _Failed:
@@ -269,14 +269,16 @@ def _parse(
     return None
 
 
-def _too_deep(text: str) -> bool:
-    """Whether later stages, which walk the tree by recursion, could run out of stack."""
-    deepest = depth = 0
-    for character in text:
-        depth += (character in "([") - (character in ")]")
+def _depth(tree: Tree) -> int:
+    """How deep the abstract syntax of `tree` is; a chain such as a + b + c nests in its first operand."""
+    deepest, stack = 0, [(tree, 1)]
+    while stack:
+        node, depth = stack.pop()
         deepest = max(deepest, depth)
-    operators = sum(text.count(operator) for operator in "+-*/^<>=") + len(re.findall(r"\b(?:and|or|not|else)\b", text))
-    return deepest > MAX_DEPTH or operators > MAX_OPERATORS
+        inner = [child for child in node.children if isinstance(child, Tree)]
+        chain = len(inner) if node.data in _CHAINS else 1
+        stack += [(child, depth + chain - min(max(place, 1), chain - 1)) for place, child in enumerate(inner)]
+    return deepest
 
 
 class _Builder:
@@ -437,6 +439,8 @@ def _fraction(text: str) -> Fraction:
 def _join(left: Span, right: Span) -> Span:
     return Span(left.source, left.start, max(left.end, right.end))
 
+
+_CHAINS = ("disjunction", "conjunction", "comparison", "sum", "product")
 
 _TOKENS = {
     "NAME": "a name",
