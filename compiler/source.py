@@ -414,8 +414,8 @@ class _Builder:
         return Scalar(value, event.value, self.span(event, event), quote)
 
     def span(self, first: yaml.Event, last: yaml.Event) -> Span:
-        start = self.source.offset(first.start_mark.line, first.start_mark.column)
-        end = self.source.offset(last.end_mark.line, last.end_mark.column)
+        # Not by the lines of the marks: YAML ends lines at characters that do not end those of a `Source`.
+        start, end = (min(mark.index, len(self.source.text)) for mark in (first.start_mark, last.end_mark))
         return Span(self.source, start, end)
 
     def error(self, code: str, message: str, event: yaml.Event, **details: str) -> None:

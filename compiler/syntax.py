@@ -167,7 +167,7 @@ def parse_equations(scalar: Scalar, diagnostics: Diagnostics) -> tuple[list[Equa
             equations.append(node)
         else:
             # All that could be a left side: YAML may have made one text of several equations.
-            names = re.findall(r"([^\W\d]\w*'?)(?:\[[^\]]*\])?\s*(?::[^=]*)?=(?!=)", text)
+            names = re.findall(r"\b([^\W\d]\w*+'?+)(?:\[[^\[\]]*+\])?+\s*+(?::[^=:]*+)?+=(?!=)", text)
             broken.update(names or re.findall(r"^[^\W\d]\w*'?", text) or [""])
     return equations, broken
 
@@ -544,7 +544,7 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         hint = "there is one ')' too many"
     if hint is None and re.search(r"\b(sum|product|mean|min|max)\s*\(\s*\w+\s+$", text.text[:place]):
         hint = "a comma is missing after the index"
-    if hint is None and re.search(r"\bif\b.*\bthen\b", text.text):
+    if hint is None and (branch := re.search(r"\bif\b", text.text)) and re.search(r"\bthen\b", text.text[branch.end() :]):
         hint = "a choice is written a if condition else b; both branches are needed"
     if hint is None and start == "equation" and re.match(r"\w+'?(\[[^\]]*\])?\s*=(?!=)", rest):
         hint = "a second equation begins in the same text: write 'name: |' above them, and each on a line of its own"
