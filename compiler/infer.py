@@ -5,10 +5,10 @@ expression is still examined.
 """
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
@@ -33,7 +33,6 @@ MAX_BITS = 10_000  # of a number that is computed here, exactly
 _OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
 
 
-_T = TypeVar("_T")
 _EXACT = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 # What other languages call it.
@@ -152,20 +151,7 @@ def infer(node: syntax.Expression, scope: Scope, names: Names) -> ir.Expression 
     return _Inference(scope, names).expression(node)
 
 
-def _remembered(function: Callable[[ir.Expression], _T]) -> Callable[[ir.Expression], _T]:
-    """`function` with its result kept in the node: a node is asked for by every node above it."""
-    key = f"_{function.__name__}"
-
-    def remembered(node: ir.Expression) -> _T:
-        known = vars(node)
-        if key not in known:
-            known[key] = function(node)
-        return known[key]
-
-    return remembered
-
-
-@_remembered
+@ir.remembered
 def is_literal(node: ir.Expression) -> bool:
     """Whether `node` consists of written numbers only, and so has no unit of its own."""
     return isinstance(node, (ir.Constant, ir.Unary, ir.Binary)) and all(map(is_literal, ir.children(node)))
@@ -965,7 +951,7 @@ class _Inference:
         return f"{unit}, the unit of '{_text(node.arguments[same].value.span)}'" if same is not None else str(unit)
 
 
-@_remembered
+@ir.remembered
 def literal_value(node: ir.Expression) -> Fraction | None:
     """The value of an expression of written numbers, or None if it is not one or not rational."""
     match node:

@@ -8,8 +8,8 @@ in which they can be evaluated. All records are frozen; `Model.text()` prints th
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
-from functools import cache
-from typing import Any, Literal
+from functools import cache, cached_property
+from typing import Any, Literal, TypeVar, get_args
 
 from rbcc.compiler.types import Kind, Precision, Role, Time, Type
 from rbcc.compiler.units import Unit
@@ -25,6 +25,22 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
+
+
+_T = TypeVar("_T")
+
+
+def remembered(function: Callable[[Any], _T]) -> Callable[[Any], _T]:
+    """`function` of an expression, computed once: what is asked of a node is asked by every node above it again."""
+    key = f"remembered {function.__qualname__}"
+
+    def found(node: Any) -> _T:
+        known = vars(node)
+        if key not in known:
+            known[key] = function(node)
+        return known[key]
+
+    return found
 
 
 # --- expressions ---------------------------------------------------------------------------------------------------
@@ -122,6 +138,9 @@ class Draw:
 
 
 Expression = Constant | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
+
+for _record in get_args(Expression):
+    _record.__hash__ = remembered(_record.__hash__)
 
 
 # --- declarations --------------------------------------------------------------------------------------------------
@@ -354,20 +373,25 @@ class Model:
     verification: Verification
     primitives: tuple[PrimitiveSource, ...]
 
+    @cached_property
+    def _named(self) -> tuple[dict[str, Agent], dict[str, Symbol], dict[str, Action], dict[str, str]]:
+        agents, symbols = ({item.name: item for item in items} for items in (self.agents, self.symbols))
+        return agents, symbols, {action.symbol: action for action in self.actions}, dict(self.indices)  # type: ignore[return-value]
+
     def count(self, agent: str) -> int:
         return self.agent(agent).count
 
     def agent(self, name: str) -> Agent:
-        return next(agent for agent in self.agents if agent.name == name)
+        return self._named[0][name]
 
     def symbol(self, name: str) -> Symbol:
-        return next(symbol for symbol in self.symbols if symbol.name == name)
+        return self._named[1][name]
 
     def action(self, name: str) -> Action:
-        return next(action for action in self.actions if action.symbol == name)
+        return self._named[2][name]
 
     def set_of(self, index: str) -> str:
-        return dict(self.indices)[index]
+        return self._named[3][index]
 
     def text(self) -> str:
         """The model as people read it, one declaration a line."""

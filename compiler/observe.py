@@ -66,17 +66,16 @@ class Observations:
 
     def seen_twice(self, owner: str, features: list[ir.Feature]) -> None:
         seen: set[str] = set()
+        last = {" ".join(item.value.split()): k for k, item in enumerate(self.spec.agents[owner].observes)}
         for feature in features:
             text = ir.show(feature.expression)
             if text in seen:
-                position = [" ".join(item.value.split()) for item in self.spec.agents[owner].observes]
-                again = [k for k, name in enumerate(position) if name == feature.name]
-                item = again[-1] if again else position.index("public")
+                item = last[feature.name] if feature.name in last else last["public"]
                 self.context.diagnostics.warning(
                     "RB607",
                     f"'{owner}' observes '{feature.name}' twice",
                     self.context.document.span(("agents", owner, "observes", item)),
-                    help="'public' has it already: remove it here" if "public" in position else "remove one of the two",
+                    help="'public' has it already: remove it here" if "public" in last else "remove one of the two",
                 )
             seen.add(text)
 

@@ -20,8 +20,7 @@ from rbcc.compiler.traps import number_trap
 from rbcc.compiler.units import Unit
 
 
-MAX_DEPTH = 100
-MAX_OPERATORS = 300
+MAX_DEPTH = 100  # later stages walk expressions by recursion, with up to six calls a level of Python's thousand
 MAX_DIGITS = 40
 SMALLEST, LARGEST = 1e-37, 1e38  # what single precision holds, apart from 0
 
@@ -168,7 +167,7 @@ def parse_equations(scalar: Scalar, diagnostics: Diagnostics) -> tuple[list[Equa
             equations.append(node)
         else:
             # All that could be a left side: YAML may have made one text of several equations.
-            names = re.findall(r"([^\W\d]\w*'?)(?:\[[^\]]*\])?\s*(?::[^=]*)?=(?!=)", text)
+            names = re.findall(r"\b([^\W\d]\w*+'?+)(?:\[[^\[\]]*+\])?+\s*+(?::[^=:]*+)?+=(?!=)", text)
             broken.update(names or re.findall(r"^[^\W\d]\w*'?", text) or [""])
     return equations, broken
 
@@ -259,7 +258,8 @@ def _parse(
         diagnostics.error("RB104", trap.message, text.span(0, len(text.text.rstrip())), help=trap.help)
         return None
     try:
-        if _too_deep(text.text):
+        tree = _tree(text.text, start)
+        if _depth(tree) > MAX_DEPTH:
             diagnostics.error(
                 "RB201",
                 f"this {start} is too long or nested too deeply",
@@ -267,7 +267,7 @@ def _parse(
                 help="split it: write equations for its parts, and use their names here",
             )
             return None
-        return _Builder(text, diagnostics, doc).build(_tree(text.text, start))
+        return _Builder(text, diagnostics, doc).build(tree)
     except UnexpectedInput as error:
         _report(text, start, error, diagnostics)
     except _Failed:
@@ -275,14 +275,16 @@ def _parse(
     return None
 
 
-def _too_deep(text: str) -> bool:
-    """Whether later stages, which walk the tree by recursion, could run out of stack."""
-    deepest = depth = 0
-    for character in text:
-        depth += (character in "([") - (character in ")]")
+def _depth(tree: Tree) -> int:
+    """How deep the abstract syntax of `tree` is; a chain such as a + b + c nests in its first operand."""
+    deepest, stack = 0, [(tree, 1)]
+    while stack:
+        node, depth = stack.pop()
         deepest = max(deepest, depth)
-    operators = sum(text.count(operator) for operator in "+-*/^<>=") + len(re.findall(r"\b(?:and|or|not|else)\b", text))
-    return deepest > MAX_DEPTH or operators > MAX_OPERATORS
+        inner = [child for child in node.children if isinstance(child, Tree)]
+        chain = len(inner) if node.data in _CHAINS else 1
+        stack += [(child, depth + chain - min(max(place, 1), chain - 1)) for place, child in enumerate(inner)]
+    return deepest
 
 
 class _Builder:
@@ -444,6 +446,8 @@ def _join(left: Span, right: Span) -> Span:
     return Span(left.source, left.start, max(left.end, right.end))
 
 
+_CHAINS = ("disjunction", "conjunction", "comparison", "sum", "product")
+
 _TOKENS = {
     "NAME": "a name",
     "NUMBER": "a number",
@@ -546,7 +550,7 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         hint = "there is one ')' too many"
     if hint is None and re.search(r"\b(sum|product|mean|min|max)\s*\(\s*\w+\s+$", text.text[:place]):
         hint = "a comma is missing after the index"
-    if hint is None and re.search(r"\bif\b.*\bthen\b", text.text):
+    if hint is None and (branch := re.search(r"\bif\b", text.text)) and re.search(r"\bthen\b", text.text[branch.end() :]):
         hint = "a choice is written a if condition else b; both branches are needed"
     if hint is None and start == "equation" and re.match(r"\w+'?(\[[^\]]*\])?\s*=(?!=)", rest):
         hint = "a second equation begins in the same text: write 'name: |' above them, and each on a line of its own"
