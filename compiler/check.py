@@ -271,14 +271,7 @@ class _Checker:
 
     def primitives_of(self, model: ir.Model) -> tuple[ir.PrimitiveSource, ...]:
         """The primitives that the model calls by name, and those that these call, in order of need."""
-        wanted: dict[str, None] = {}
-
-        def note(node: ir.Expression) -> ir.Expression:
-            if isinstance(node, ir.Apply):
-                wanted[node.function] = None
-            return node
-
-        ir.rebuild(model, note)
+        wanted = {node.function for node in ir.expressions(model) if isinstance(node, ir.Apply)}
         known, pending = self.names.primitives, sorted(wanted)
         needs: dict[str, list[str]] = {}
         while pending:

@@ -588,8 +588,9 @@ class _Inference:
         """Whether a stranger to this language means the step: `t`, `t-1`, `t+1`."""
         if isinstance(node, syntax.Binary) and node.operator in ("+", "-"):
             return isinstance(node.right, syntax.Number) and self.is_time(node.left)
-        known = {*self.names.indices, *(symbol.rpartition(".")[2] for symbol in self.names.symbols)}
-        return isinstance(node, syntax.Reference) and node.name in ("t", "time") and node.name not in known - {"time"}
+        if not isinstance(node, syntax.Reference) or node.name not in ("t", "time"):
+            return False
+        return node.name == "time" or not (node.name in self.names.indices or self.names.candidates(node.name))
 
     def index(self, node: syntax.Expression, wanted: str, symbol: ir.Symbol) -> str | ir.Expression | None:
         if isinstance(node, syntax.Reference) and node.name in self.names.indices and node.indices is None:

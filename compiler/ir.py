@@ -8,7 +8,8 @@ in which they can be evaluated. All records are frozen; `Model.text()` prints th
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, get_args
 
 from rbcc.compiler.types import Kind, Precision, Role, Time, Type
 from rbcc.compiler.units import Unit
@@ -121,6 +122,7 @@ class Draw:
 
 
 Expression = Constant | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
+_EXPRESSIONS = get_args(Expression)
 
 
 # --- declarations --------------------------------------------------------------------------------------------------
@@ -378,11 +380,11 @@ class Model:
 
 def children(node: Expression) -> Iterator[Expression]:
     """The expressions directly inside `node`."""
-    for field in fields(node):
-        value = getattr(node, field.name)
+    for name in _field_names(type(node)):
+        value = getattr(node, name)
         for item in value if isinstance(value, tuple) else (value,):
-            if is_dataclass(item) and not isinstance(item, Type):
-                yield item  # type: ignore[misc]
+            if isinstance(item, _EXPRESSIONS):
+                yield item
 
 
 def walk(node: Expression) -> Iterator[Expression]:
@@ -390,6 +392,23 @@ def walk(node: Expression) -> Iterator[Expression]:
     yield node
     for child in children(node):
         yield from walk(child)
+
+
+def expressions(record: Any) -> Iterator[Expression]:
+    """Every expression in a record of this module, such as a model, or in a tuple of them."""
+    if isinstance(record, tuple):
+        for item in record:
+            yield from expressions(item)
+    elif is_dataclass(record) and not isinstance(record, (Type, Unit, Place)):
+        if isinstance(record, _EXPRESSIONS):
+            yield record  # type: ignore[misc]
+        for name in _field_names(type(record)):
+            yield from expressions(getattr(record, name))
+
+
+@cache
+def _field_names(record: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(record))
 
 
 def references(node: Expression) -> set[str]:

@@ -74,7 +74,12 @@ NUMBERS: tuple[tuple[str, Callable[[str], Trap]], ...] = (
 def number_trap(text: str) -> Trap | None:
     """What is wrong with `text` if it is a number in a notation that is not one here."""
     text = text.strip()
-    return next((trap(text) for pattern, trap in NUMBERS if re.fullmatch(pattern, text)), None)
+    if not _ANY_TRAP.fullmatch(text):
+        return None
+    return next(trap(text) for pattern, trap in NUMBERS if re.fullmatch(pattern, text))
+
+
+_ANY_TRAP = re.compile("|".join(pattern for pattern, _ in NUMBERS))
 
 
 def _decimal(text: str) -> str:
