@@ -49,7 +49,7 @@ class Definitions:
         self.lost = "equations" in self.names.broken
         for group in self.spec.equations:
             scalar = self.document.scalar(("equations", group))
-            if re.search(r"['\[]", group) and "=" not in scalar.text:  # `price'[j]: set_price[j]`
+            if re.search(r"['\[]", group) and "=" not in scalar.text:  # `x'[j]: y[j]`
                 self.lost = True
                 self.diagnostics.error(
                     "RB103",

@@ -221,7 +221,7 @@ def test_networks_cannot_change_between_phases() -> None:
 
 def test_warnings() -> None:
     assert warnings({"equations.notes": "dear[j] = price[j] > cost\nspare[j] = price[j]"}) == ["RB207"]
-    assert warnings({"agents.buyer.reward": "sum(j, demand[i,j]) + 3"}) == ["RB503", "RB207"]
+    assert warnings({"agents.buyer.reward": "demand[i,favourite[i]] + 3"}) == ["RB503", "RB207"]
 
 
 def test_without_units_everything_adds_up(write_spec) -> None:
