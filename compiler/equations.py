@@ -230,6 +230,8 @@ class Definitions:
             definition = self.infer_definition(drafts[name])
             if definition is not None:
                 found.append(definition)
+            elif not name.endswith("'"):
+                self.names.poisoned.add(name)
         return tuple(found)
 
     def ordered(self, needs: dict[str, list[str]], drafts: dict[str, Draft]) -> list[str]:
@@ -242,6 +244,7 @@ class Definitions:
                 self.report_cycle(cycle.path, drafts)
                 for name in cycle.path[:-1]:
                     needs.pop(name, None)
+                self.names.poisoned.update(cycle.path)
 
     def report_cycle(self, path: list[str], drafts: dict[str, Draft]) -> None:
         """The cycle as a path, with the place where each link is made."""
@@ -352,6 +355,8 @@ class Definitions:
             definition = self.infer_value(draft, Time.FIXED, "the value of a parameter")
             if definition is not None:
                 found.append(definition)
+            else:
+                self.names.poisoned.add(name)
         return tuple(found)
 
     def infer_value(self, draft: Draft, latest: Time, purpose: str, draws: bool = False) -> ir.Definition | None:
@@ -396,6 +401,7 @@ class Definitions:
                 draft = Draft(full, axes, node, None, f"{full} starts at {state.start}", None, None, span, owner)
                 definition = self.infer_value(draft, Time.WITHIN, "the start of a state", draws=True)
                 if definition is None:
+                    self.names.poisoned |= {full, full + "'"}
                     continue
                 late = [r for r in ir.references(definition.expression) if self.names.symbols[r].type.time > Time.FIXED]
                 if late:

@@ -254,6 +254,9 @@ class _Reader:
         if above.lstrip().startswith(("//", "%", "--", "/*")):
             row = next(number for number in range(self.row - 1, -1, -1) if self.line(number) == above)
             return Trap("this line is no key with a value", "a comment starts with #"), self.whole(row)
+        if re.match(r"\s+\w+'?(\[[^\]]*\])?\s*=(?!=)", above):
+            fix = "write a line with a name above them, such as 'market: |', and indent them below it"
+            return Trap("the equations above belong to no group", fix), self.whole(self.row)
         own, other = (len(text) - len(text.lstrip()) for text in (line, above))
         if own > other and re.search(r":\s+\S", above):
             message = f"this line is indented deeper than the one above ({own} spaces and {other})"
