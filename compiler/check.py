@@ -49,6 +49,8 @@ class _Checker:
         agents = self.with_discounts()
         if self.diagnostics.failed:
             return None
+        # What could not be checked was reported: no model ever lacks an equation in silence.
+        assert {definition.symbol for definition in equations} == set(drafts)
         self.warn_unused()
         found = ir.Model(
             name=spec.model,

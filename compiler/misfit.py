@@ -123,6 +123,11 @@ class Misfits:
             # What was taken out may be missed further up, or by what belongs to it.
             if not any(path[: len(done)] == done or done[: len(path)] == path for done in self.touched):
                 self.report(path, group)
+        if not self.diagnostics.failed:  # whatever was thought to have been said was not
+            path, group = next(iter(found.items()))
+            self.diagnostics.error(
+                "RB103", f"{_table_name(path)} does not fit", self.document.key(path), expected=group[0]["msg"]
+            )
         self.repairs += len(found)
         if self.repairs > MAX_REPAIRS:
             return False
@@ -135,12 +140,12 @@ class Misfits:
         for path, group in found.items():
             if len(path) > 1 and group[0]["type"] == "extra_forbidden" and meant[path] is None:
                 keys.setdefault(path[:-1], []).append(str(path[-1]))
-        types = self.document.plain.get("agents")  # type: ignore[union-attr]
         strangers = []
         for path, names in keys.items():
             belongs = next((_SECTIONS[name] for name in names if name in _SECTIONS), None)
-            if path[0] == "training" and path[1] not in (types or {}):  # type: ignore[operator]
-                strangers.append(path)  # that there is no such type is said by the check of training
+            if self.is_unknown_type(path):
+                self.report_unknown_type(path)
+                strangers.append(path)
             elif belongs and len(path) > 1 and path[-2] in ("parameters", "state", "actions"):
                 self.report_section(path, belongs)
                 strangers.append(path)
@@ -148,6 +153,25 @@ class Misfits:
                 self.report_strangers(path, names)
                 strangers.append(path)
         return strangers
+
+    def is_unknown_type(self, path: KeyPath) -> bool:
+        """Whether `path` is that of settings under `training` for something that is no agent type."""
+        place = path[:1] if len(path) == 2 else path[:2] if len(path) == 4 else ()
+        own = self.keys_beside(path[:-1])
+        return place in (("training",), ("training", "phases")) and path[-1] not in (*own, *self.agent_types())
+
+    def agent_types(self) -> list[str]:
+        agents = self.document.root.entries.get("agents")
+        return list(agents.node.entries) if agents and isinstance(agents.node, Mapping) else []
+
+    def report_unknown_type(self, path: KeyPath) -> None:
+        close = suggest(str(path[-1]), [*self.keys_beside(path[:-1]), *self.agent_types()])
+        self.diagnostics.error(
+            "RB702",
+            f"'{path[-1]}' is neither a setting nor an agent type with choices",
+            self.document.key(path),
+            help=f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.agent_types())}",
+        )
 
     def report_section(self, path: KeyPath, belongs: str) -> None:
         """An entry of `parameters`, `state` or `actions` that has the form of another of the three."""
@@ -164,7 +188,8 @@ class Misfits:
         one = len(names) == 1
         self.diagnostics.error(
             "RB101",
-            f"{_listed(names)} {'stands' if one else 'stand'} where {'the name of an agent type is' if one else 'names of agent types are'} expected",
+            f"{_listed(names)} {'stands' if one else 'stand'} where "
+            f"{'the name of an agent type is' if one else 'names of agent types are'} expected",
             self.document.key(("agents", names[0])),
             help="indent them below the name of their agent type, or is the line with that name missing?",
         )
