@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 FOLDER = Path(__file__).parent
-PARTS = ("step", "startup", "training", "scaling")
+PARTS = ("step", "startup", "training", "scaling", "frontend")
 
 
 def main() -> None:

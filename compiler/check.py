@@ -48,6 +48,8 @@ class _Checker:
         agents = self.with_discounts()
         if self.diagnostics.failed:
             return None
+        # What could not be checked was reported: no model ever lacks an equation in silence.
+        assert {definition.symbol for definition in equations} == set(drafts)
         self.warn_unused()
         found = ir.Model(
             name=spec.model,
@@ -272,14 +274,7 @@ class _Checker:
 
     def primitives_of(self, model: ir.Model) -> tuple[ir.PrimitiveSource, ...]:
         """The primitives that the model calls by name, and those that these call, in order of need."""
-        wanted: dict[str, None] = {}
-
-        def note(node: ir.Expression) -> ir.Expression:
-            if isinstance(node, ir.Apply):
-                wanted[node.function] = None
-            return node
-
-        ir.rebuild(model, note)
+        wanted = {node.function for node in ir.expressions(model) if isinstance(node, ir.Apply)}
         known, pending = self.names.primitives, sorted(wanted)
         needs: dict[str, list[str]] = {}
         while pending:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.context import place_of
@@ -54,6 +55,7 @@ class _Training:
         self.spec, self.training, self.document, self.names = spec, training, document, names
         self.diagnostics: Diagnostics = names.diagnostics
         self.actions = {action.symbol: action for action in actions}
+        self.parsed: dict[KeyPath, syntax.Expression | None] = {}
         self.learners = [owner for owner, agent in spec.agents.items() if agent.actions]
 
     def phases(self) -> tuple[ir.Phase, ...]:
@@ -221,7 +223,10 @@ class _Training:
                 )
 
     def parse(self, path: KeyPath) -> syntax.Expression | None:
-        return syntax.parse_expression(self.document.scalar(path), self.diagnostics)
+        """The expression at a place, which may hold for several types and phases."""
+        if path not in self.parsed:
+            self.parsed[path] = syntax.parse_expression(self.document.scalar(path), self.diagnostics)
+        return self.parsed[path]
 
     def scalar(self, node: syntax.Expression, scope: Scope, what: str) -> ir.Expression | None:
         value = infer(node, scope, self.names)
@@ -334,12 +339,7 @@ class _Training:
         value, path = self.setting(key, owner, name, phase)
         if value is None:
             return None
-        if path is None:
-            source = Source("default settings", str(value))
-            text = Scalar(str(value), str(value), Span(source, 0, len(source.text)))
-            node = syntax.parse_expression(text, self.diagnostics)
-        else:
-            node = self.parse(path)
+        node = _default(key) if path is None else self.parse(path)
         return self.scalar(node, scope, f"'{key}'") if node is not None else None
 
     def joint(self, owner: str, name: str, phase: Phase) -> tuple[str, ...]:
@@ -374,6 +374,13 @@ class _Training:
             )
             return ()
         return tuple(f"{owner}.{action}" for action in chosen)
+
+
+@cache
+def _default(key: str) -> syntax.Expression | None:
+    text = str(getattr(DEFAULTS, key))
+    source = Source("default settings", text)
+    return syntax.parse_expression(Scalar(text, text, Span(source, 0, len(text))), Diagnostics())
 
 
 def check_verification(

@@ -50,7 +50,7 @@ class Definitions:
         self.lost = "equations" in self.names.broken
         for group in self.spec.equations:
             scalar = self.document.scalar(("equations", group))
-            if re.search(r"['\[]", group) and "=" not in scalar.text:  # `price'[j]: set_price[j]`
+            if re.search(r"['\[]", group) and "=" not in scalar.text:  # `x'[j]: y[j]`
                 self.lost = True
                 self.diagnostics.error(
                     "RB103",
@@ -238,6 +238,8 @@ class Definitions:
             definition = self.infer_definition(drafts[name])
             if definition is not None:
                 found.append(definition)
+            elif not name.endswith("'"):
+                self.names.poisoned.add(name)
         return tuple(found)
 
     def ordered(self, needs: dict[str, list[str]], drafts: dict[str, Draft]) -> list[str]:
@@ -250,6 +252,7 @@ class Definitions:
                 self.report_cycle(cycle.path, drafts)
                 for name in cycle.path[:-1]:
                     needs.pop(name, None)
+                self.names.poisoned.update(cycle.path)
 
     def report_cycle(self, path: list[str], drafts: dict[str, Draft]) -> None:
         """The cycle as a path, with the place where each link is made."""
@@ -360,6 +363,8 @@ class Definitions:
             definition = self.infer_value(draft, Time.FIXED, "the value of a parameter")
             if definition is not None:
                 found.append(definition)
+            else:
+                self.names.poisoned.add(name)
         return tuple(found)
 
     def infer_value(self, draft: Draft, latest: Time, purpose: str, draws: bool = False) -> ir.Definition | None:
@@ -404,6 +409,7 @@ class Definitions:
                 draft = Draft(full, axes, node, None, f"{full} starts at {state.start}", None, None, span, owner)
                 definition = self.infer_value(draft, Time.WITHIN, "the start of a state", draws=True)
                 if definition is None:
+                    self.names.poisoned |= {full, full + "'"}
                     continue
                 late = [r for r in ir.references(definition.expression) if self.names.symbols[r].type.time > Time.FIXED]
                 if late:

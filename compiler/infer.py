@@ -71,6 +71,7 @@ class Names:
     spans: dict[str, Span] = field(default_factory=dict)
     primitives: Mapping[str, Primitive] = field(default_factory=dict)
     used: dict[str, set[str | None]] = field(default_factory=dict)  # by which definitions, None for anything else
+    poisoned: set[str] = field(default_factory=set)  # symbols whose definition has a mistake: of unknown kind and unit
     held: dict[str, str] = field(default_factory=dict)  # states by the choice that they hold in the next step
     used_units: set[str] = field(default_factory=set)
     _meanings: dict[str, list[str]] = field(default_factory=dict)  # symbols by their name without the agent type
@@ -393,7 +394,7 @@ class _Inference:
             self.too_late(node, symbol)
             return None
         indices = self.indices(node, symbol)
-        if indices is None:
+        if indices is None or symbol.name in self.names.poisoned:
             return None
         inner = [index.type for index in indices if not isinstance(index, str)]
         axes = merge_axes(*((i,) if isinstance(i, str) else i.type.axes for i in indices))

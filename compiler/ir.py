@@ -138,8 +138,9 @@ class Draw:
 
 
 Expression = Constant | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
+_EXPRESSIONS = get_args(Expression)
 
-for _record in get_args(Expression):
+for _record in _EXPRESSIONS:
     _record.__hash__ = remembered(_record.__hash__)
 
 
@@ -411,7 +412,7 @@ def children(node: Expression) -> Iterator[Expression]:
     for name in _fields(type(node)):
         value = getattr(node, name)
         for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, Expression):
+            if isinstance(item, _EXPRESSIONS):
                 yield item
 
 
@@ -422,6 +423,18 @@ def walk(node: Expression) -> Iterator[Expression]:
         node = stack.pop()
         yield node
         stack += reversed(list(children(node)))
+
+
+def expressions(record: Any) -> Iterator[Expression]:
+    """Every expression in a record of this module, such as a model, or in a tuple of them."""
+    if isinstance(record, tuple):
+        for item in record:
+            yield from expressions(item)
+    elif is_dataclass(record) and not isinstance(record, (Type, Unit, Place)):
+        if isinstance(record, _EXPRESSIONS):
+            yield record  # type: ignore[misc]
+        for name in _fields(type(record)):
+            yield from expressions(getattr(record, name))
 
 
 def references(node: Expression) -> set[str]:

@@ -1,19 +1,23 @@
 """What does not fit the keys of a spec: a message for each, and the spec without it, so that the rest is checked."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel
 
 from rbcc.compiler.diagnostics import Diagnostics, Span, suggest
-from rbcc.compiler.source import Document, Entry, KeyPath, Mapping, Node, Scalar, Sequence
+from rbcc.compiler.source import Document, Entry, KeyPath, Mapping, Node, Scalar, Sequence, names_in
 
 
 MAX_REPAIRS = 100
+MANY = 3  # so many keys that do not belong to a table tell that the table is in the wrong place
 
 # What stands in for a value that is needed and missing or wrong.
 _STAND_INS = {"rbcc": 1, "model": "unnamed", "horizon": 1, "count": 1}
+
+# Keys by which an entry of one section is known to belong to another.
+_SECTIONS = {"value": "parameters", "start": "state", "choices": "actions", "choose": "actions"}
 
 _LIKE_AN_AGENT = {"actions", "count", "reward", "index"}
 
@@ -106,21 +110,108 @@ class Misfits:
         found = {path: group for path, group in found.items() if path not in inner or not _form_only(group)}
         meant = {path: self.meant(path, group[0]) for path, group in found.items()}
         found = {path: group for path, group in found.items() if path not in meant.values()}
+        nameless = [str(path[1]) for path in found if len(path) > 1 and path[0] == "agents"]
+        nameless = [name for name in dict.fromkeys(nameless) if name in self.keys_of_agents]
+        if nameless:
+            self.report_nameless(nameless)
+            if {"index", "count"} & set(nameless):
+                return False
+        for parent in [*(("agents", name) for name in nameless), *self.strangers(found, meant)]:
+            found = {path: group for path, group in found.items() if path[: len(parent)] != parent}
+            self.lose(parent)
         for path, group in found.items():
             # What was taken out may be missed further up, or by what belongs to it.
             if not any(path[: len(done)] == done or done[: len(path)] == path for done in self.touched):
                 self.report(path, group)
+        if not self.diagnostics.failed:  # whatever was thought to have been said was not
+            path, group = next(iter(found.items()))
+            self.diagnostics.error(
+                "RB103", f"{_table_name(path)} does not fit", self.document.key(path), expected=group[0]["msg"]
+            )
         self.repairs += len(found)
         if self.repairs > MAX_REPAIRS:
             return False
         # Last items of lists first: the places of the others stay the same.
         return all(self.take_out(path, found[path][0]) for path in sorted(found, key=_backwards, reverse=True))
 
+    def strangers(self, found: dict[KeyPath, list[Any]], meant: dict[KeyPath, KeyPath | None]) -> list[KeyPath]:
+        """Tables in the wrong place, as their keys tell; they are reported."""
+        keys: dict[KeyPath, list[str]] = {}
+        for path, group in found.items():
+            if len(path) > 1 and group[0]["type"] == "extra_forbidden" and meant[path] is None:
+                keys.setdefault(path[:-1], []).append(str(path[-1]))
+        strangers = []
+        for path, names in keys.items():
+            belongs = next((_SECTIONS[name] for name in names if name in _SECTIONS), None)
+            if self.is_unknown_type(path):
+                self.report_unknown_type(path)
+                strangers.append(path)
+            elif belongs and len(path) > 1 and path[-2] in ("parameters", "state", "actions"):
+                self.report_section(path, belongs)
+                strangers.append(path)
+            elif len(names) >= MANY:
+                self.report_strangers(path, names)
+                strangers.append(path)
+        return strangers
+
+    def is_unknown_type(self, path: KeyPath) -> bool:
+        """Whether `path` is that of settings under `training` for something that is no agent type."""
+        place = path[:1] if len(path) == 2 else path[:2] if len(path) == 4 else ()
+        own = self.keys_beside(path[:-1])
+        return place in (("training",), ("training", "phases")) and path[-1] not in (*own, *self.agent_types())
+
+    def agent_types(self) -> list[str]:
+        agents = self.document.root.entries.get("agents")
+        return list(agents.node.entries) if agents and isinstance(agents.node, Mapping) else []
+
+    def report_unknown_type(self, path: KeyPath) -> None:
+        close = suggest(str(path[-1]), [*self.keys_beside(path[:-1]), *self.agent_types()])
+        self.diagnostics.error(
+            "RB702",
+            f"'{path[-1]}' is neither a setting nor an agent type with choices",
+            self.document.key(path),
+            help=f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.agent_types())}",
+        )
+
+    def report_section(self, path: KeyPath, belongs: str) -> None:
+        """An entry of `parameters`, `state` or `actions` that has the form of another of the three."""
+        what = {"parameters": "a parameter", "state": "a state", "actions": "a choice"}[belongs]
+        self.diagnostics.missing(
+            f"{path[:-1]} {belongs}",
+            "RB101",
+            f"'{path[-1]}' stands under '{path[-2]}', and has the keys of {what}",
+            self.document.key(path),
+            help=f"is the line '{belongs}:' missing above it?",
+        )
+
+    def report_nameless(self, names: list[str]) -> None:
+        one = len(names) == 1
+        self.diagnostics.error(
+            "RB101",
+            f"{_listed(names)} {'stands' if one else 'stand'} where "
+            f"{'the name of an agent type is' if one else 'names of agent types are'} expected",
+            self.document.key(("agents", names[0])),
+            help="indent them below the name of their agent type, or is the line with that name missing?",
+        )
+
+    def report_strangers(self, path: KeyPath, names: list[str]) -> None:
+        agent = set(names) <= set(self.keys_of_agents) and path[0] != "agents"
+        self.diagnostics.error(
+            "RB101",
+            f"{_listed(names)} are no keys of {_table_name(path)}",
+            self.document.key(path),
+            help=f"they are keys of an agent type: is the line 'agents:' missing above '{path[-1]}'?"
+            if agent
+            else f"is '{path[-1]}' indented below the wrong key, or is the line missing that it belongs to?",
+        )
+
     # --- repairs -----------------------------------------------------------------------------------------------
 
     def take_out(self, path: KeyPath, problem: Any) -> bool:
         if not path or path == ("agents",):
             return False
+        if not self.document.has(path if problem["type"] != "missing" else path[:-1]):
+            return True  # gone with what was around it
         parent, name = self.document.node(path[:-1]), path[-1]
         stand_in = name in _STAND_INS and (len(path) == 1 or (len(path) == 3 and path[0] == "agents"))
         if (meant := self.meant(path, problem)) and isinstance(parent, Mapping):
@@ -151,9 +242,11 @@ class Misfits:
         """Takes out what stands at `path`; the names in it are known to be broken."""
         self.touched.add(path)
         node = self.document.node(path)
-        self.diagnostics.broken |= {str(path[-1]), str(path[-1]).strip(), str(path[0]), *_names_in(node)}
-        if isinstance(node, Scalar):  # such as `cost = 2`, in place of a table
-            self.diagnostics.broken.update(re.findall(r"(\w+)\s*=", node.text))
+        self.diagnostics.broken |= {str(path[-1]), str(path[-1]).strip(), str(path[0]), *names_in(node)}
+        if isinstance(node, Scalar):  # such as `cost = 2`, or equations, in place of a table
+            self.diagnostics.broken.update(re.findall(r"(\w+)'?(?:\[[^\]]*\])?\s*(?::[^=\n]*)?=(?!=)", node.text))
+            if path[0] == "agents" and "=" in node.text:
+                self.diagnostics.broken.add("equations")
         self.put(path, None)
 
     def put(self, path: KeyPath, node: Node | None, key: Span | None = None) -> None:
@@ -198,6 +291,14 @@ class Misfits:
         elif problem["type"] == "number_trap":
             trap = problem["ctx"]
             self.diagnostics.error("RB104", trap["message"], document.span(path), help=trap["help"])
+        elif len(path) == 2 and path[0] == "agents" and isinstance(problem["input"], str) and "=" in problem["input"]:
+            self.diagnostics.missing(
+                "equations",
+                "RB103",
+                f"'{name}' holds equations, and stands where an agent type is expected",
+                document.key(path),
+                help="is the line 'equations:' missing above it?",
+            )
         else:
             value, container = problem["input"], path and isinstance(path[-1], int)
             shown = _FORMS.get(type(value), "a value")
@@ -221,18 +322,21 @@ class Misfits:
 
     def is_misplaced(self, path: KeyPath) -> bool:
         """Whether agent types stand where 'agents' should, with a message of their own."""
-        entries = self.document.root.entries
-        return path == ("agents",) and any(
-            isinstance(entry.node, Mapping) and _LIKE_AN_AGENT & set(entry.node.entries)
-            for key, entry in entries.items()
-            if key not in self.spec.model_fields
+        if path != ("agents",):
+            return False
+        root = self.document.root.entries
+        inside = [entry for key, entry in root.items() if key not in self.spec.model_fields]
+        for table in (root[key].node for key in ("parameters", "state") if key in root):
+            inside += table.entries.values() if isinstance(table, Mapping) else []
+        return bool(self.diagnostics.broken & _LIKE_AN_AGENT) or any(
+            isinstance(entry.node, Mapping) and _LIKE_AN_AGENT & set(entry.node.entries) for entry in inside
         )
 
     def help_for_key(self, path: KeyPath, known: list[str]) -> str | None:
         name, node = str(path[-1]), self.document.node(path)
         if close := suggest(name, known):
             return f"did you mean '{close}'?"
-        agent_keys = self.model_at(("agents", "any")).model_fields
+        agent_keys = self.keys_of_agents
         at_agent = len(path) == 3 and path[0] == "agents"
         if len(path) == 1 and isinstance(node, Mapping) and _LIKE_AN_AGENT & set(node.entries):
             return "agent types stand under 'agents:', indented by two more spaces"
@@ -263,8 +367,6 @@ class Misfits:
             return "equations stand in groups: below 'equations:' a line 'market: |', below that the equations"
         if path[:1] == ("equations",) and isinstance(value, dict):
             return f"write '{name}: |' and below it lines such as x'[j] = y[j]"
-        if len(path) == 2 and path[0] == "agents" and name in self.model_at(("agents", "any")).model_fields:
-            return f"'{name}' is a key of an agent type: indent it below one"
         if kinds in ("dict_type", "model_type", "model_attributes_type"):
             if isinstance(value, str) and (found := re.fullmatch(r"(\w+)\s*=\s*(.+)", value.strip())):
                 return f"write {found.group(1)}: {found.group(2)}"
@@ -291,6 +393,10 @@ class Misfits:
                 else "write the number: sizes are not computed; '--set' changes them from outside"
             )
         return None
+
+    @property
+    def keys_of_agents(self) -> Iterable[str]:
+        return self.model_at(("agents", "any")).model_fields
 
     # --- the tables of the spec ----------------------------------------------------------------------------------
 
@@ -371,18 +477,13 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]
 
 
+def _listed(names: list[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else quoted[0]
+
+
 def _table_name(path: KeyPath) -> str:
     return f"'{'.'.join(map(str, path))}'" if path else "the spec"
-
-
-def _names_in(node: Node) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        for name, entry in node.entries.items():
-            yield name
-            yield from _names_in(entry.node)
-    elif isinstance(node, Sequence):
-        for item in node.items:
-            yield from _names_in(item)
 
 
 def _paths(node: Node, before: KeyPath = ()) -> Iterator[KeyPath]:

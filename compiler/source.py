@@ -103,6 +103,17 @@ class Mapping:
 Node = Scalar | Sequence | Mapping
 
 
+def names_in(node: Node) -> Iterator[str]:
+    """All keys inside a node, in whatever table."""
+    if isinstance(node, Mapping):
+        for name, entry in node.entries.items():
+            yield name
+            yield from names_in(entry.node)
+    elif isinstance(node, Sequence):
+        for item in node.items:
+            yield from names_in(item)
+
+
 @dataclass(frozen=True)
 class Override:
     """One `path=value` from the command line or the API, already applied; `known` tells whether the key existed."""
@@ -303,7 +314,7 @@ def _read(path: Path, origin: Span | None, diagnostics: Diagnostics, texts: Mapp
 
 
 class _Refused(Exception):
-    """A spec that is too large to go on with; the diagnostic is already recorded."""
+    """A spec that it makes no sense to go on with; the diagnostic is already recorded."""
 
 
 def parse(source: Source, diagnostics: Diagnostics) -> Mapping | None:
@@ -392,24 +403,22 @@ class _Builder:
 
     def mapping(self, event: yaml.Event, depth: int) -> Mapping:
         entries: dict[str, Entry] = {}
+        again: list[Scalar] = []
         while not isinstance(inner := next(self.events), yaml.MappingEndEvent):
             key = self.node(inner, depth + 1)
             value = self.node(next(self.events), depth + 1)
             if not isinstance(key, Scalar):
-                self.error("RB004", "a key must be a word", inner, help="quote an expression that holds { } or [ ]")
+                self.diagnostics.broken.update(names_in(value) if value is not None else ())
+                if key is not None:
+                    self.error("RB004", "a key must be a word", inner, help="quote an expression that holds { } or [ ]")
             elif key.text == "<<":
                 self.error(
                     "RB004", "'<<' merges tables in YAML; specs have no merge keys", inner,
                     help="repeat the keys, or use 'extends' for a whole spec",
                 )  # fmt: skip
             elif key.text in entries:
-                self.diagnostics.error(
-                    "RB003",
-                    f"key '{key.text}' is given twice",
-                    key.span,
-                    help="keep one of the two",
-                    labels=(Label(entries[key.text].key, "given first at"),),
-                )
+                again.append(key)
+                self.diagnostics.broken.update(names_in(value) if value is not None else ())
             elif value is None:
                 self.diagnostics.broken.add(key.text)
             elif isinstance(value, Scalar) and not value.text and not value.quote:
@@ -418,7 +427,25 @@ class _Builder:
                     self.diagnostics.broken.add(entries.popitem()[0])
             else:
                 entries[key.text] = Entry(key.span, value)
+        if again:
+            self.given_twice(again, entries)
+        if len(again) > 1:
+            raise _Refused  # two tables have become one
         return Mapping(entries, self.span(event, inner))
+
+    def given_twice(self, keys: list[Scalar], entries: dict[str, Entry]) -> None:
+        one, names = len(keys) == 1, [f"'{key.text}'" for key in keys]
+        self.diagnostics.error(
+            "RB003",
+            f"key {names[0]} is given twice"
+            if one
+            else f"keys {', '.join(names[:-1])} and {names[-1]} are given twice",
+            keys[0].span,
+            help="keep one of the two, with all that belongs below it"
+            if one
+            else "is a line with a name missing above them? Else keep one of each",
+            labels=(Label(entries[keys[0].text].key, "given first at"),),
+        )
 
     def without_value(self, key: Scalar) -> bool:
         """Notes a key without a value, and tells whether it was torn off from a value by a comma in braces."""

@@ -74,7 +74,12 @@ NUMBERS: tuple[tuple[str, Callable[[str], Trap]], ...] = (
 def number_trap(text: str) -> Trap | None:
     """What is wrong with `text` if it is a number in a notation that is not one here."""
     text = text.strip()
-    return next((trap(text) for pattern, trap in NUMBERS if re.fullmatch(pattern, text)), None)
+    if not _ANY_TRAP.fullmatch(text):
+        return None
+    return next(trap(text) for pattern, trap in NUMBERS if re.fullmatch(pattern, text))
+
+
+_ANY_TRAP = re.compile("|".join(pattern for pattern, _ in NUMBERS))
 
 
 def _decimal(text: str) -> str:
@@ -248,6 +253,9 @@ class _Reader:
         if above.lstrip().startswith(("//", "%", "--", "/*")):
             row = next(number for number in range(self.row - 1, -1, -1) if self.line(number) == above)
             return Trap("this line is no key with a value", "a comment starts with #"), self.whole(row)
+        if re.match(r"\s+\w+'?(\[[^\]]*\])?\s*=(?!=)", above):
+            fix = "write a line with a name above them, such as 'market: |', and indent them below it"
+            return Trap("the equations above belong to no group", fix), self.whole(self.row)
         own, other = (len(text) - len(text.lstrip()) for text in (line, above))
         if own > other and re.search(r":\s+\S", above):
             message = f"this line is indented deeper than the one above ({own} spaces and {other})"

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help() -> None:
     result = rbcc("--help")
     assert result.returncode == 0
-    for command in ("compile", "train", "verify", "simulate", "plot", "models"):
+    for command in ("compile", "train", "verify", "simulate", "plot", "models", "explain"):
         assert command in result.stdout
 
 
@@ -109,7 +109,21 @@ def test_warnings_go_to_stderr_and_do_not_stop(tmp_path: Path) -> None:
 def test_missing_file() -> None:
     result = rbcc("compile", "opne_rbc")
     assert result.returncode == 1
-    assert result.stderr == "error[RB001]: there is no file opne_rbc\n  help: did you mean open_rbc?\n\n1 error\n"
+    assert result.stderr == (
+        "error[RB001]: there is no file opne_rbc\n  help: did you mean open_rbc?\n\n"
+        "1 error; `rbcc explain RB001` says more\n"
+    )
+
+
+def test_explain() -> None:
+    page = rbcc("explain", "202")
+    assert (page.returncode, page.stderr) == (0, "")
+    assert page.stdout.startswith("# RB202: undefined name\n")
+    assert page.stdout == rbcc("explain", "rb202").stdout
+    assert len(rbcc("explain").stdout.splitlines()) > 40
+    unknown = rbcc("explain", "RB2022")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "there is no code 'RB2022'; the nearest are RB202" in unknown.stderr
 
 
 def test_training_tells_what_it_does(folder: Path) -> None:

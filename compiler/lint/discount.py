@@ -46,14 +46,7 @@ def discount(model: ir.Model, ranges: Ranges, report: Report) -> None:
 
 
 def _idle_states(model: ir.Model, report: Report) -> None:
-    read: set[str] = set()
-
-    def note(node: ir.Expression) -> ir.Expression:
-        if isinstance(node, ir.Reference):
-            read.add(node.symbol)
-        return node
-
-    ir.rebuild(model, note)
+    read = {node.symbol for node in ir.expressions(model) if isinstance(node, ir.Reference)}
     for symbol in model.symbols:
         if symbol.role is Role.STATE and not symbol.name.endswith("'") and f"{symbol.name}'" not in read:
             report.warning(

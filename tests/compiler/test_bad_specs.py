@@ -1,4 +1,4 @@
-"""Every wrong spec under tests/specs/bad, and every strange one under tests/specs/warn, gives exactly the text beside it.
+"""Wrong specs, under tests/specs/bad, and strange ones, under tests/specs/warn, give exactly the texts beside them.
 
 After a change of messages, `RBCC_ACCEPT=1 python3 -m pytest tests/compiler/test_bad_specs.py` writes the new texts;
 read the difference before committing it. A first line `# --set path=value` is added to the command.

@@ -1,6 +1,8 @@
 """Types, units and timing of right specs; wrong ones are in test_bad_specs."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,6 +151,38 @@ def test_wrong_values(path: str, value: object, code: str) -> None:
     assert set(errors({path: value})) == {code}
 
 
+def tables(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of all tables in a spec, but for those of names that the author chooses."""
+    if isinstance(node, dict):
+        yield path
+        for key, inside in node.items():
+            yield from tables(inside, (*path, key))
+
+
+SMALL = (
+    "{phases: {learn: {iterations: 10, economies: 2, buyer: {entropy: 0}}}, default: {entropy: 0}, buyer: {entropy: 0}}"
+)
+
+
+@pytest.mark.parametrize("path", list(tables(compile_spec(MARKET, {"training": SMALL}).document.plain)))
+def test_no_unknown_key_goes_unnoticed(path: tuple[str, ...]) -> None:
+    for value in ("1", "{a: 1}", "[]"):
+        with pytest.raises(CompileError):
+            compile_spec(MARKET, {"training": SMALL, ".".join((*path, "strange")): value})
+
+
+def test_all_mistakes_at_once_and_each_once() -> None:
+    found = errors({
+        "parameters.cost": "{value: 2, unit: mony/good, note: x}",
+        "horizon": "four",
+        "agents.seller.state.price": "{strat: 5, unit: money/good}",
+        "agents.buyer.actions.demand.choices": "[]",
+        "equations.notes": "dear[j] = price[j] >= costs\ncheap[j] = not dear[j] and price[j] < costs",
+        "discount": 99,
+    })  # fmt: skip
+    assert sorted(found) == ["RB101", "RB101", "RB103", "RB103", "RB202", "RB502", "RB702"]
+
+
 def test_what_a_spec_extends_cannot_be_overridden() -> None:
     assert errors({"extends": "cournot"}) == ["RB007"]
 
@@ -221,7 +255,7 @@ def test_networks_cannot_change_between_phases() -> None:
 
 def test_warnings() -> None:
     assert warnings({"equations.notes": "dear[j] = price[j] > cost\nspare[j] = price[j]"}) == ["RB207"]
-    assert warnings({"agents.buyer.reward": "sum(j, demand[i,j]) + 3"}) == ["RB503", "RB207"]
+    assert warnings({"agents.buyer.reward": "demand[i,favourite[i]] + 3"}) == ["RB503", "RB207"]
 
 
 def test_without_units_everything_adds_up(write_spec) -> None:
