@@ -46,4 +46,9 @@ CODES = {
     "RB701": "choices that cannot be offered",
     "RB702": "training setting that does not fit the model",
     "RB703": "verification setting that does not fit the model",
+    # accounts
+    "RB901": "flow without an other end",
+    "RB902": "declared flow that no equation has",
+    "RB903": "entry of an account that is no stock",
+    "RB904": "account in two units",
 }
