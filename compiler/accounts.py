@@ -82,34 +82,35 @@ class _Reader:
             return None
         symbol = self.names.symbols[next(n.symbol for n in ir.walk(found) if isinstance(n, ir.Reference))]
         if symbol.role is not Role.STATE or symbol.name.endswith("'") or symbol.type.kind is not Kind.NUMBER:
-            self.wrong(node, f"{symbol.name} is {_a(symbol)}", "a state that is a number")
+            self.wrong(node, f"'{symbol.name}' is {_a(symbol)}, and no stock", "a state that is a number")
             return None
         return found if inner is node else ir.Unary("-", found, found.type)
 
     def passing(self, node: syntax.Expression, scope: Scope) -> ir.Expression | None:
-        found = self.whole(node, scope, "what passes through", "a value")
+        found = self.whole(node, scope, "what passes through", "a value within the step")
         if found is None:
             return None
         symbol = self.names.symbols[next(n.symbol for n in ir.walk(found) if isinstance(n, ir.Reference))]
         if symbol.role is not Role.VALUE:
-            self.wrong(node, f"{symbol.name} is {_a(symbol)}", "a value that an equation gives")
+            self.wrong(node, f"'{symbol.name}' is {_a(symbol)}, and passes through nothing", "a value within the step")
             return None
         return found
 
     def whole(self, node: syntax.Expression, scope: Scope, what: str, expected: str) -> ir.Expression | None:
         """A name with its indices, or a bare one as the sum over all agents."""
         if not isinstance(node, syntax.Reference):
-            self.wrong(node, f"{what} is not a name", expected)
+            self.wrong(node, f"{what} of an account is a name, not an expression", expected)
             return None
         name = node.name + ("'" if node.primed else "")
         candidates = [s for s in self.names.candidates(name) if node.owner in (None, s.owner)]
         sets = candidates[0].sets if len(candidates) == 1 and node.indices is None else ()
         if not sets:
             return infer(node, scope, self.names)
-        indices = []
+        indices: list[str] = []
         for owner in sets:
-            own = self.names.agents[owner].indices
-            indices.append(next((i for i in own if i not in (*scope.bound, *indices)), own[0]))
+            indices += [i for i in self.names.agents[owner].indices if i not in (*scope.bound, *indices)][:1]
+        if len(indices) < len(sets):  # the account is for each of them
+            return infer(node, scope, self.names)
         references = [syntax.Reference(index, None, False, None, node.span, node.span) for index in indices]
         full = syntax.Reference(node.name, node.owner, node.primed, tuple(references), node.span, node.name_span)
         arguments = tuple(syntax.Argument(part, None) for part in (*references, full))
@@ -144,14 +145,15 @@ def _a(symbol: ir.Symbol) -> str:
 
 
 def _report_loose(context: Context, drafts: Mapping[str, Draft], account: ir.Account, loose: Loose) -> None:
-    own = loose.term.place is None and loose.term.symbol.endswith("'")
-    if own:
+    whole = loose.term.place is None
+    if whole and loose.term.symbol.endswith("'"):
         state, next_ = loose.name, drafts[loose.term.symbol].text.partition("=")[0].strip()
         message = f"what '{state}' held before is not carried over: {loose.column} loses {loose.amount}"
         help = f"the equation of a stock starts from what there is, {next_} = {next_.replace(chr(39), '', 1)} + ..."
     else:
+        does = "passes on" if whole else "gains" if loose.gain else "loses"
         other = "loses it" if loose.gain else "gets it"
-        message = f"{loose.column} {'gains' if loose.gain else 'loses'} {loose.amount} here, and nobody {other}"
+        message = f"{loose.column} {does} {loose.amount}{'' if whole else ' here'}, and nobody {other}"
         kind, verb = ("sources", "lose") if loose.gain else ("sinks", "get")
         help = f"let another stock {verb} it, or declare it under accounts.{account.name}.{kind}:  "
         help += f"{loose.name}: {loose.amount}"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from itertools import chain, permutations, product as combinations
+from itertools import chain, count, islice, permutations, product as combinations
 
 from rbcc.compiler import ir
 from rbcc.compiler.types import Kind
@@ -29,7 +29,7 @@ class TooLarge(Exception):
     """Taking the expressions apart makes more products, or deeper ones, than are worth the time."""
 
 
-BOUND = re.compile(r"[#%]\w+\.\w+")
+BOUND = re.compile(r"#\w+\.\w+")
 _WORD = re.compile(r"[^\s(),]+")
 
 
@@ -357,11 +357,9 @@ class Algebra:
         return self.of(Atom("same", "", tuple(pair), (), True))
 
     def over(self, operator: str, variable: str, body: Sum, condition: Sum) -> Atom:
-        """min, max or product of `body` over `variable`, which gets a number above those inside."""
-        inside = [
-            int(found.group().rpartition(".")[2]) for found in re.finditer(r"%\w+\.\d+", body.text + condition.text)
-        ]
-        own = f"%{variable[1:].rpartition('.')[0]}.{1 + max(inside, default=-1)}"
+        """min, max or product of `body` over `variable`."""
+        taken = (body.variables | condition.variables) - {variable}
+        own = next(_unused(set_of(variable), taken))
         body, condition = (self.moved(part, {variable: own}) for part in (body, condition))
         return Atom("over", operator, (own,), (body, condition))
 
@@ -403,7 +401,7 @@ class Algebra:
             if variable not in used:
                 coefficient *= self.model.count(set_of(variable))
         bound = tuple(variable for variable in bound if variable in used)
-        names = _canonical(bound, list(powers.items()))
+        names = _canonical(bound, used - set(bound), list(powers.items()))
         if any(old != new for old, new in names.items()):
             ((only, _),) = self.moved_factors(powers.items(), names).terms.items()
             bound, powers = tuple(names.values()), dict(only.factors)
@@ -481,6 +479,11 @@ class Algebra:
     def rebuilt_atom(self, atom: Atom, move: Move, symbol: str | None) -> Sum:
         if symbol is not None and symbol not in atom.symbols:
             symbol = None
+        if atom.kind == "over":
+            (variable,) = map(str, atom.indices)
+            name = self.fresh(set_of(variable))
+            body, condition = (self.rebuilt(part, _both({variable: name}, move), symbol) for part in atom.arguments)
+            return self.of(self.over(atom.name, name, body, condition))
         arguments = [self.rebuilt(argument, move, symbol) for argument in atom.arguments]
         indices = tuple(self.rebuilt_index(index, move, symbol) for index in atom.indices)
         match atom.kind:
@@ -498,11 +501,6 @@ class Algebra:
                 return arguments[0]
             case "power":
                 return self.power(*arguments)
-            case "over":
-                (variable,) = atom.indices
-                name = self.fresh(set_of(str(variable)))
-                body, condition = (self.moved(argument, {str(variable): name}) for argument in arguments)
-                return self.of(self.over(atom.name, name, body, condition))
         return self.of(Atom(atom.kind, atom.name, indices, tuple(arguments), atom.flag))
 
     def rebuilt_index(self, index: Index, move: Move, symbol: str | None) -> Index:
@@ -535,6 +533,11 @@ def set_of(variable: str) -> str:
 
 def renaming(names: Mapping[str, Index]) -> Move:
     return lambda index: names.get(index, index) if isinstance(index, str) else index
+
+
+def _unused(owner: str, taken: frozenset[str]) -> Iterator[str]:
+    """The final names of variables that nothing in `taken` has, in order."""
+    return (name for place in count() if (name := f"#{owner}.{place}") not in taken)
 
 
 def _both(names: Mapping[str, str], move: Move) -> Move:
@@ -575,13 +578,16 @@ def _consistent(powers: dict[Atom, int]) -> bool:
     return True
 
 
-def _canonical(bound: tuple[str, ...], factors: list[tuple[Atom, int]]) -> dict[str, str]:
-    """Names for bound variables that depend on how they are used only."""
+def _canonical(bound: tuple[str, ...], free: frozenset[str], factors: list[tuple[Atom, int]]) -> dict[str, str]:
+    """Names for bound variables that depend on how they are used only, and that no free one has."""
     owners: dict[str, list[str]] = {}
     for variable in bound:
         owners.setdefault(set_of(variable), []).append(variable)
+    wanted = {}
+    for owner, variables in owners.items():
+        wanted[owner] = list(islice(_unused(owner, free), len(variables)))
     if all(len(variables) == 1 for variables in owners.values()):
-        return {variables[0]: f"#{owner}.0" for owner, variables in owners.items()}
+        return {variables[0]: wanted[owner][0] for owner, variables in owners.items()}
     orders = [list(permutations(variables)) for variables in owners.values()]
     size = 1
     for order in orders:
@@ -592,9 +598,9 @@ def _canonical(bound: tuple[str, ...], factors: list[tuple[Atom, int]]) -> dict[
     best: tuple[list[str], dict[str, str]] | None = None
     for order in combinations(*orders):
         names = {
-            variable: f"#{owner}.{place}"
+            variable: name
             for owner, variables in zip(owners, order, strict=True)
-            for place, variable in enumerate(variables)
+            for variable, name in zip(variables, wanted[owner], strict=True)
         }
         shown = sorted(BOUND.sub(lambda found: names.get(found.group(), found.group()), text) for text in texts)  # noqa: B023
         if best is None or shown < best[0]:

@@ -41,7 +41,7 @@ def _sum(model: ir.Model, whole: Sum, names: Names) -> str:
 
 
 def _product(model: ir.Model, product: Product, coefficient: Fraction, names: Names) -> str:
-    taken = {*names.values(), *(variable for variable in product.variables if variable[0] not in "#%")}
+    taken = {*names.values(), *(variable for variable in product.variables if not variable.startswith("#"))}
     mine: Names = {}
     for variable in product.bound:
         mine[variable] = _free_index(model, set_of(variable), {*taken, *mine.values()})
