@@ -1,12 +1,12 @@
 """A model tried out: what must hold is tested in many random cases, and a failure is told in the smallest one.
 
 Episodes start as the model does; every choice is random in some and at its ends in others, for one agent or for all. In
-them everything must hold. Further cases start from states that the model need not reach, near its start and far from it:
+them everything must hold. Further cases start from states that need not be reached, near the start and far from it:
 in them accounts and identities must hold wherever all numbers are finite, since they are about equations, not paths.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -52,6 +52,20 @@ class Audit:
     checks: int
     seed: int
     failures: tuple[Failure, ...]
+
+    def text(self) -> str:
+        """What was tested and what failed, for people."""
+        head = (
+            f"{self.checks} checks in each of {self.steps} steps of {self.episodes} random episodes, and of {self.states} "
+            f"from random states, seed {self.seed}: "
+        )
+        if not self.failures:
+            return head + "all hold"
+        return "\n\n".join([f"{head}{len(self.failures)} fail", *map(str, self.failures)])
+
+    def as_data(self) -> dict[str, Any]:
+        """The same as JSON can hold it."""
+        return asdict(self)
 
 
 def audit(model: Model) -> None:
