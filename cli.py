@@ -133,6 +133,9 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="run directory; default: runs/MODEL")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with a run that was stopped")] = False,
+    checked: Annotated[
+        bool, typer.Option("--checked", help="test numbers, accounts, identities and invariants in every step")
+    ] = False,
 ) -> None:
     """Train every type of agents in a model; Ctrl-C saves and stops."""
     number = _devices(devices)
@@ -149,6 +152,7 @@ def train(
             devices=number,
             out=out,
             resume=resume,
+            checked=checked,
             listener=display.update,
             say=display.say,
         )

@@ -55,7 +55,14 @@ def as_data(examination: Examination) -> dict[str, Any]:
         "model": model.name if model else None,
         "diagnostics": [to_data(diagnostic) for diagnostic in examination.diagnostics],
         "claims": [
-            {"kind": what, "name": name, "file": place.file, "line": place.line, "column": place.column, "proved": known}
+            {
+                "kind": what,
+                "name": name,
+                "file": place.file,
+                "line": place.line,
+                "column": place.column,
+                "proved": known,
+            }
             for what, name, place, known in _claims(examination)
         ],
         "flows": [

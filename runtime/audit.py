@@ -251,7 +251,6 @@ class _Tests:
             record |= record_of(state, actions, following, outcome)
             state = following
         found = self.checks.failure(check, record, int(record["time"]))
-        assert found is not None
         return replace(found, case=tuple(self.words(case)))
 
     def words(self, case: Case) -> Iterator[str]:

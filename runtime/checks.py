@@ -81,8 +81,8 @@ class Checks:
 
     # --- reports -----------------------------------------------------------------------------------------------
 
-    def failure(self, check: Check, record: Record, step: int) -> Failure | None:
-        """What to say of a check in a step of which `record` has all arrays, and parameters; None if it holds."""
+    def failure(self, check: Check, record: Record, step: int) -> Failure:
+        """What to say of a check that does not hold in a step, of which `record` has all arrays, and parameters."""
         match check:
             case ir.Definition():
                 return self.of_equation(check, record, step)
@@ -91,28 +91,25 @@ class Checks:
             case ir.Statement():
                 return self.of_invariant(check, record, step)
 
-    def of_equation(self, definition: ir.Definition, record: Record, step: int) -> Failure | None:
+    def of_equation(self, definition: ir.Definition, record: Record, step: int) -> Failure:
         result = np.asarray(record[definition.symbol])
-        bad = np.argwhere(~np.asarray(sane(result)))
-        if not len(bad):
-            return None
-        at = dict(zip(definition.indices, map(int, bad[0]), strict=True))
+        place = _first(~np.asarray(sane(result)))
+        at = dict(zip(definition.indices, place, strict=True))
         node, within, cause = self.origin(definition.expression, at, record)
         inside = ", ".join(f"{index} = {place}" for index, place in within.items() if index not in at)
-        value = result[tuple(bad[0])]
+        value = result[place]
         text = " ".join(definition.text.split())
         message = f"{text}\nis {value:.6g} {_where(step, at)}: {cause}{f' for {inside}' if inside else ''}"
         values = self.read([definition.expression], at, record) | self.read([node], within, record)
         return Failure(definition.symbol, definition.place, step, at, message, values)
 
-    def of_identity(self, identity: ir.Identity, record: Record, step: int) -> Failure | None:
-        left, right = (self.full(side, identity.indices, record) for side in (identity.left, identity.right))
+    def of_identity(self, identity: ir.Identity, record: Record, step: int) -> Failure:
+        sides = (self.full(side, identity.indices, record) for side in (identity.left, identity.right))
+        left, right = (jnp.asarray(side, float) for side in sides)
         arrays = {name: array for name, array in record.items() if self.varies(name)}
-        bad = np.argwhere(~np.asarray(jnp.abs(left - right) <= self.slack(identity, left, right, arrays)))
-        if not len(bad):
-            return None
-        at = dict(zip(identity.indices, map(int, bad[0]), strict=True))
-        a, b = (f"{float(side[tuple(bad[0])]):.9g}" for side in (left, right))
+        place = _first(~np.asarray(jnp.abs(left - right) <= self.slack(identity, left, right, arrays)))
+        at = dict(zip(identity.indices, place, strict=True))
+        a, b = (f"{float(side[place]):.9g}" for side in (left, right))
         account, where = self.accounts.get(identity.name), _where(step, at)
         if account is None:
             message = f"identity '{identity.name}' does not hold {where}: {a} on the left, {b} on the right"
@@ -127,11 +124,9 @@ class Checks:
         values |= self.read([identity.left, identity.right], at, record)
         return Failure(identity.name, identity.place, step, at, message, values)
 
-    def of_invariant(self, invariant: ir.Statement, record: Record, step: int) -> Failure | None:
-        bad = np.argwhere(~np.asarray(self.full(invariant.expression, invariant.indices, record), bool))
-        if not len(bad):
-            return None
-        at = dict(zip(invariant.indices, map(int, bad[0]), strict=True))
+    def of_invariant(self, invariant: ir.Statement, record: Record, step: int) -> Failure:
+        place = _first(~np.asarray(self.full(invariant.expression, invariant.indices, record), bool))
+        at = dict(zip(invariant.indices, place, strict=True))
         message = f"invariant '{invariant.name}' does not hold {_where(step, at)}"
         return Failure(
             invariant.name, invariant.place, step, at, message, self.read([invariant.expression], at, record)
@@ -232,6 +227,11 @@ def sane(x: Any) -> jax.Array:
     """Where numbers are finite in single precision."""
     x = jnp.asarray(x)
     return jnp.abs(x) <= LARGEST if jnp.issubdtype(x.dtype, jnp.floating) else jnp.ones(x.shape, bool)
+
+
+def _first(bad: np.ndarray) -> tuple[int, ...]:
+    """The first place where `bad` is true; the first of all if another way of rounding has it true nowhere."""
+    return tuple(map(int, np.unravel_index(np.argmax(bad), bad.shape)))
 
 
 def _where(step: int, at: Mapping[str, int]) -> str:
