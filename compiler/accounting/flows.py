@@ -134,34 +134,36 @@ class _Balance:
     def table(self) -> FlowTable:
         blank = FlowTable(self.account, self.titles(), tuple(name for name, _ in self.account.through))
         try:
-            state, expanded = self.solve(frozenset())
+            state, steps = self.solve(set(self.algebra.order))
             if state.rest():
-                state = self.coarsest(state, expanded)
+                state = self.coarsest(steps)
         except TooLarge:
             return replace(blank, gave_up=True)
         loose, missing = self.findings(state)
         return replace(blank, rows=tuple(state.rows), loose=loose, missing=missing)
 
-    def coarsest(self, state: _State, expanded: list[str]) -> _State:
-        """The same with all values kept whole that need not be taken apart, so that authors see their own words."""
-        whole: frozenset[str] = frozenset()
-        for symbol in reversed(expanded):
-            trial, _ = self.solve(whole | {symbol})
-            if len(trial.rest()) <= len(state.rest()):
-                state, whole = trial, whole | {symbol}
-        return state
+    def coarsest(self, steps: list[tuple[str, int]]) -> _State:
+        """What is left where the least is, with values kept whole that can be, so that authors see their own words."""
+        least = min(rest for _, rest in steps)
+        last = next(number for number, (_, rest) in enumerate(steps) if rest == least)
+        expanded = {symbol for symbol, _ in steps[: last + 1]}
+        for symbol, _ in reversed(steps[: last + 1]):
+            if len(self.solve(expanded - {symbol})[0].rest()) <= least:
+                expanded.discard(symbol)
+        return self.solve(expanded)[0]
 
-    def solve(self, whole: frozenset[str]) -> tuple[_State, list[str]]:
-        """Rows, and what is left when all values but those in `whole` are expanded; and which were."""
+    def solve(self, expanded: set[str]) -> tuple[_State, list[tuple[str, int]]]:
+        """Rows, and what is left when `expanded` values are; also each in turn, with how much was left after it."""
         self.algebra.products = 0
-        state, expanded = _State(self.columns()), []
+        state, steps = _State(self.columns()), [("", 0)]
         while True:
             self.match(state)
+            steps[-1] = (steps[-1][0], len(state.rest()))
             symbols = {name for column in state.columns.values() for product in column for name in product.symbols}
-            symbol = self.algebra.latest(symbols - whole - self.passing)
+            symbol = self.algebra.latest((symbols & expanded) - self.passing)
             if symbol is None:
-                return state, expanded
-            expanded.append(symbol)
+                return state, steps
+            steps.append((symbol, 0))
             state.columns = {name: self.expand(column, symbol) for name, column in state.columns.items()}
 
     # --- columns -----------------------------------------------------------------------------------------------
