@@ -151,7 +151,7 @@ class Account(Table):
     )
     sources: dict[str, Expression] = Field(default={}, description="what comes into the stocks from outside, per step")
     sinks: dict[str, Expression] = Field(default={}, description="what leaves the stocks for good, per step")
-    through: dict[str, Expression] = Field(
+    through: dict[Name, Expression] = Field(
         default={}, description="values that arrive and leave within the step, by who passes them on"
     )
 

@@ -150,7 +150,7 @@ class _Tests:
 
     def random_states(self) -> Iterator[Case]:
         for _ in range(self.states):
-            state = {name: self.moved(name, array) for name, array in self.start.items()}
+            state = {name: np.asarray(self.moved(name, array)) for name, array in self.start.items()}
             kinds = self.mixture(list(self.model.spaces))
             yield Case(state, {name: self.chosen(name, kind) for name, kind in kinds.items()}, self.keys(), True)
 

@@ -15,7 +15,7 @@ from rbcc.compiler.accounting.divide import reduced
 from rbcc.compiler.accounting.show import label, shown
 
 
-OUTSIDE = "outside"
+OUTSIDE = "the outside"  # no agent type can be called that
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class Missing:
 class FlowTable:
     """The flows of an account in a step; `titles` says whose each of its stocks is.
 
-    Without `loose` and `missing` ones it is proved that the account balances, for all states, choices, draws and
-    parameters. `gave_up`: the equations take too much work, nothing is known.
+    Rows among its columns come before those with the outside, which is the last. Without `loose` and `missing` flows it
+    is proved that the account balances, for all states, choices, draws and parameters. `gave_up`: the equations take
+    too much work, and nothing is known.
     """
 
     account: ir.Account
@@ -140,7 +141,9 @@ class _Balance:
         except TooLarge:
             return replace(blank, gave_up=True)
         loose, missing = self.findings(state)
-        return replace(blank, rows=tuple(state.rows), loose=loose, missing=missing)
+        declared = {flow.name: place for place, flow in enumerate(self.account.flows, start=1)}
+        rows = sorted(state.rows, key=lambda row: declared[row.name] if row.gains[-1] else 0)
+        return replace(blank, rows=tuple(rows), loose=loose, missing=missing)
 
     def coarsest(self, steps: list[tuple[str, int]]) -> _State:
         """What is left where the least is, with values kept whole that can be, so that authors see their own words."""

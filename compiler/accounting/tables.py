@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from rbcc.compiler import ir
-from rbcc.compiler.accounting.flows import OUTSIDE, FlowTable
+from rbcc.compiler.accounting.flows import FlowTable
 from rbcc.compiler.accounting.show import symbol_name
 
 
@@ -28,12 +28,11 @@ def markdown_table(model: ir.Model, table: FlowTable) -> str:
 
 
 def _cells(model: ir.Model, table: FlowTable) -> list[list[str]]:
-    """Head, flows among the columns, flows from and to outside, and the changes of stocks that they add up to."""
+    """Head, flows, and the changes of stocks that they add up to."""
     account = table.account
     each = f" for each {', '.join(account.indices)}" if account.indices else ""
     found = [[f"{account.name}{each}", *table.columns, "amount in a step"]]
-    outside, declared = table.columns.index(OUTSIDE), [flow.name for flow in account.flows]
-    for row in sorted(table.rows, key=lambda row: 1 + declared.index(row.name) if row.gains[outside] else 0):
+    for row in table.rows:
         found.append([row.name, *map(_gain, row.gains), row.amount])
     stocks = dict.fromkeys(table.columns, "")
     for title, stock in zip(table.titles, account.stocks, strict=True):
