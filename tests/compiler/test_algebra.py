@@ -266,7 +266,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 1000))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_every_stage_of_a_sum_has_the_value_of_the_expression(folder: Path, source: random.Random, seed: int) -> None:
     path = folder / "model.yaml"
     path.write_text(Author(source).spec())
