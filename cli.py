@@ -87,6 +87,39 @@ def compile_command(
 
 
 @app.command()
+def check(
+    spec: Spec,
+    set_: Set = [],  # noqa: B006
+    fast: Annotated[bool, typer.Option("--fast", help="only what needs no run of the model")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="findings and results as JSON")] = False,
+    seed: Seed = 0,
+) -> None:
+    """Find mistakes in a spec, prove its accounts, and test what must hold in many random cases."""
+    from rbcc.compiler.examine import as_data, examine, report
+
+    found = examine(spec, _overrides(set_))
+    if not json_ and found.diagnostics:
+        typer.echo(render_text(found.diagnostics), err=True)
+    if not json_ and found.compiled:
+        typer.echo(report(found))
+    audit = None
+    if found.compiled and not fast:
+        from rbcc.runtime.audit import try_out
+        from rbcc.runtime.devices import configure
+        from rbcc.runtime.model import Model
+
+        configure()
+        audit = try_out(Model(found.compiled), seed)
+        if not json_:
+            typer.echo(audit.text())
+    if json_:
+        results = {"tests": audit.as_data() if audit else None}
+        typer.echo(json.dumps(as_data(found) | results, indent=2, ensure_ascii=False))
+    if not found.compiled or (audit and audit.failures):
+        raise typer.Exit(1)
+
+
+@app.command()
 def train(
     spec: Spec,
     set_: Set = [],  # noqa: B006
@@ -102,6 +135,9 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="run directory; default: runs/MODEL")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with a run that was stopped")] = False,
+    checked: Annotated[
+        bool, typer.Option("--checked", help="test numbers, accounts, identities and invariants in every step")
+    ] = False,
 ) -> None:
     """Train every type of agents in a model; Ctrl-C saves and stops."""
     number = _devices(devices)
@@ -118,6 +154,7 @@ def train(
             devices=number,
             out=out,
             resume=resume,
+            checked=checked,
             listener=display.update,
             say=display.say,
         )

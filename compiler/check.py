@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rbcc.compiler import ir, syntax
+from rbcc.compiler.accounts import check_accounts, read_accounts
 from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.curriculum import check_training, check_verification
 from rbcc.compiler.declare import declare
@@ -41,7 +42,8 @@ class _Checker:
         self.check_completeness(drafts)
         observations = Observations(self.context, starts, equations, actions).infer()
         constraints = self.infer_constraints()
-        identities, invariants = self.infer_identities(), self.infer_invariants()
+        identities, accounts = self.infer_identities(), read_accounts(self.context)
+        invariants = self.infer_invariants()
         indicators = self.infer_indicators()
         phases = check_training(spec, self.document, names, actions)
         verification = check_verification(spec, self.document, names, actions, indicators)
@@ -68,6 +70,7 @@ class _Checker:
             observations=observations,
             constraints=constraints,
             identities=identities,
+            accounts=accounts,
             invariants=invariants,
             indicators=indicators,
             phases=phases,
@@ -75,6 +78,9 @@ class _Checker:
             verification=verification,
             primitives=(),
         )
+        check_accounts(self.context, drafts, found)
+        if self.diagnostics.failed:
+            return None
         return replace(found, primitives=self.primitives_of(found))
 
     def check_completeness(self, drafts: Iterable[str]) -> None:

@@ -262,6 +262,67 @@ class Identity:
     place: Place
 
 
+@dataclass(frozen=True)
+class Flow:
+    """What an account gains (`source`) or loses in a step, as the spec declares it in the words of `text`."""
+
+    name: str
+    source: bool
+    expression: Expression
+    text: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Account:
+    """Stocks of one thing, and how it comes into them and leaves them: their change is all sources less all sinks.
+
+    Each of `stocks` is a state, or the sum of one over all its agents, or minus such; each of `through` a value that
+    arrives and leaves within the step, or such a sum, with the name of who passes it on.
+    """
+
+    name: str
+    indices: tuple[str, ...]
+    stocks: tuple[Expression, ...]
+    through: tuple[tuple[str, Expression], ...]
+    flows: tuple[Flow, ...]
+    place: Place
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The states that the stocks are, in their order."""
+        return tuple(symbol for stock in self.stocks for symbol in references(stock))
+
+    def identity(self) -> Identity:
+        """What the account says, as an equality."""
+        changes = [change(stock) for stock in self.stocks]
+        nothing = Constant(Fraction(0), changes[0].type)
+        right: Expression = nothing
+        for flow in self.flows:
+            if flow.source and right is nothing:
+                right = flow.expression
+            else:
+                right = Binary("+" if flow.source else "-", right, flow.expression, _joined(right, flow.expression))
+        left = changes[0]
+        for other in changes[1:]:
+            left = Binary("+", left, other, _joined(left, other))
+        return Identity(self.name, self.indices, left, right, self.place)
+
+
+def change(stock: Expression) -> Expression:
+    """What is added to a stock of an account in a step."""
+    if isinstance(stock, Reference):
+        kind = replace(stock.type, time=Time.NEXT)
+        return Binary("-", replace(stock, symbol=stock.symbol + "'", type=kind), stock, kind)
+    changed = with_children(stock, change)
+    return replace(changed, type=replace(stock.type, time=Time.NEXT))
+
+
+def _joined(left: Expression, right: Expression) -> Type:
+    axes = tuple(dict.fromkeys((*left.type.axes, *right.type.axes)))
+    return replace(left.type, kind=Kind.NUMBER, axes=axes, time=max(left.type.time, right.type.time))
+
+
 # --- training and verification -------------------------------------------------------------------------------------
 
 
@@ -367,6 +428,7 @@ class Model:
     observations: tuple[Observation, ...]
     constraints: tuple[Constraint, ...]
     identities: tuple[Identity, ...]
+    accounts: tuple[Account, ...]
     invariants: tuple[Statement, ...]
     indicators: tuple[Statement, ...]
     phases: tuple[Phase, ...]
@@ -390,6 +452,11 @@ class Model:
 
     def action(self, name: str) -> Action:
         return self._named[2][name]
+
+    @property
+    def balances(self) -> tuple[Identity, ...]:
+        """All equalities that must hold in every step: identities, and what accounts say."""
+        return (*self.identities, *(account.identity() for account in self.accounts))
 
     def set_of(self, index: str) -> str:
         return self._named[3][index]
@@ -565,6 +632,12 @@ def _model_lines(model: Model) -> Iterator[str]:
     yield "\nidentities"
     for identity in model.identities:
         yield f"  {identity.name}: {show(identity.left)} == {show(identity.right)}"
+    yield "\naccounts"
+    for account in model.accounts:
+        yield f"  {account.name}: {', '.join(map(show, account.stocks))}"
+        yield from (f"    through {name}: {show(value)}" for name, value in account.through)
+        for flow in account.flows:
+            yield f"    {'source' if flow.source else 'sink'} {flow.name}: {show(flow.expression)}"
     for constraint in model.constraints:
         yield f"\nconstraint {constraint.agent}.{constraint.name}: {show(constraint.violation)}"
     for phase in model.phases:

@@ -156,6 +156,19 @@ class Agent(Table):
     doc: str | None = None
 
 
+class Account(Table):
+    """Stocks of one thing: in every step their change is all that comes from sources less all that goes into sinks."""
+
+    stocks: Annotated[list[Expression], Field(min_length=1)] = Field(
+        description="states that hold it, summed over all agents; for an account per agent, with an index: inventory[j]"
+    )
+    sources: dict[str, Expression] = Field(default={}, description="what comes into the stocks from outside, per step")
+    sinks: dict[str, Expression] = Field(default={}, description="what leaves the stocks for good, per step")
+    through: dict[Name, Expression] = Field(
+        default={}, description="values that arrive and leave within the step, by who passes them on"
+    )
+
+
 class Window(Table):
     """Choices that open, from one value to the whole range, while the phase progresses."""
 
@@ -304,6 +317,7 @@ class Spec(Table):
     agents: Annotated[dict[Name, Agent], Field(min_length=1, description="the agent types")]
     equations: dict[str, str] = Field(default={}, description="groups of equations, in any order")
     identities: dict[str, Expression] = Field(default={}, description="accounting that must hold in every step")
+    accounts: dict[str, Account] = Field(default={}, description="stocks, and all that flows into them and out of them")
     invariants: list[Expression] = Field(default=[], description="conditions that must hold in every step")
     indicators: dict[Name, Expression] = Field(default={}, description="numbers shown while training and reported")
     training: Training | None = None

@@ -1,60 +1,403 @@
-"""The accounts of a model, tried out: identities and invariants on random episodes."""
+"""A model tried out: what must hold is tested in many random cases, and a failure is told in the smallest one.
 
+Episodes start as the model does; every choice is random in some and at its ends in others, for one agent or for all. In
+them everything must hold. Further cases start from states that need not be reached, near the start and far from it:
+in them accounts and identities must hold wherever all numbers are finite, since they are about equations, not paths.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from rbcc.compiler import ir
+from rbcc.runtime.checks import Check, Checks, Failure, record_of
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
 
 
-EPISODES = 64
-TOLERANCE = 1e-6
+EPISODES, STATES = 192, 64
+MAX_STEPS = 50
+MAX_NUMBERS = 50_000_000
+"""Numbers in all cases together, of states, choices and values; cases are fewer where they would be more."""
+MAX_FAILURES = 8
+MAX_ROUNDS = 12
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """A state, choices and keys of the steps that follow, steps first; `free` if the model need not reach the state."""
+
+    state: dict[str, np.ndarray]
+    choices: dict[str, np.ndarray]
+    keys: np.ndarray
+    free: bool
+
+    @property
+    def steps(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was tested, and the checks that failed."""
+
+    episodes: int
+    states: int
+    steps: int
+    checks: int
+    seed: int
+    failures: tuple[Failure, ...]
+
+    def text(self) -> str:
+        """What was tested and what failed, for people."""
+        head = (
+            f"{self.checks} checks in each of {self.steps} steps of {self.episodes} random episodes, and of {self.states} "
+            f"from random states, seed {self.seed}: "
+        )
+        if not self.failures:
+            return head + "all hold"
+        return "\n\n".join([f"{head}{len(self.failures)} fail", *map(str, self.failures)])
+
+    def as_data(self) -> dict[str, Any]:
+        """The same as JSON can hold it."""
+        return asdict(self)
 
 
 def audit(model: Model) -> None:
-    """Plays episodes of random choices in double precision and checks every identity and invariant in every step.
+    """Tests the accounts, identities and invariants of a model. Raises RunError with the first that does not hold."""
+    if model.ir.balances or model.ir.invariants:
+        found = try_out(model, numbers=False).failures
+        if found:
+            raise RunError(str(found[0]))
 
-    Raises RunError with the place in the spec, the step, the agents and the values of the first that does not hold.
-    """
-    if not model.ir.identities and not model.ir.invariants:
-        return
+
+def try_out(model: Model, seed: int = 0, numbers: bool = True) -> Audit:
+    """Tests a model in double precision; also, with `numbers`, that all equations give finite numbers."""
     with jax.enable_x64(True):
-        identities, invariants = jax.device_get(_play(model))
-    for identity in model.ir.identities:
-        left, right = np.broadcast_arrays(*identities[identity.name])
-        slack = TOLERANCE * np.maximum(1, np.maximum(np.abs(left), np.abs(right)))
-        bad = np.argwhere(~(np.abs(left - right) <= slack))
-        if len(bad):
-            place = tuple(bad[0])
-            values = f"{ir.show(identity.left)} is {left[place]:.9g}, {ir.show(identity.right)} is {right[place]:.9g}"
-            raise RunError(
-                f"{identity.place}: identity '{identity.name}' does not hold {_where(identity, place)}: {values}"
+        return _Tests(model, seed).run(numbers)
+
+
+class _Tests:
+    def __init__(self, model: Model, seed: int):
+        self.model, self.seed = model, seed
+        self.checks = Checks(model)
+        self.steps = min(model.ir.horizon, MAX_STEPS)
+        size = sum(np.prod([model.ir.count(owner) for owner in symbol.sets]) for symbol in model.ir.symbols)
+        most = max(4, int(MAX_NUMBERS / (size * self.steps)))
+        self.episodes, self.states = min(EPISODES, most - most // 4), min(STATES, most // 4)
+        self.random = np.random.default_rng(seed)
+
+    @cached_property
+    def start(self) -> dict[str, np.ndarray]:
+        return {name: np.asarray(array) for name, array in self.model.reset(jax.random.key(self.seed)).items()}
+
+    @cached_property
+    def least(self) -> dict[str, np.ndarray]:
+        """The choices nearest to nothing: 0, or the first member, in one step."""
+        return {
+            name: np.full(space.shape, min(space.values, key=abs), int if space.of else float)
+            for name, space in self.model.spaces.items()
+        }
+
+    def run(self, numbers: bool) -> Audit:
+        failures = tuple(self.failures(numbers))
+        return Audit(self.episodes, self.states, self.steps, len(self.checks.all), self.seed, failures)
+
+    # --- cases -------------------------------------------------------------------------------------------------
+
+    def random_episodes(self) -> Iterator[Case]:
+        """Every choice at its ends for all agents, alone and together with the others, and mixtures of all kinds."""
+        names = list(self.model.spaces)
+        for number in range(self.episodes):
+            kinds = dict.fromkeys(names, "random") if number < 2 * len(names) + 1 else self.mixture(names)
+            if 0 < number <= 2 * len(names):
+                kinds[names[(number - 1) // 2]] = ("lowest", "highest")[number % 2]
+            choices = {name: self.chosen(name, kind) for name, kind in kinds.items()}
+            yield Case(self.start, choices, self.keys(), False)
+
+    def mixture(self, names: Sequence[str]) -> dict[str, str]:
+        """A kind of behaviour for each choice; in every other case all keep to the ends."""
+        kinds = ("lowest", "highest") if self.random.random() < 0.5 else (
+            "random", "lowest", "highest", "steady", "ends", "alone",
+        )  # fmt: skip
+        return {name: str(self.random.choice(kinds)) for name in names}
+
+    def chosen(self, name: str, kind: str) -> np.ndarray:
+        """Choices of all agents in all steps, (steps, ...)."""
+        space = self.model.spaces[name]
+        values = np.array(space.values, int if space.of else float)
+        shape = (self.steps, *space.shape)
+        match kind:
+            case "lowest" | "highest":
+                return np.full(shape, values[0 if kind == "lowest" else -1])
+            case "steady":
+                return np.broadcast_to(self.random.choice(values, space.shape), shape).copy()
+            case "ends":  # all at one end in one step, at the other in another
+                ends = self.random.choice(values[[0, -1]], self.steps)
+                return np.broadcast_to(ends.reshape(-1, *[1] * len(space.shape)), shape).copy()
+            case "alone":
+                found = np.broadcast_to(self.least[name], shape).copy()
+                if space.shape:
+                    agent = self.random.integers(space.shape[0])
+                    found[:, agent] = self.random.choice(values, found[:, agent].shape)
+                return found
+        return self.random.choice(values, shape)
+
+    def random_states(self) -> Iterator[Case]:
+        for _ in range(self.states):
+            state = {name: np.asarray(self.moved(name, array)) for name, array in self.start.items()}
+            kinds = self.mixture(list(self.model.spaces))
+            yield Case(state, {name: self.chosen(name, kind) for name, kind in kinds.items()}, self.keys(), True)
+
+    def moved(self, name: str, start: np.ndarray) -> np.ndarray:
+        """A state other than the start: near it, far from it, below 0, or all 0."""
+        if name == "time":
+            return np.asarray(self.random.integers(self.model.ir.horizon), start.dtype)
+        if start.dtype == bool:
+            return self.random.random(start.shape) < self.random.random()
+        size = max(1.0, float(np.abs(start).max())) * 10.0 ** self.random.integers(-1, 3)
+        match self.random.integers(4):
+            case 0:
+                return start * self.random.uniform(0.9, 1.1, start.shape)
+            case 1:
+                return start + size * self.random.standard_normal(start.shape)
+            case 2:
+                return size * self.random.exponential(size=start.shape)
+        return np.where(self.random.random(start.shape) < 0.5, 0, start)
+
+    def keys(self) -> np.ndarray:
+        return self.random.integers(0, 2**32, (self.steps, 2), np.uint32)
+
+    # --- running them ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def program(self) -> Callable[..., jax.Array]:
+        def advance(state: Any, given: Any) -> Any:
+            actions, key = given
+            following, outcome = self.model.step(state, actions, jax.random.wrap_key_data(key))
+            return following, self.checks.hold(record_of(state, actions, following, outcome), outcome)
+
+        def play(state: Any, choices: Any, keys: jax.Array) -> jax.Array:
+            return jax.lax.scan(advance, state, (choices, keys))[1]
+
+        return jax.jit(jax.vmap(play))
+
+    def held(self, cases: Sequence[Case]) -> np.ndarray:
+        """Which checks hold in each step of each case, (cases, steps, checks); true beyond the end of a case."""
+        whole = self.episodes + self.states
+        found = []
+        for first in range(0, len(cases), whole):
+            batch = [self.padded(case) for case in cases[first : first + whole]]
+            batch += batch[:1] * (whole - len(batch))
+            stacked = jax.tree.map(lambda *parts: np.stack(parts), *[(c.state, c.choices, c.keys) for c in batch])
+            found.append(np.asarray(self.program(*stacked)))
+        results = np.concatenate(found)[: len(cases)]
+        for result, case in zip(results, cases, strict=True):
+            result[case.steps :] = True
+        return results
+
+    def padded(self, case: Case) -> Case:
+        missing = self.steps - case.steps
+        if not missing:
+            return case
+        choices = {
+            name: np.concatenate([array, np.broadcast_to(self.least[name], (missing, *array.shape[1:]))])
+            for name, array in case.choices.items()
+        }
+        return replace(case, choices=choices, keys=np.concatenate([case.keys, np.zeros((missing, 2), np.uint32)]))
+
+    def failed(self, cases: Sequence[Case]) -> np.ndarray:
+        """Which checks fail in each step of each case, (cases, steps, checks), of those that say something there.
+
+        After an equation has given no number nothing does; of the equations of that step only the first does.
+        """
+        found = ~self.held(cases)
+        many = len(self.checks.equations)
+        wrong = found[..., :many]
+        broken = np.cumsum(wrong.any(-1), axis=1) > 0
+        first = np.zeros_like(wrong)
+        np.put_along_axis(first, wrong.argmax(-1)[..., None], True, axis=-1)
+        earlier = np.cumsum(broken, axis=1) > 1
+        found[..., :many] = wrong & first & ~earlier[..., None]
+        found[..., many:] &= ~broken[..., None]
+        free = np.array([case.free for case in cases])
+        told = np.zeros(len(self.checks.all), bool)  # also in states that need not be reached
+        told[many : many + len(self.checks.balances)] = True
+        return found & (told | ~free[:, None, None])
+
+    def failures(self, numbers: bool) -> Iterator[Failure]:
+        cases = [*self.random_episodes(), *self.random_states()]
+        failed = self.failed(cases)
+        if not numbers:
+            failed[..., : len(self.checks.equations)] = False
+        for k in np.flatnonzero(failed.any((0, 1)))[:MAX_FAILURES]:
+            # The earliest step, in an episode rather than from a free state.
+            number = min(np.flatnonzero(failed[..., k].any(1)), key=lambda c: (cases[c].free, failed[c, :, k].argmax()))
+            yield self.told(_Smaller(self, int(k)).of(cases[number]), self.checks.all[k])
+
+    def told(self, case: Case, check: Check) -> Failure:
+        """What to say of a check that fails in the last step of a case."""
+        state = {name: jnp.asarray(array) for name, array in case.state.items()}
+        record = self.model.written(self.model.module.constants())
+        for step in range(case.steps):
+            actions = {name: jnp.asarray(array[step]) for name, array in case.choices.items()}
+            key = jax.random.wrap_key_data(jnp.asarray(case.keys[step]))
+            following, outcome = self.model.step(state, actions, key)
+            record |= record_of(state, actions, following, outcome)
+            state = following
+        found = self.checks.failure(check, record, int(record["time"]))
+        return replace(found, case=tuple(self.words(case)))
+
+    def words(self, case: Case) -> Iterator[str]:
+        """How to come to the last step of a case."""
+        changed = [
+            f"{name}{_place(place)} = {_number(array[place])}"
+            for name, array in case.state.items()
+            for place in map(tuple, np.argwhere(array != self.start[name]))
+        ]
+        if case.free:
+            yield f"from a state that need not be reached: {_listed(changed) or 'the start'}"
+        else:
+            yield "from the start"
+        chosen = []
+        for name, array in case.choices.items():
+            for step, now in enumerate(array):
+                when = f" in step {step}" if case.steps > 1 else ""
+                other = now != self.least[name]
+                if other.all() and now.size > 1 and (now == now.flat[0]).all():
+                    chosen.append(f"all {name} = {_number(now.flat[0])}{when}")
+                    continue
+                chosen += [f"{name}{_place(p)} = {_number(now[p])}{when}" for p in map(tuple, np.argwhere(other))]
+        if case.choices:
+            yield (
+                f"with the choices {_listed(chosen)}; all others as near to 0 as they can be"
+                if chosen
+                else ("with all choices as near to 0 as they can be")
             )
-    for invariant in model.ir.invariants:
-        bad = np.argwhere(~invariants[invariant.name])
-        if len(bad):
-            place = tuple(bad[0])
-            raise RunError(f"{invariant.place}: invariant '{invariant.name}' does not hold {_where(invariant, place)}")
 
 
-def _play(model: Model) -> Any:
-    def advance(state: Any, key: jax.Array) -> Any:
-        act, shock = jax.random.split(key)
-        following, outcome = model.step(state, model.sample(state, act), shock)
-        return following, (outcome.identities, outcome.invariants)
+class _Smaller:
+    """Looks for a smaller case in which check number `k` still fails."""
 
-    @jax.jit
-    def episode(key: jax.Array) -> Any:
-        start, key = jax.random.split(key)
-        return jax.lax.scan(advance, model.reset(start), jax.random.split(key, model.ir.horizon))[1]
+    def __init__(self, tests: _Tests, k: int):
+        self.tests, self.k = tests, k
 
-    return jax.vmap(episode)(jax.random.split(jax.random.key(0), EPISODES))
+    def of(self, case: Case) -> Case:
+        case = self.cut(case, *self.steps_of([case]))
+        for _ in range(MAX_ROUNDS):
+            before = case
+            case = self.fewer_steps(case)
+            for key in ("name", "agent", "step", "single"):
+                case = self.improved(case, lambda now, key=key: self.usual(now, key))
+            if case is before:
+                break
+        return self.improved(case, self.simpler)
+
+    def steps_of(self, cases: Sequence[Case]) -> list[int | None]:
+        """For each case the step in which the check fails first, if it does."""
+        failed = self.tests.failed(cases)[..., self.k]
+        return [int(one.argmax()) if one.any() else None for one in failed]
+
+    def cut(self, case: Case, step: int | None) -> Case:
+        """A case up to the step in which the check fails."""
+        assert step is not None
+        return case if step + 1 == case.steps else self.only(case, list(range(step + 1)))
+
+    def only(self, case: Case, steps: list[int]) -> Case:
+        return replace(case, choices={n: a[steps] for n, a in case.choices.items()}, keys=case.keys[steps])
+
+    def fewer_steps(self, case: Case) -> Case:
+        while case.steps > 1:
+            trials = [self.only(case, [s for s in range(case.steps) if s != out]) for out in range(case.steps)]
+            found = [(t, step) for t, step in zip(trials, self.steps_of(trials), strict=True) if step is not None]
+            if not found:
+                break
+            case = self.cut(*found[0])
+        return case
+
+    def improved(self, case: Case, changes: Callable[[Case], Iterable["_Change"]]) -> Case:
+        """A case with as many of the changes as leave the check failing, as often as there are any."""
+        for _ in range(MAX_ROUNDS):
+            wanted = list(changes(case))[: self.tests.episodes + self.tests.states]
+            trials = [_changed(case, [change]) for change in wanted]
+            good = (
+                [c for c, step in zip(wanted, self.steps_of(trials), strict=True) if step is not None] if trials else []
+            )
+            if not good:
+                break
+            trials = [_changed(case, good[: number + 1]) for number in range(len(good))]
+            found = [(t, step) for t, step in zip(trials, self.steps_of(trials), strict=True) if step is not None]
+            case = self.cut(*found[-1])
+        return case
+
+    def usual(self, case: Case, key: str) -> Iterator["_Change"]:
+        """What is not as usual made usual: by name, by agent, by step, or one by one."""
+        entries = list(self.unusual(case))
+        groups: dict[object, _Change] = {}
+        chunk = 1 + len(entries) // (self.tests.episodes + self.tests.states)
+        for number, (name, place, step, value) in enumerate(entries):
+            owner = self.tests.model.ir.symbol(name).owner
+            agent = place[0] if owner and place and self.tests.model.ir.agent(owner).indices else 0
+            group = {"name": name, "agent": (owner, agent), "step": step, "single": number // chunk}[key]
+            groups.setdefault(group, []).append((name, place, step, value))
+        yield from groups.values()
+
+    def unusual(self, case: Case) -> Iterator["_Entry"]:
+        """Everything in a case that is not as usual, with what would be: the start, or the least choice."""
+        for name, array in case.state.items() if case.free else ():
+            start = self.tests.start[name]
+            yield from ((name, place, None, start[place]) for place in map(tuple, np.argwhere(array != start)))
+        for name, array in case.choices.items():
+            least = self.tests.least[name]
+            for step, *place in np.argwhere(array != least):
+                yield name, tuple(place), int(step), least[tuple(place)]
+
+    def simpler(self, case: Case) -> Iterator["_Change"]:
+        """What is not as usual brought nearer to it, or to a round number, one by one."""
+        for name, place, step, usual in self.unusual(case):
+            if step is None:
+                value = case.state[name][place]
+                if value.dtype == bool:
+                    continue
+                round_, half = float(f"{value:.0e}"), float(f"{(value + usual) / 2:.0e}")
+                nearer = round_ if round_ != value else half
+                if abs(nearer - usual) < abs(value - usual) or nearer == round_ != value:
+                    yield [(name, place, step, nearer)]
+            else:
+                values = sorted(self.tests.model.spaces[name].values, key=lambda v: (abs(v - usual), v))
+                rank = values.index(float(case.choices[name][(step, *place)]))
+                if rank > 1:
+                    yield [(name, place, step, values[rank // 2])]
 
 
-def _where(found: ir.Identity | ir.Statement, place: tuple[int, ...]) -> str:
-    """(episode, step, agents...) in words; an axis that an expression does not vary over is left out."""
-    agents = ", ".join(f"{index} = {number}" for index, number in zip(found.indices, place[2:], strict=False))
-    return f"at step {place[1]} of a random episode{f', {agents}' if agents else ''}"
+_Entry = tuple[str, tuple[int, ...], int | None, Any]
+"""(name, place in the array, step if it is a choice, value)"""
+_Change = list[_Entry]
+
+
+def _changed(case: Case, changes: Iterable[_Change]) -> Case:
+    state, choices = dict(case.state), dict(case.choices)
+    for name, place, step, value in (entry for change in changes for entry in change):
+        table, where = (state, place) if step is None else (choices, (step, *place))
+        if table[name] is (case.state if step is None else case.choices).get(name):
+            table[name] = table[name].copy()
+        table[name][where] = value
+    return replace(case, state=state, choices=choices)
+
+
+def _place(place: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, place))}]" if place else ""
+
+
+def _number(value: Any) -> str:
+    return str(bool(value)).lower() if value.dtype == bool else f"{float(value):.9g}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f", and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return ", ".join(words[:SHOWN]) + more

@@ -51,6 +51,15 @@ class Share:
         flat, whole = ravel_pytree(x)
         return whole(jax.lax.psum(flat, ECONOMIES))
 
+    def first(self, found: jax.Array, x: _T) -> _T:
+        """The arrays in `x` of the first device that has `found` what they tell of; nothing of any if none has."""
+        if self.devices == 1:
+            return x
+        mine = jax.lax.axis_index(ECONOMIES)
+        own = mine == jax.lax.pmin(jnp.where(found, mine, self.devices), ECONOMIES)
+        kept = jax.tree.map(lambda part: jnp.where(own, part, jnp.zeros_like(part)), x)
+        return jax.tree.map(lambda part: jax.lax.psum(part, ECONOMIES).astype(part.dtype), kept)
+
     def mean(self, x: _T) -> _T:
         """The mean over devices of every array in `x`, of floating-point numbers."""
         return jax.tree.map(lambda total: total / self.devices, self.sum(x))

@@ -39,7 +39,7 @@ import numpy as np
 from rbcc.runtime import noise
 from rbcc.runtime.deviation import Arena, Deviation, Notion, evaluate_base
 from rbcc.runtime.devices import Placement, place
-from rbcc.runtime.errors import RunError
+from rbcc.runtime.errors import Diverged, RunError, Violated
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Plant, read_plant
 from rbcc.runtime.run import Run, write_file
@@ -174,7 +174,8 @@ def verify(
     run = Run.open(folder)
     if not run.finished:
         status = run.manifest["status"]
-        advice = "change its spec and train anew" if status == "diverged" else f"finish it with: {run.resume_command}"
+        stopped = status in (Diverged.status, Violated.status)
+        advice = "change its spec and train anew" if stopped else f"finish it with: {run.resume_command}"
         raise RunError(f"{folder} is {status}; {advice}")
     model = run.recompiled(overrides or {})
     placement = place([model.ir.verification.economies], devices)

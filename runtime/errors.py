@@ -2,5 +2,19 @@ class RunError(Exception):
     """A run that cannot be made, resumed or used as asked; the message says why and what to do."""
 
 
-class Diverged(RunError):
+class Stopped(RunError):
+    """Training that cannot go on because of what the economy does; `status` says what has become of the run."""
+
+    status = "stopped"
+
+
+class Diverged(Stopped):
     """A number stopped being finite; the message says where."""
+
+    status = "diverged"
+
+
+class Violated(Stopped):
+    """Something that must hold in every step did not; the message says what, where and with which values."""
+
+    status = "stopped by a check"

@@ -18,8 +18,9 @@ Play = Callable[[Sight, jax.Array], tuple[Indices, Any]]
 """(what is seen, uniform numbers (draws, economies, agents)) -> (choices per stack, what to record)."""
 
 
-Watch = Callable[[dict[str, jax.Array], dict[str, jax.Array], dict[str, Any]], Any]
-"""(state, actions, result of the step), of one economy, in the layout of the generated module -> what to keep."""
+Watch = Callable[[dict[str, jax.Array], dict[str, jax.Array], dict[str, jax.Array], dict[str, Any]], Any]
+"""(state, actions, next state, result of the step), of one economy, in the layout of the generated module -> what to
+keep."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def rollout(
         rewards = {agent: result["rewards"][agent].reshape(count, -1) for agent in policies}
         violations = {name: v.reshape(count, -1) for name, v in result["violations"].items()}
         indicators = jnp.array([jnp.mean(result["indicators"][one.name]) for one in model.ir.indicators])
-        watched = jax.vmap(watch)(state, actions, result) if watch else None
+        watched = jax.vmap(watch)(state, actions, following, result) if watch else None
         return following, Trajectory(records, rewards, violations, indicators, watched)
 
     _, trajectory = jax.lax.scan(advance, state, sources)

@@ -40,8 +40,9 @@ from safetensors.numpy import save
 from rbcc.compiler import ir
 from rbcc.compiler.source import is_text, override_text
 from rbcc.runtime.audit import audit
+from rbcc.runtime.checks import Checks
 from rbcc.runtime.devices import place
-from rbcc.runtime.errors import Diverged, RunError
+from rbcc.runtime.errors import Diverged, RunError, Stopped
 from rbcc.runtime.model import Model, compile
 from rbcc.runtime.precision import check_precision
 from rbcc.runtime.train import Progress, TrainState, initial_state, training
@@ -195,16 +196,18 @@ def train(
     devices: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    checked: bool = False,
     listener: Listener | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Run:
     """Trains the spec at `path` and writes the run directory `out`, by default `runs/MODEL`.
 
     `devices` is how many of JAX's devices share the economies, by default all that can. `resume` goes on with a run
-    that was stopped; the result is the same as without the stop. `listener` is called after every stretch of
-    iterations, `say` told what is being compiled. Raises CompileError for a bad spec, RunError if the directory holds
-    another run, the spec has no training or breaks its own accounts, or devices or memory do not suffice, Diverged if a
-    number stops being finite.
+    that was stopped; the result is the same as without the stop. `checked` tests all numbers, accounts, identities and
+    invariants in every step. `listener` is called after every stretch of iterations, `say` told what is being compiled.
+    Raises CompileError for a bad spec, RunError if the directory holds another run, the spec has no training or breaks
+    its own accounts, or devices or memory do not suffice, Diverged if a number stops being finite, Violated if
+    something does not hold.
     """
     if jax.process_count() > 1:
         raise RunError("train returns a run, and of several hosts only one has it; use train_seeds")
@@ -215,6 +218,7 @@ def train(
         devices=devices,
         out=out,
         resume=resume,
+        checked=checked,
         listener=listener,
         say=say,
     )
@@ -229,6 +233,7 @@ def train_seeds(
     devices: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    checked: bool = False,
     listener: Listener | None = None,
     say: Callable[[str], None] | None = None,
 ) -> tuple[Run, ...]:
@@ -255,7 +260,8 @@ def train_seeds(
         return _created(model, path, overrides, seeds, Path(out) if out else None), None, 0, 0
 
     runs, states, phase, first = _everywhere(begun, model, seeds)
-    progress = training(model, seeds, placement, states, phase, first, say or (lambda _: None))
+    checks = Checks(model) if checked else None
+    progress = training(model, seeds, placement, states, phase, first, say or (lambda _: None), checks)
     if not _writes():
         for step in progress:
             _check_finite(model, step)
@@ -337,8 +343,8 @@ def _trained(
             save(kept)
         _written(runs, status="interrupted")
         raise
-    except Diverged:
-        _written(runs, status="diverged")
+    except Stopped as error:
+        _written(runs, status=error.status)
         raise
     return _written(runs, status="finished", seconds=round(before + time.monotonic() - began, 3))
 

@@ -41,7 +41,8 @@ def simulate(folder: str | Path, *, episodes: int = 100, seed: int = 0) -> xr.Da
 def _play(model: Model, state: TrainState, episodes: int, seed: int) -> dict[str, jax.Array]:
     nets = networks_of(model)
 
-    def watch(now: dict[str, jax.Array], actions: dict[str, jax.Array], result: dict[str, Any]) -> dict[str, jax.Array]:
+    def watch(now: Any, actions: Any, following: Any, result: dict[str, Any]) -> dict[str, jax.Array]:
+        del following
         rewards = {f"{agent}.reward": reward for agent, reward in result["rewards"].items()}
         indicators = {f"indicator.{name}": value for name, value in result["indicators"].items()}
         kept = model.written({**now, **actions, **result["values"]})

@@ -11,13 +11,16 @@ from jax.experimental import multihost_utils
 
 from rbcc.compiler import ir
 from rbcc.runtime import noise
+from rbcc.runtime.checks import Checks
 from rbcc.runtime.devices import ALL, ALONE, BY_SEED, SINGLE, Placement, Share, check_memory
+from rbcc.runtime.errors import Violated
 from rbcc.runtime.model import Model
 from rbcc.runtime.policy import Parameters, Policy, of_members, policies
 from rbcc.runtime.ppo import METRICS, batch_of, fresh_optimizer, update
 from rbcc.runtime.precision import check_precision
 from rbcc.runtime.rollout import drawn, fixed_features, keys_of, penalised, rollout, sampling
 from rbcc.runtime.schedule import iteration
+from rbcc.runtime.watch import Caught, earlier, explanation, first_of, watching
 
 
 _T = TypeVar("_T")
@@ -81,15 +84,18 @@ def record_length(phase: ir.Phase) -> int:
     return max(1, min(MAX_RECORD, phase.iterations // RECORDS))
 
 
-def stretch(model: Model, phase: ir.Phase, share: Share = ALONE) -> Callable[..., tuple[TrainState, jax.Array]]:
+def stretch(
+    model: Model, phase: ir.Phase, share: Share = ALONE, checks: Checks | None = None
+) -> Callable[..., tuple[Any, ...]]:
     """A function that trains `count` iterations of `phase` from iteration `first`, on one of the devices of `share`.
 
     Signature: (state, bare key, first, count) -> (state, sums of metrics and of their weights, (2, metrics)), for any
-    `count`.
+    `count`. With `checks` these are tested in every step, and the first `Caught` failing is a third result.
     """
     nets = networks_of(model)
+    watch = watching(checks) if checks else None
 
-    def one(state: TrainState, key: jax.Array, number: jax.Array) -> tuple[TrainState, Weighted]:
+    def one(state: TrainState, key: jax.Array, number: jax.Array) -> tuple[TrainState, Weighted, list[Caught]]:
         now = iteration(model, phase, nets, number)
         playing, choosing = keys_of(key, number)
         own = share.economies(phase.economies)
@@ -99,7 +105,7 @@ def stretch(model: Model, phase: ir.Phase, share: Share = ALONE) -> Callable[...
                 sources = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(choosing, place), own)
                 members[settings.agent] = drawn(sources, nets[settings.agent].agents, settings.sample)
         players = {a: sampling(policy, state.networks[a], now.masks[a], members.get(a)) for a, policy in nets.items()}
-        played = rollout(model, nets, players, playing, own, now.parameters)
+        played = rollout(model, nets, players, playing, own, now.parameters, watch)
         fixed = fixed_features(model, now.parameters)
         factors = model.module.discounts(now.parameters)
         always = jnp.ones(())
@@ -151,21 +157,25 @@ def stretch(model: Model, phase: ir.Phase, share: Share = ALONE) -> Callable[...
                 multipliers[name] = jnp.where(values["started"], jnp.maximum(raised, 0), multipliers[name])
                 metrics[f"violation.{name}"] = (violation, always)
                 metrics[f"multiplier.{name}"] = (multipliers[name], always)
-        return TrainState(networks, optimizers, multipliers), metrics
+        caught = [first_of(played.watched, own, number)] if checks else []
+        return TrainState(networks, optimizers, multipliers), metrics, caught
 
     names = list(metric_names(model, phase))
 
-    def run(state: TrainState, root: jax.Array, first: jax.Array, count: jax.Array) -> tuple[TrainState, jax.Array]:
+    def run(state: TrainState, root: jax.Array, first: jax.Array, count: jax.Array) -> tuple[Any, ...]:
         key = noise.again(root)
 
-        def body(k: jax.Array, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
-            state, sums = carry
-            state, metrics = one(state, key, first + k)
+        def body(k: jax.Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            state, sums, *known = carry
+            state, metrics, caught = one(state, key, first + k)
             values, weights = (jnp.stack([metrics[name][part] for name in names]) for part in range(2))
-            return state, sums + jnp.stack([values * weights, weights])
+            return state, sums + jnp.stack([values * weights, weights]), *map(earlier, known, caught)
 
-        state, sums = jax.lax.fori_loop(0, count, body, (state, jnp.zeros((2, len(names)))))
-        return state, share.mean(sums)  # of economies: all else is the same on all devices
+        shapes = jax.eval_shape(lambda: one(state, key, first)[2]) if checks else []
+        nothing = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), shapes)
+        state, sums, *known = jax.lax.fori_loop(0, count, body, (state, jnp.zeros((2, len(names))), *nothing))
+        # Means of economies: all else is the same on all devices.
+        return state, share.mean(sums), *(share.first(caught.found, caught) for caught in known)
 
     return run
 
@@ -187,13 +197,14 @@ def training(
     phase: int = 0,
     first: int = 0,
     say: Callable[[str], None] = lambda _: None,
+    checks: Checks | None = None,
 ) -> Iterator[tuple[Progress, ...]]:
     """Trains phase after phase with several seeds at once, yielding the progress of each after each stretch of
     iterations.
 
     Goes on from `states`, one per seed, at iteration `first` of phase number `phase`, if given. The result depends on
     the seed only, not on where training was interrupted. `say` is told what is being compiled. Raises RunError if
-    memory does not suffice.
+    memory does not suffice, Violated if one of `checks` does not hold in a step.
     """
     many = len(seeds) > 1
     cut = BY_SEED if many else ALL
@@ -207,21 +218,24 @@ def training(
             state = TrainState(state.networks, fresh, state.multipliers)
         keys = noise.bare(jax.vmap(lambda root: jax.random.fold_in(root, number))(roots))  # noqa: B023
         state, keys = placement.put((state, keys if many else keys[0]), cut)
-        run, length = stretch(model, settings, placement.share), record_length(settings)
+        run, length = stretch(model, settings, placement.share, checks), record_length(settings)
         if len(seeds) > placement.rows:
             run = jax.vmap(run, (0, 0, None, None))
         elif many:
             run = _single(run)
         say(f"compiling the program of phase {settings.name}")
-        program = placement.program(run, (cut, cut, ALL, ALL), (cut, cut), donate=(0,))
+        program = placement.program(run, (cut, cut, ALL, ALL), (cut,) * (3 if checks else 2), donate=(0,))
         compiled = program.lower(state, keys, jnp.int32(first), jnp.int32(1)).compile()
         check_memory(compiled, f"phase {settings.name}", placement)
         while first < settings.iterations:
             count = min(length, settings.iterations - first)
-            state, sums = compiled(state, keys, jnp.int32(first), jnp.int32(count))
+            state, sums, *known = compiled(state, keys, jnp.int32(first), jnp.int32(count))
             first += count
             # What is yielded lies on the host: the arrays on the device are given away to the next stretch.
-            kept, sums = _fetched((state, sums))
+            kept, sums, known = _fetched((state, sums, known))
+            for caught in (own for found in known for own in _apart(found, len(seeds))):
+                if checks and caught.found:
+                    raise Violated(explanation(checks, settings, caught))
             results = zip(_apart(kept, len(seeds)), _apart(sums, len(seeds)), strict=True)
             yield tuple(Progress(number, first, _means(model, settings, one), own) for own, one in results)
         state, first = _fetched(state), 0

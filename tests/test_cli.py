@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help() -> None:
     result = rbcc("--help")
     assert result.returncode == 0
-    for command in ("compile", "train", "verify", "simulate", "plot", "models", "explain"):
+    for command in ("compile", "check", "train", "verify", "simulate", "plot", "models", "explain"):
         assert command in result.stdout
 
 
@@ -153,6 +153,35 @@ def test_simulate_and_plot(folder: Path) -> None:
         "runs/cournot/training.png",
         "runs/cournot/episode.png",
     ]
+
+
+def test_check_proves_and_tests(tmp_path: Path) -> None:
+    result = rbcc("check", "open_rbc_small")
+    assert (result.returncode, result.stderr) == (0, "")
+    for words in ("budget guard ", "account money: proved", "192 random episodes", "seed 0: all hold"):
+        assert words in result.stdout
+    (tmp_path / "m.yaml").write_text("extends: cournot\nmodel: m\ninvariants: [price > 0]\nparameters: {spare: 1}\n")
+    result = rbcc("check", "m.yaml", folder=tmp_path)
+    assert result.returncode == 1
+    assert "parameter 'spare' is never used" in result.stderr
+    assert "invariant price > 0: tested only" in result.stdout
+    assert "invariant 'price > 0' does not hold at step 0" in result.stdout
+    assert "seller.quantity[" in result.stdout
+
+
+def test_check_as_data(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text("extends: cournot\nmodel: m\ninvariants: [price > 0]\n")
+    result = rbcc("check", "m.yaml", "--json", "--seed", "2", folder=tmp_path)
+    data = json.loads(result.stdout)
+    assert (result.returncode, result.stderr) == (1, "")
+    assert data["tests"]["seed"] == 2
+    assert data["tests"]["failures"][0]["message"] == "invariant 'price > 0' does not hold at step 0"
+    assert data["claims"][0]["proved"] is False
+    result = rbcc("check", "m.yaml", "--json", "--fast", folder=tmp_path)
+    assert (result.returncode, json.loads(result.stdout)["tests"]) == (0, None)
+    result = rbcc("check", "m.yaml", "--json", "--set", "parameters.cost=costs", folder=tmp_path)
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["diagnostics"][0]["code"] == "RB202"
 
 
 @pytest.mark.parametrize("command", ["verify", "simulate", "plot"])

@@ -1,6 +1,7 @@
 """The examples of the README and of the docs are true."""
 
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -9,6 +10,8 @@ import jax
 import pytest
 
 import rbcc
+from rbcc.compiler.accounting import flow_table
+from rbcc.compiler.accounting.tables import markdown_table
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.source import shipped_models
 
@@ -37,7 +40,7 @@ def test_specs_that_extend_another_compile(file: str, write_spec) -> None:
         assert compile_spec(write_spec(head + text)).warnings == ()
 
 
-@pytest.mark.parametrize("key", ["training", "verify"])
+@pytest.mark.parametrize("key", ["training", "verify", "accounts"])
 def test_settings_in_the_docs_fit_the_model_they_speak_of(key: str, write_spec) -> None:
     (text,) = (block for block in blocks("docs/language.md", "yaml") if block.startswith(f"{key}:"))
     compile_spec(write_spec(f"rbcc: 1\nextends: closed_rbc\nmodel: mine\n{text}"))
@@ -81,8 +84,28 @@ def test_settings_of_editors_can_be_read() -> None:
     assert languages["language-server"]["rbcc"] == {"command": "rbcc", "args": ["lsp"]}
 
 
+def test_flow_tables_are_those_of_the_models() -> None:
+    """RBCC_ACCEPT=1 writes them into the page."""
+    pages: dict[str, list[str]] = {}
+    for path in sorted(shipped_models().glob("*.yaml")):
+        model = compile_spec(path).model
+        tables = "\n\n".join(markdown_table(model, flow_table(model, account)) for account in model.accounts)
+        if tables:
+            pages.setdefault(tables, []).append(model.name)
+    assert {"closed_rbc", "open_rbc"} <= {name for names in pages.values() for name in names}
+    page = CHECKOUT / "docs" / "accounting.md"
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split("<!-- flow tables -->\n")
+    _, after = rest.split("<!-- end of flow tables -->\n")
+    blocks = "\n".join(f"\n### {', '.join(names)}\n\n{tables}\n" for tables, names in pages.items())
+    made = f"{before}<!-- flow tables -->\n{blocks}\n<!-- end of flow tables -->\n{after}"
+    if os.environ.get("RBCC_ACCEPT"):
+        page.write_text(made, encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == made
+
+
 def test_links_lead_somewhere() -> None:
-    for file in ("README.md", "docs/language.md", "docs/verification.md", "docs/editor.md", "bench/README.md"):
+    for file in ("README.md", "docs/language.md", "docs/accounting.md", "docs/verification.md", "docs/editor.md", "bench/README.md"):
         path = CHECKOUT / file
         for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
             assert link.startswith("https://") or (path.parent / link).exists(), f"{file}: {link}"

@@ -10,4 +10,8 @@ from rbcc.compiler.diagnostics.diagnostic import (
     Span as Span,
     suggest as suggest,
 )
-from rbcc.compiler.diagnostics.render import details as details, render_text as render_text
+from rbcc.compiler.diagnostics.render import (
+    details as details,
+    render_text as render_text,
+    to_data as to_data,
+)

@@ -59,6 +59,11 @@ CODES = {
     "RB804": "choice that cannot affect its own reward",
     "RB805": "observation with a scale that hides it",
     "RB806": "rewards of very different size",
+    # accounts
+    "RB901": "flow without an other end",
+    "RB902": "declared flow that no equation has",
+    "RB903": "entry of an account that is no stock",
+    "RB904": "account in two units",
 }
 
 WARNINGS = frozenset({"RB207", "RB503", "RB607", "RB801", "RB802", "RB803", "RB804", "RB805", "RB806"})

@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from typing import Any
 
 from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, Diagnostic, Severity, Span
 
@@ -22,6 +23,27 @@ def render_text(diagnostics: Iterable[Diagnostic]) -> str:
     if sum(d.severity is Severity.ERROR for d in diagnostics) >= MAX_ERRORS:
         counts.append("the rest of the spec was not looked at")
     return "\n\n".join([*blocks, f"{', '.join(counts)}; `rbcc explain {first.code}` says more"])
+
+
+def to_data(diagnostic: Diagnostic) -> dict[str, Any]:
+    """A finding as JSON can hold it; `end` is the place behind its last character."""
+    return {
+        "code": diagnostic.code,
+        "severity": str(diagnostic.severity),
+        **_places(diagnostic.span),
+        "message": diagnostic.message,
+        "expected": diagnostic.expected,
+        "found": diagnostic.found,
+        "help": diagnostic.help,
+        "labels": [{"text": label.text, **_places(label.span)} for label in diagnostic.labels],
+    }
+
+
+def _places(span: Span | None) -> dict[str, Any]:
+    if span is None:
+        return {"file": None, "line": None, "column": None, "end": None}
+    (line, column), (last, behind) = map(span.source.position, (span.start, span.end))
+    return {"file": span.source.name, "line": line, "column": column, "end": {"line": last, "column": behind}}
 
 
 def _block(diagnostic: Diagnostic) -> str:

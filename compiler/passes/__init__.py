@@ -1,5 +1,7 @@
 """Small pure functions from IR to IR, one a file, applied in this order before a module is emitted."""
 
+from dataclasses import replace
+
 from rbcc.compiler.ir import Model
 from rbcc.compiler.passes.fold import fold
 from rbcc.compiler.passes.pairs import most_members, pairs
@@ -8,4 +10,5 @@ from rbcc.compiler.passes.share import share
 
 def optimise(model: Model, device: str = "cpu") -> Model:
     """The model as it is computed fastest on a kind of device, named as JAX does."""
-    return share(pairs(fold(model), most_members(device)))
+    equalities = replace(model, identities=model.balances, accounts=())
+    return share(pairs(fold(equalities), most_members(device)))

@@ -46,7 +46,7 @@ def distance(one: Path, other: Path) -> float:
 
 COMPARE = """
 import jax
-from rbcc.runtime.devices import ALL, configure, place
+from rbcc.runtime.devices import ALL, BY_ECONOMY, configure, place
 from rbcc.runtime.model import compile
 from rbcc.runtime.train import initial_state, stretch, training
 from rbcc.runtime import noise
@@ -61,6 +61,10 @@ for (a,), (b,) in zip(training(model, [0], one), training(model, [0], eight), st
     worst = max(worst, *(abs(a.metrics[k] - b.metrics[k]) / max(abs(a.metrics[k]), 1e-2) for k in a.metrics))
 assert a.iteration == 1 and a.phase == 1
 print("largest difference", worst)
+late = lambda x: eight.share.first(x[0] > 4, {{"place": x[0], "flag": x[0] > 4}})
+for numbers, found in ((range(8), 5), (range(5, 13), 5), ([0] * 8, 0)):
+    first = eight.program(late, (BY_ECONOMY,), ALL)(jax.numpy.array(list(numbers)))
+    assert (int(first["place"]), bool(first["flag"])) == (found, found > 0), first
 state, key = eight.put((initial_state(model, 0), noise.bare(noise.key(0))), ALL)
 program = eight.program(stretch(model, model.ir.phases[0], eight.share), (ALL,) * 4, (ALL, ALL))
 number = jax.numpy.int32(1)

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.runtime.equilibrium import verify
-from rbcc.runtime.errors import Diverged, RunError
+from rbcc.runtime.errors import Diverged, RunError, Violated
 from rbcc.runtime.model import compile
 from rbcc.runtime.run import Run, train, train_seeds
 from rbcc.runtime.train import Progress
@@ -363,9 +364,9 @@ def test_accounts_are_audited_before_training(write_spec, tmp_path: Path) -> Non
         train(write_spec(LEAK.replace("TAX", "- sum(i where i == 0, pay[i]) * (time == 2)")), out=tmp_path / "b")
     message = str(caught.value)
     assert "model.yaml:21:" in message
-    assert "identity 'money' does not hold at step 2 of a random episode" in message
+    assert "identity 'money' does not hold at step 2: " in message
     assert not (tmp_path / "b").exists()
-    with pytest.raises(RunError, match=r"invariant .* does not hold at step \d of a random episode, i = \d"):
+    with pytest.raises(RunError, match=r"invariant .* does not hold at step \d, i = \d"):
         train(write_spec(LEAK.replace("TAX", "").replace("> -100", "> 1")), out=tmp_path / "b")
 
 
@@ -373,8 +374,45 @@ def test_accounts_with_a_side_that_is_the_same_for_all(write_spec, tmp_path: Pat
     text = LEAK.replace("TAX", "").replace("horizon: 3", "horizon: 1")
     same = text.replace("sum(i, coins'[i]) + till' == sum(i, coins[i]) + till", "coins'[i] - coins[i] + pay[i] == 0")
     train(write_spec(same), out=tmp_path / "a")
-    with pytest.raises(RunError, match="identity 'money' does not hold at step 0 of a random episode, i = "):
+    with pytest.raises(RunError, match="identity 'money' does not hold at step 0, i = "):
         train(write_spec(same.replace("== 0", "== till + 1")), out=tmp_path / "b")
+
+
+def test_checks_that_stay_on(write_spec, tmp_path: Path) -> None:
+    """Tests before training see no leak: it opens while training, and only with --checked somebody looks."""
+    text = LEAK.replace("TAX", "- leak * pay_of_one\n    pay_of_one = sum(i where i == 0, pay[i])")
+    text = text.replace("agents:", "parameters: {leak: 0}\nagents:").replace("iterations: 2", "iterations: 40")
+    text += '  anneal: {leak: "max(0, progress - 0.5)"}\n'
+    spec = write_spec(text)
+    assert train(spec, out=tmp_path / "a", devices=1).finished
+    with pytest.raises(Violated) as caught:
+        train(spec, out=tmp_path / "b", checked=True, devices=1)
+    message = str(caught.value)
+    # Progress is the number of the iteration / 40: above a half from iteration number 21, which is the 22nd, on.
+    assert re.search("a check does not hold in economy [01] of iteration 22 of phase learn", message)
+    assert "identity 'money' does not hold at step 0: " in message
+    paid = re.search(r"baker.coins'\[i\] = \[(\d)\.", message)
+    leaked = re.search(r"does not hold at step 0: ([\d.]+) on the left, 12 on the right", message)
+    assert paid
+    assert leaked
+    assert float(leaked.group(1)) == pytest.approx(12 - 0.025 * (3 - int(paid.group(1))))
+    assert Run.open(tmp_path / "b").manifest["status"] == "stopped by a check"
+    with pytest.raises(Violated, match="of iteration 22 of phase learn"):
+        train_seeds(spec, seeds=range(2), out=tmp_path / "c", checked=True, devices=1)
+
+
+def test_checks_that_find_nothing_change_nothing(write_spec, tmp_path: Path) -> None:
+    spec = write_spec(LEAK.replace("TAX", "").replace("iterations: 2", "iterations: 5"))
+    runs = [train(spec, out=tmp_path / str(checked), checked=checked, devices=1) for checked in (False, True)]
+    assert runs[0].metrics[-1]["reward.baker"] == pytest.approx(runs[1].metrics[-1]["reward.baker"], rel=1e-6)
+    assert jax.tree.all(
+        jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-6), runs[0].state().networks, runs[1].state().networks)
+    )
+
+
+def test_numbers_that_are_none_are_caught_where_they_arise(write_spec, tmp_path: Path) -> None:
+    with pytest.raises(Violated, match=r"(?s)iteration 1 .*happy\[i\] = log\(left\[i\]\).*left\[i\] = -1"):
+        train(write_spec(BROKEN), out=tmp_path / "a", checked=True, devices=1)
 
 
 def test_simulation_has_named_dimensions(run: Run) -> None:
