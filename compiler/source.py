@@ -214,11 +214,11 @@ def _load_file(
         circle = " -> ".join(map(str, (*chain, path)))
         diagnostics.error("RB006", "this spec extends itself", origin, found=circle)
         return None
-    source = _read(path, origin, diagnostics)
+    source = read_file(path, origin, diagnostics)
     if source is None:
         return None
     sources.append(source)
-    root = _parse(source, diagnostics)
+    root = parse(source, diagnostics)
     if root is None:
         return None
     parent = root.entries.get("extends")
@@ -243,7 +243,8 @@ def _missing_file(name: str, folder: Path | None, origin: Span | None, diagnosti
     diagnostics.error("RB001", f"there is no file {direct}", origin, help=f"did you mean {close}?" if close else None)
 
 
-def _read(path: Path, origin: Span | None, diagnostics: Diagnostics) -> Source | None:
+def read_file(path: Path, origin: Span | None, diagnostics: Diagnostics) -> Source | None:
+    """The text of one file, or None with the reason in `diagnostics`; `origin` is where the file was named."""
     try:
         if path.stat().st_size > 4 * MAX_CHARACTERS:
             diagnostics.error("RB005", f"{path} has more than {4 * MAX_CHARACTERS:,} bytes", origin)
@@ -265,7 +266,8 @@ class _Refused(Exception):
     """A spec that is YAML but not one of ours; the diagnostic is already recorded."""
 
 
-def _parse(source: Source, diagnostics: Diagnostics) -> Mapping | None:
+def parse(source: Source, diagnostics: Diagnostics) -> Mapping | None:
+    """The tree of one text, without what it extends, or None with the reason in `diagnostics`."""
     try:
         root = _Builder(source, diagnostics).build()
     except yaml.YAMLError as error:
@@ -508,3 +510,19 @@ def _override_value(source: Source, start: int, diagnostics: Diagnostics) -> Nod
 def is_text(text: str) -> bool:
     """Whether `text`, written without quotes, is read back as text and not as a number or a word such as true."""
     return _value(text) == text and isinstance(_value(text), str)
+
+
+def stands_plain(text: str, *, flow: bool, key: bool = False) -> bool:
+    """Whether `text` needs no quotes as a value, or as a key, of a table; `flow` tells of a table in braces."""
+    if not key and not is_text(text):
+        return False
+    line = f"{text}: x" if key else f"x: {text}"
+    try:
+        root = _Builder(Source("text", f"{{{line}}}" if flow else line), Diagnostics()).build()
+    except (yaml.YAMLError, _Refused):
+        return False
+    if not isinstance(root, Mapping) or len(root.entries) != 1:
+        return False
+    ((found, entry),) = root.entries.items()
+    node = entry.node
+    return isinstance(node, Scalar) and not node.quote and (found if key else node.text) == text

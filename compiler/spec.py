@@ -3,9 +3,12 @@
 Values that hold expressions are kept as written; `rbcc.compiler.check` reads them with their place in the file.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from rbcc.compiler.diagnostics import Diagnostics, suggest
@@ -19,7 +22,12 @@ def _expression(value: Any) -> Any:
     raise PydanticCustomError("expression", "an expression or a number is needed here")
 
 
-Expression = Annotated[str, BeforeValidator(_expression)]
+Expression = Annotated[
+    str, BeforeValidator(_expression), WithJsonSchema({"type": ["string", "number", "boolean"]}, mode="validation")
+]
+
+
+Equations = Annotated[str, "one equation a line"]
 
 
 def _name(value: Any) -> Any:
@@ -38,30 +46,35 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
-def _shorthand(value: Any, key: str) -> Any:
-    """A bare value stands for a table with that one key."""
-    return value if isinstance(value, dict) else {key: value}
+class Shorthand(Table):
+    """A table for which a bare value may stand: that of the key `short`."""
+
+    short: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return value if isinstance(value, dict) else {cls.short: value}
 
 
-class Parameter(Table):
+class Parameter(Shorthand):
     """A constant of the model, or of each agent of a type."""
+
+    short = "value"
 
     value: Expression = Field(description="number or expression; of an agent's parameter, it may use the agent's index")
     unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
     over: Name | None = Field(default=None, description="agent type this value is also indexed by")
     doc: str | None = Field(default=None, description="what it is, for people")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return _shorthand(value, "value")
-
 
 Encoding = Literal["linear", "log", "digits"]
 
 
-class State(Table):
+class State(Shorthand):
     """A value carried from step to step; an equation must give its next value (written with a prime)."""
+
+    short = "start"
 
     start: Expression = Field(description="value at the first step; true or false makes it a flag")
     unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
@@ -72,11 +85,6 @@ class State(Table):
         description="how networks see it: linear x/scale, log sign(x) log(1+|x|/scale), digits (x mod 10^k)/10^k",
     )
     doc: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return _shorthand(value, "start")
 
 
 class Grid(Table):
@@ -113,17 +121,14 @@ class Constraint(Table):
     at: Literal["end", "every step"] = Field(default="every step", description="when it is checked")
 
 
-class Observation(Table):
+class Observation(Shorthand):
     """One observed value with its own encoding."""
+
+    short = "value"
 
     value: Expression
     scale: Expression | None = None
     encode: Encoding | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return _shorthand(value, "value")
 
 
 class Agent(Table):
@@ -182,16 +187,22 @@ class Learner(Table):
     )
 
 
-def _types_apart(cls: type[BaseModel], value: Any) -> Any:
-    """Keys that are no settings are names of agent types: gathers them under `types`."""
-    if not isinstance(value, dict):
-        return value
-    own = {field.alias or name for name, field in cls.model_fields.items()} - {"types"}
-    types = {k: v for k, v in value.items() if k not in own}
-    return {**{k: v for k, v in value.items() if k in own}, **({"types": types} if types else {})}
+class ByType(Table):
+    """A table in which names of agent types stand beside its own keys; `types` gathers what stands under them."""
+
+    types: dict[Name, Learner] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _types(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        own = {field.alias or name for name, field in cls.model_fields.items()} - {"types"}
+        types = {k: v for k, v in value.items() if k not in own}
+        return {**{k: v for k, v in value.items() if k in own}, **({"types": types} if types else {})}
 
 
-class Phase(Learner):
+class Phase(Learner, ByType):
     """One stretch of training; a learning setting given here holds for all types, under a type's name for that one."""
 
     iterations: Positive = Field(description="number of rollouts and updates")
@@ -203,15 +214,9 @@ class Phase(Learner):
     optimizer: Literal["keep", "fresh"] = "keep"
     schedules: dict[Name, Expression] = {}
     anneal: dict[str, Window | Expression] = {}
-    types: dict[Name, Learner] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _types(cls, value: Any) -> Any:
-        return _types_apart(cls, value)
 
 
-class Training(Table):
+class Training(ByType):
     precision: Precision = Field(
         default="float32",
         description="how networks multiply; a GPU is faster in the other two, which have fewer digits",
@@ -224,12 +229,6 @@ class Training(Table):
         default={}, description="parameters and choices that change while training"
     )
     default: Learner = Learner()
-    types: dict[Name, Learner] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _types(cls, value: Any) -> Any:
-        return _types_apart(cls, value)
 
 
 def _share(value: Any) -> Any:
@@ -287,12 +286,48 @@ class Spec(Table):
     state: dict[Name, State] = Field(default={}, description="state of the economy as a whole")
     public: list[Observation] = Field(default=[], description="what 'public' in 'observes' stands for")
     agents: Annotated[dict[Name, Agent], Field(min_length=1)]
-    equations: dict[str, str] = Field(default={}, description="groups of equations, in any order")
+    equations: dict[str, Equations] = Field(default={}, description="groups of equations, in any order")
     identities: dict[str, Expression] = Field(default={}, description="accounting that must hold in every step")
     invariants: list[Expression] = Field(default=[], description="conditions that must hold in every step")
     indicators: dict[Name, Expression] = Field(default={}, description="numbers shown while training and reported")
     training: Training | None = None
     verify: Verify = Verify()
+
+
+def forms(path: KeyPath, form: Any = Spec) -> Iterator[Any]:
+    """What may stand at `path` of a spec: annotations such as `Expression`, that of a shorthand's key included."""
+    origin, inner = get_origin(form), get_args(form)
+    if origin in (Union, UnionType):
+        for option in inner:
+            yield from forms(path, option)
+    elif isinstance(form, type) and issubclass(form, Table):
+        yield from _forms_in_table(path, form)
+    elif not path:
+        yield form
+    elif origin is Annotated:
+        yield from forms(path, inner[0])
+    elif origin is list and isinstance(path[0], int):
+        yield from forms(path[1:], inner[0])
+    elif origin is dict:
+        yield from forms(path[1:], inner[1])
+
+
+def _forms_in_table(path: KeyPath, table: type[Table]) -> Iterator[Any]:
+    hints = _hints(table)
+    if not path:
+        if issubclass(table, Shorthand):
+            yield from forms((), hints[table.short])
+        return
+    name = next((name for name, field in table.model_fields.items() if path[0] == (field.alias or name)), None)
+    if name is not None and name != "types":
+        yield from forms(path[1:], hints[name])
+    elif issubclass(table, ByType):
+        yield from forms(path[1:], Learner)
+
+
+@cache
+def _hints(table: type[Table]) -> dict[str, Any]:
+    return get_type_hints(table, include_extras=True)
 
 
 def read(document: Document, diagnostics: Diagnostics) -> Spec | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
@@ -157,7 +157,7 @@ def parse_expression(scalar: Scalar, diagnostics: Diagnostics) -> Expression | N
 def parse_equations(scalar: Scalar, diagnostics: Diagnostics) -> tuple[list[Equation], set[str]]:
     """The equations of one group, and the names that those which cannot be read were to define."""
     equations, broken = [], set()
-    for start, text, doc in _statements(scalar.text):
+    for start, text, doc in statements(scalar.text):
         node = _parse(_Text(scalar, start, text), "equation", diagnostics, doc)
         if isinstance(node, Equation):
             equations.append(node)
@@ -181,7 +181,7 @@ def unit_of(text: str) -> Unit:
     return unit
 
 
-def _statements(block: str) -> list[tuple[int, str, str | None]]:
+def statements(block: str) -> list[tuple[int, str, str | None]]:
     """Splits a block into equations: (offset, text, comment).
 
     An equation goes on over lines that are indented deeper than its first, and while a bracket is open.
@@ -204,6 +204,19 @@ def _statements(block: str) -> list[tuple[int, str, str | None]]:
         text = block[start:end]
         comments = [part.strip() for part in re.findall(r"#([^\n]*)", text)]
         found.append((start, text, " ".join(comments) or None))
+    return found
+
+
+def tokens(text: str, start: Literal["expression", "equation"]) -> list[Token] | None:
+    """The tokens of `text`, comments left out, or None if it is no expression or equation."""
+    if _too_deep(text):
+        return None
+    try:
+        reading = _parser().parse_interactive(text, start=start)
+        found = reading.exhaust_lexer()
+        reading.feed_eof()
+    except UnexpectedInput:
+        return None
     return found
 
 
