@@ -63,7 +63,7 @@ def _replace(path: Path, text: str) -> None:
 def format_text(text: str, name: str = "spec") -> str:
     """`text` in the canonical layout. Raises CompileError if it is no spec; mistakes in its meaning do not matter."""
     diagnostics = Diagnostics()
-    source = Source(name, text)
+    source = Source(name, text.replace("\r\n", "\n").replace("\r", "\n"))
     root = parse(source, diagnostics)
     diagnostics.raise_if_failed()
     assert root is not None
@@ -114,6 +114,7 @@ class _Line:
     indent: int
     code: str
     comment: str | None = None
+    equation: bool = False
 
     @property
     def text(self) -> str:
@@ -122,16 +123,23 @@ class _Line:
 
 
 def _joined(lines: Iterable[_Line]) -> str:
-    """The lines as text; comments behind adjacent lines stand in one column."""
+    """The lines as text; comments behind adjacent lines of one kind stand in one column."""
     result = []
-    for behind_code, group in groupby(lines, lambda line: bool(line.code and line.comment)):
+    for kind, group in groupby(lines, _kind):
         run = list(group)
-        if behind_code:
+        if kind is not None:
             column = max(line.indent + len(line.code) for line in run)
             for line in run:
                 line.code = line.code.ljust(column - line.indent)
         result += [line.text for line in run]
     return "\n".join(result) + "\n"
+
+
+def _kind(line: _Line) -> tuple[bool, int] | None:
+    """What lines have in common whose comments are aligned with each other; None without such a comment."""
+    if not line.code or not line.comment:
+        return None
+    return line.equation, 0 if line.equation else line.indent
 
 
 # --- expressions ---------------------------------------------------------------------------------------------------
@@ -184,10 +192,11 @@ def _is_fraction(tokens: SequenceABC[Token], place: int) -> bool:
     """Whether the token at `place` is the stroke of a fraction of two numbers, such as 1/4, that stands by itself."""
     if tokens[place] != "/" or not 0 < place < len(tokens) - 1:
         return False
-    if tokens[place - 1].type != "NUMBER" or tokens[place + 1].type != "NUMBER":
+    above, below = tokens[place - 1], tokens[place + 1]
+    if above.type != "NUMBER" or below.type != "NUMBER" or above.line != below.line:
         return False
-    outside = [tokens[k] for k in (place - 2, place + 2) if 0 <= k < len(tokens)]
-    return not any(token in ("*", "/", "^") for token in outside)
+    misread = place > 1 and tokens[place - 2] in ("/", "^")  # a / 1/2 is not a / (1/2)
+    return not misread and not (place + 2 < len(tokens) and tokens[place + 2] == "^")
 
 
 def _expression_lines(text: str) -> list[str] | None:
@@ -266,6 +275,7 @@ class _Layout:
         self.position = 0
         self.lines: list[_Line] = []
         self.fresh = True  # what comes next starts a line
+        self.after_colon = False
         self.levels: list[_Level] = []
         self.levels_before: list[_Level] = []
         self.brackets: list[_Bracket] = []
@@ -335,7 +345,7 @@ class _Layout:
         column = self.column(self.position)
         if indent is not None and column == self.column(following):
             return indent
-        levels = sorted({*self.levels, *self.levels_before}, key=lambda level: (level.column, level.indent))
+        levels = sorted({*self.levels, *self.levels_before}, key=lambda level: (level.column, -level.indent))
         outside = [level for level in levels if level.column <= column]
         return outside[-1].indent if outside else levels[0].indent if levels else 0
 
@@ -355,8 +365,9 @@ class _Layout:
             self.lines.append(_Line(indent, code))
         else:
             line = self.lines[-1]
-            line.code += (" " if apart and line.code and line.code[-1] not in "[{" else "") + code
-        self.fresh = False
+            apart = self.after_colon or (apart and line.code[-1:] not in ("[", "{", ""))
+            line.code += (" " if apart else "") + code
+        self.fresh = self.after_colon = False
         self.levels_before = list(self.levels)
 
     def next_is(self, character: str) -> bool:
@@ -375,6 +386,7 @@ class _Layout:
         if not self.text.startswith(character, place):
             self.refuse(place)
         self.put(character, indent, apart=character not in ":,")
+        self.after_colon = character == ":"
         self.position = place + 1
 
     def refuse(self, place: int) -> NoReturn:
@@ -441,8 +453,8 @@ class _Layout:
         if self.fresh:
             self.lines.append(_Line(bracket.closing_indent, self.text[place]))
         else:
-            self.lines[-1].code += self.text[place]
-        self.fresh = False
+            self.lines[-1].code += (" " if self.after_colon else "") + self.text[place]
+        self.fresh = self.after_colon = False
         self.position = place + 1
 
     def key(self, raw: str) -> str:
@@ -490,7 +502,8 @@ class _Layout:
         if form == "expression" and "''" not in raw:
             joined = "\n".join(lines)
             found = _expression_lines(joined[len(quote) : len(joined) - len(quote)])
-            lines = (quote + "\n".join(found) + quote).split("\n") if found else lines
+            if found and len(found) == len(lines):
+                return (quote + "\n".join(found) + quote).split("\n")
         return lines
 
     def block(self, node: Scalar, form: str | None, indent: int) -> None:
@@ -498,10 +511,13 @@ class _Layout:
         end_of_header = self.text.find("\n", node.span.start, node.span.end)
         end_of_header = node.span.end if end_of_header < 0 else end_of_header
         header = _HEADER.match(self.text[node.span.start : end_of_header])
-        assert header is not None
+        if header is None:
+            self.refuse(node.span.start)  # it has the tag !
         style, chomping = header[1], header[2] or header[4]
-        lines = self.text[end_of_header + 1 : node.span.end].removesuffix("\n").split("\n")
-        first = next((line for line in lines if line.strip(" ")), "")
+        lines = self.text[end_of_header + 1 : node.span.end].split("\n")
+        if not lines[-1]:
+            lines.pop()
+        first = next((line for line in lines if line.strip(" ")), max(lines, key=len, default=""))
         margin = len(first) - len(first.lstrip(" "))
         if header[3]:
             margin = self.levels[-1].column + int(header[3])
@@ -511,7 +527,7 @@ class _Layout:
         if not node.text.endswith("\n") and node.text:
             chomping = "-"  # the file ends without a line break, which it will have
         further = self.block_lines(node, contents, form, indent)
-        hidden = next((line.code for line in further if line.code), "").startswith(" ")  # the margin, from YAML
+        hidden = next((line.code for line in further if line.code), "").startswith((" ", "\t"))  # the margin, from YAML
         self.put(f"{style}{STEP if hidden else ''}{chomping}", indent)
         self.lines[-1].comment = header[5]
         self.lines += further
@@ -528,10 +544,10 @@ class _Layout:
 
     def equation_line(self, line: _EquationLine, indent: int) -> _Line:
         if line.left is not None:
-            return _Line(indent, f"{line.left:<{self.width}} = {line.right}".rstrip(), line.comment)
+            return _Line(indent, f"{line.left:<{self.width}} = {line.right}".rstrip(), line.comment, equation=True)
         if line.inside:
             indent += self.width + len(" = ")
-        return _Line(indent if line.right or line.comment else 0, line.right, line.comment)
+        return _Line(indent if line.right or line.comment else 0, line.right, line.comment, equation=True)
 
 
 def _quoted(text: str, raw: str) -> str:

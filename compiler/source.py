@@ -268,6 +268,10 @@ class _Refused(Exception):
 
 def parse(source: Source, diagnostics: Diagnostics) -> Mapping | None:
     """The tree of one text, without what it extends, or None with the reason in `diagnostics`."""
+    if odd := re.search("[\x85\u2028\u2029]", source.text):  # YAML 1.1 counts lines by them, editors do not
+        span = Span(source, odd.start(), odd.end())
+        diagnostics.error("RB004", f"a line break that specs do not use (U+{ord(odd.group()):04X})", span)
+        return None
     try:
         root = _Builder(source, diagnostics).build()
     except yaml.YAMLError as error:
