@@ -31,8 +31,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Constant:
+    """A number or a flag; `name` says of what it is the number: an agent type (its count), or the horizon."""
+
     value: Fraction | bool
     type: Type
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -438,6 +441,8 @@ def _show(node: Expression) -> tuple[str, int]:
     match node:
         case Constant(bool() as value):
             return str(value).lower(), 9
+        case Constant(name=str() as name):
+            return "horizon" if name == "horizon" else f"count({name})", 9
         case Constant(Fraction() as value):
             return _number(value), 9 if value.denominator == 1 and value >= 0 else 6
         case IndexValue(index):
