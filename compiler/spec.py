@@ -84,15 +84,15 @@ class State(Shorthand):
         default=None,
         description="how networks see it: linear x/scale, log sign(x) log(1+|x|/scale), digits (x mod 10^k)/10^k",
     )
-    doc: str | None = None
+    doc: str | None = Field(default=None, description="what it is, for people")
 
 
 class Grid(Table):
     """Equally spaced choices, both ends included."""
 
-    from_: float = Field(alias="from")
-    to: float
-    step: float = Field(gt=0)
+    from_: float = Field(alias="from", description="the lowest choice")
+    to: float = Field(description="the highest choice")
+    step: float = Field(gt=0, description="from one choice to the next")
 
 
 class Action(Table):
@@ -103,8 +103,8 @@ class Action(Table):
     )
     choose: Name | None = Field(default=None, description="agent type one member of which is chosen")
     over: Name | None = Field(default=None, description="agent type for each member of which one choice is made")
-    unit: str | None = None
-    doc: str | None = None
+    unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
+    doc: str | None = Field(default=None, description="what it is, for people")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Action":
@@ -126,9 +126,9 @@ class Observation(Shorthand):
 
     short = "value"
 
-    value: Expression
-    scale: Expression | None = None
-    encode: Encoding | None = None
+    value: Expression = Field(description="a name or an expression, known at the start of the step")
+    scale: Expression | None = Field(default=None, description="typical size, by which networks see it divided")
+    encode: Encoding | None = Field(default=None, description="how networks see it; left out: as its state says")
 
 
 class Agent(Table):
@@ -139,13 +139,13 @@ class Agent(Table):
     discount: Expression | None = Field(
         default=None, description="discount factor per step, if it differs from the model's"
     )
-    parameters: dict[Name, Parameter] = {}
-    state: dict[Name, State] = {}
-    actions: dict[Name, Action] = {}
+    parameters: dict[Name, Parameter] = Field(default={}, description="what each agent is: constants")
+    state: dict[Name, State] = Field(default={}, description="what each agent owns: carried from step to step")
+    actions: dict[Name, Action] = Field(default={}, description="what each agent chooses, all at the same time")
     observes: list[Observation] = Field(default=[], description="what each agent knows when it chooses")
     reward: Expression | None = Field(default=None, description="what each agent wants, per step")
-    constraints: dict[Name, Constraint] = {}
-    doc: str | None = None
+    constraints: dict[Name, Constraint] = Field(default={}, description="limits enforced by penalties")
+    doc: str | None = Field(default=None, description="who they are, for people")
 
 
 class Window(Table):
@@ -158,11 +158,11 @@ class Window(Table):
 class Learner(Table):
     """How a type of agents learns; every setting left out is taken from `default`."""
 
-    algorithm: Literal["ppo", "policy_gradient"] | None = None
+    algorithm: Literal["ppo", "policy_gradient"] | None = Field(default=None, description="how policies are improved")
     network: Annotated[list[Positive], Field(min_length=1)] | None = Field(
         default=None, description="widths of the hidden layers"
     )
-    learning_rate: Expression | None = None
+    learning_rate: Expression | None = Field(default=None, description="of Adam")
     epochs: Positive | None = Field(default=None, description="passes over each batch")
     period: Positive | None = Field(default=None, description="the type learns every so many iterations")
     sample: Positive | None = Field(
@@ -211,12 +211,16 @@ class Phase(Learner, ByType):
         default="running",
         description="finished: all types learn, windows are open, annealed parameters have their own value",
     )
-    optimizer: Literal["keep", "fresh"] = "keep"
-    schedules: dict[Name, Expression] = {}
-    anneal: dict[str, Window | Expression] = {}
+    optimizer: Literal["keep", "fresh"] = Field(default="keep", description="fresh: Adam starts anew")
+    schedules: dict[Name, Expression] = Field(default={}, description="named expressions of this phase")
+    anneal: dict[str, Window | Expression] = Field(
+        default={}, description="parameters and choices that change in this phase"
+    )
 
 
 class Training(ByType):
+    """How agents learn; settings of one type stand under its name."""
+
     precision: Precision = Field(
         default="float32",
         description="how networks multiply; a GPU is faster in the other two, which have fewer digits",
@@ -228,7 +232,7 @@ class Training(ByType):
     anneal: dict[str, Window | Expression] = Field(
         default={}, description="parameters and choices that change while training"
     )
-    default: Learner = Learner()
+    default: Learner = Field(default=Learner(), description="settings of all types")
 
 
 def _share(value: Any) -> Any:
@@ -240,7 +244,20 @@ def _share(value: Any) -> Any:
     return value
 
 
-Share = Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)]
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    Field(gt=0, lt=1),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"},
+            ]
+        },
+        mode="validation",
+    ),
+]
 
 
 class Verify(Table):
@@ -274,24 +291,24 @@ class Spec(Table):
 
     rbcc: Literal[1] = Field(description="version of the language")
     model: Name = Field(description="short name")
-    title: str | None = None
+    title: str | None = Field(default=None, description="what it is, in a few words")
     reference: str | None = Field(default=None, description="the paper or book it comes from")
-    doc: str | None = None
+    doc: str | None = Field(default=None, description="what it is, in sentences")
     extends: str | None = Field(default=None, description="a spec to start from; tables are merged, null removes a key")
     use: list[str] = Field(default=[], description="Python files with primitives of your own")
     units: list[Name] = Field(default=[], description="base units; util is built in")
     horizon: Positive = Field(description="steps in an episode")
     discount: Expression | None = Field(default=None, description="discount factor per step")
-    parameters: dict[Name, Parameter] = {}
+    parameters: dict[Name, Parameter] = Field(default={}, description="constants of the model")
     state: dict[Name, State] = Field(default={}, description="state of the economy as a whole")
     public: list[Observation] = Field(default=[], description="what 'public' in 'observes' stands for")
-    agents: Annotated[dict[Name, Agent], Field(min_length=1)]
+    agents: Annotated[dict[Name, Agent], Field(min_length=1)] = Field(description="the agent types")
     equations: dict[str, Equations] = Field(default={}, description="groups of equations, in any order")
     identities: dict[str, Expression] = Field(default={}, description="accounting that must hold in every step")
     invariants: list[Expression] = Field(default=[], description="conditions that must hold in every step")
     indicators: dict[Name, Expression] = Field(default={}, description="numbers shown while training and reported")
-    training: Training | None = None
-    verify: Verify = Verify()
+    training: Training | None = Field(default=None, description="how agents learn")
+    verify: Verify = Field(default=Verify(), description="how the result is judged")
 
 
 def forms(path: KeyPath, form: Any = Spec) -> Iterator[Any]:
