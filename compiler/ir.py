@@ -320,12 +320,18 @@ class Verification:
 
 @dataclass(frozen=True)
 class PrimitiveSource:
-    """A primitive in use: a function of `jnp` (`inline`), or Python text that needs `jax` and `jnp` only."""
+    """A primitive in use: a function of `jnp` (`inline`), or Python text that needs `jax` and `jnp` only.
+
+    `latex` is a template with the arguments in braces; the last one of a variadic primitive stands for all further.
+    """
 
     name: str
+    arguments: tuple[str, ...]
     text: str
     inline: str | None
     variadic: bool
+    latex: str | None
+    doc: str
 
 
 # --- the model -----------------------------------------------------------------------------------------------------
@@ -336,6 +342,7 @@ class Model:
     name: str
     title: str | None
     reference: str | None
+    doc: str | None
     digest: str
     files: tuple[str, ...]
     horizon: int
