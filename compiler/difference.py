@@ -1,8 +1,8 @@
 """What distinguishes two models, item by item: order, layout, comments and words for people do not count."""
 
-import math
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -85,8 +85,15 @@ def _where(places: "list[_Place]", whole: "list[_Place]") -> str:
     return "" if set(words) == {phase for phase, _ in whole} else f" ({', '.join(words)})"
 
 
+def as_json(changes: list[Change]) -> str:
+    """The changes for programs: a list of tables."""
+    return json.dumps([asdict(change) for change in changes], indent=1, ensure_ascii=False)
+
+
 def show(changes: list[Change]) -> str:
     """The changes as a person reads them."""
+    if not changes:
+        return "no difference"
     lines = []
     for section, group in groupby(changes, lambda change: change.section):
         lines.append(section)
@@ -269,8 +276,8 @@ class _Reader:
         key, parts = self.key("choices", symbol)
         details, words = self.details(symbol)
         of = self.names.type(action.of)
-        choices = f"one {of}" if of else choices_text(action.choices)
-        return key, _Item((of or action.choices, details), choices + words, parts)
+        shown = f"one {of}" if of else action.words
+        return key, _Item((of or action.choices, details), shown + words, parts)
 
     def feature(self, observation: ir.Observation, feature: ir.Feature) -> tuple[Key, _Item]:
         owner, indices = self.names.type(observation.agent), (observation.index,) if observation.index else ()
@@ -343,15 +350,6 @@ def _plain(value: object) -> _Item:
     if isinstance(value, tuple):
         return _Item(value, ", ".join(map(str, value)) or "none")
     return _Item(value, "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value))
-
-
-def choices_text(choices: tuple[float, ...]) -> str:
-    """Choices among numbers: all of a few, the ends and the step of many that are equally spaced."""
-    if len(choices) > 5:
-        step = (choices[-1] - choices[0]) / (len(choices) - 1)
-        if all(math.isclose(choice, choices[0] + k * step, rel_tol=1e-9) for k, choice in enumerate(choices)):
-            return f"{choices[0]:g} to {choices[-1]:g} by {step:g}"
-    return ", ".join(f"{choice:g}" for choice in choices)
 
 
 # --- names that changed --------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import NoReturn
 from lark import Token
 
 from rbcc.compiler import syntax
-from rbcc.compiler.diagnostics import CompileError, Diagnostics, Source, Span
+from rbcc.compiler.diagnostics import CompileError, Diagnostic, Diagnostics, Source, Span
 from rbcc.compiler.source import KeyPath, Mapping, Node, Scalar, Sequence, parse, read_file, stands_plain
 from rbcc.compiler.spec import Equations, Expression, forms
 
@@ -27,6 +27,21 @@ STEP = 2  # columns by which each level is indented
 _HEADER = re.compile(r"([|>])([-+]?)([1-9]?)([-+]?)[ \t]*(#.*)?$")
 _GAP = re.compile(r"(?:\s|#[^\n]*)*")
 _MARKER = re.compile(r"(?:---|\.\.\.)(?=\s|$)|%[^\n]*")
+
+
+def format_files(paths: Iterable[Path], *, write: bool) -> tuple[list[Path], tuple[Diagnostic, ...]]:
+    """The files that were not in the canonical layout, and why others cannot be; `write` puts the former into it.
+
+    A file that is no spec is left as it is. Files are replaced whole or not at all.
+    """
+    changed, diagnostics = [], Diagnostics()
+    for path in paths:
+        try:
+            if format_file(path, write=write):
+                changed.append(path)
+        except CompileError as error:
+            diagnostics.found += error.diagnostics
+    return changed, tuple(diagnostics.found)
 
 
 def format_file(path: Path, *, write: bool) -> bool:
@@ -67,9 +82,7 @@ def format_text(text: str, name: str = "spec") -> str:
     root = parse(source, diagnostics)
     diagnostics.raise_if_failed()
     assert root is not None
-    layout = _Layout(source, diagnostics)
-    result = layout.write(root)
-    diagnostics.raise_if_failed()
+    result = _Layout(source, diagnostics).write(root)
     again = parse(Source(name, result), Diagnostics())
     if again is None or not _same(root, again, ()):
         raise RuntimeError(f"the layout of {name} cannot be changed without changing its meaning")

@@ -5,6 +5,7 @@ in which they can be evaluated. All records are frozen; `Model.text()` prints th
 `from_json` are inverse to each other.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
@@ -180,6 +181,18 @@ class Action:
     @property
     def size(self) -> int:
         return len(self.choices)
+
+    @property
+    def words(self) -> str:
+        """The choices for people: all of a few, the ends and the step of many that are equally spaced."""
+        if self.of is not None:
+            return f"one {self.of}"
+        if self.size > 5:
+            first, last = self.choices[0], self.choices[-1]
+            step = (last - first) / (self.size - 1)
+            if all(math.isclose(c, first + k * step, rel_tol=1e-9) for k, c in enumerate(self.choices)):
+                return f"{first:g} to {last:g} by {step:g}"
+        return ", ".join(f"{choice:g}" for choice in self.choices)
 
 
 @dataclass(frozen=True)

@@ -38,10 +38,10 @@ _SPACES = {r"\,": 3, r"\:": 4, r"\;": 5, r"\ ": 4, r"\quad": 18, r"\qquad": 36, 
 _SCRIPT = {"B": "ℬ", "E": "ℰ", "F": "ℱ", "H": "ℋ", "I": "ℐ", "L": "ℒ", "M": "ℳ", "R": "ℛ"}
 
 
-def mathml(latex: str, *, block: bool = False) -> str:
-    """The MathML element that shows `latex`, within a line or as a block."""
-    display = ' display="block"' if block else ""
-    return f"<math{display}>{_Reader(latex).row()}</math>"
+def mathml(latex: str, *, large: bool = False) -> str:
+    """The MathML element that shows `latex`; `large` as on a line of its own, with what is below sums under them."""
+    style = ' displaystyle="true"' if large else ""
+    return f"<math{style}>{_Reader(latex).row()}</math>"
 
 
 class _Reader:

@@ -1,7 +1,7 @@
 """Expressions of the IR as LaTeX formulas."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
 from string import Formatter
@@ -12,6 +12,8 @@ from rbcc.compiler.types import Kind
 
 # How tightly the parts of a formula hold together.
 OR, AND, NOT, COMPARISON, SUM, SIGN, PRODUCT, FRACTION, POWER, ATOM = range(1, 11)
+
+WIDTH = 80  # letters in a line of formulas
 
 GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega"
@@ -39,7 +41,7 @@ _KNOWN = "–—‘’“”…×÷±°§£©µ·¼½¾¿¡«»€"  # with what
 
 def text(words: str) -> str:
     """Words as LaTeX text: nothing in them is a command, and characters that LaTeX may lack are named by number."""
-    return "".join(map(_text_character, " ".join(words.split())))
+    return "".join(map(_text_character, re.sub(r"\s+", " ", words)))
 
 
 def _text_character(character: str) -> str:
@@ -96,14 +98,15 @@ class Typesetter:
 
     def definition(self, definition: ir.Definition) -> tuple[str, list[str]]:
         """The left side of an equation, and the lines of its right side."""
-        return self.symbol(definition.symbol, definition.indices), self.lines(definition.expression)
+        left = self.symbol(definition.symbol, definition.indices)
+        return left, self.lines(definition.expression, room=max(WIDTH - width(left), WIDTH // 2))
 
-    def lines(self, node: ir.Expression, width: int = 90) -> list[str]:
-        """A formula, broken at its outermost sums if it is wider than about `width` characters."""
+    def lines(self, node: ir.Expression, *, room: int = WIDTH) -> list[str]:
+        """A formula, broken at its outermost sums if it is wider than about `room` letters."""
         first, *others = self.terms(node)
         lines = [first if others else self.number(node)]
         for term in others:
-            if _width(lines[-1]) + _width(term) <= width:
+            if width(lines[-1]) + width(term) <= room:
                 lines[-1] += f" {term}"
             else:
                 lines.append(term)
@@ -161,6 +164,9 @@ class Typesetter:
                 inner = ", ".join(self.number(argument) for argument in arguments)
                 return _DRAWS[distribution] + (f"({inner})" if inner else ""), ATOM
         raise TypeError(node)
+
+    def index(self, index: str) -> str:
+        return name(index)
 
     def symbol(self, symbol: str, indices: Iterable["str | ir.Expression"] = ()) -> str:
         owner, _, short = symbol.rpartition(".")
@@ -230,6 +236,25 @@ class Typesetter:
             return ", ".join(parts)
 
         return _filled(primitive.latex, fill), _precedence(primitive.latex)
+
+
+def example(primitive: ir.PrimitiveSource) -> str:
+    """The formula of a primitive, with the names of its arguments in it."""
+    if primitive.latex is None:
+        return rf"\operatorname{{{text(primitive.name)}}}({', '.join(map(name, primitive.arguments))})"
+    return _filled(primitive.latex, lambda field, outer, script: name(field))
+
+
+def aligned(rows: Iterable[tuple[str, str, Sequence[str]]], environment: str = "aligned") -> Iterator[str]:
+    """The lines of an environment that shows equations (left, relation, lines of the right side) under each other."""
+    yield rf"\begin{{{environment}}}"
+    lines = [
+        rf"{left} &{relation} {line}" if number == 0 else rf"&\quad {{}} {line}"
+        for left, relation, right in rows
+        for number, line in enumerate(right)
+    ]
+    yield " \\\\\n".join(lines)
+    yield rf"\end{{{environment}}}"
 
 
 # --- templates of primitives ---------------------------------------------------------------------------------------
@@ -306,7 +331,7 @@ def _number(value: Fraction) -> tuple[str, int]:
     return rf"\frac{{{value.numerator}}}{{{value.denominator}}}", FRACTION if value >= 0 else SIGN
 
 
-def _width(latex: str) -> int:
+def width(latex: str) -> int:
     """About how many letters wide a formula is."""
     plain = re.sub(
         r"\\(?:mathit|mathrm|mathbf|mathcal|text|textit|left|right|operatorname\*?|frac|begin|end)\b", "", latex
