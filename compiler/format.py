@@ -550,7 +550,8 @@ class _Layout:
     def block_lines(self, node: Scalar, contents: list[str], form: str | None, indent: int) -> list[_Line]:
         equations = self.equations.get(node.span.start)
         if equations is not None:
-            return [self.equation_line(line, indent) for line in equations]
+            lines = [self.equation_line(line, indent) for line in equations]
+            return [line for k, line in enumerate(lines) if line.text or (k and lines[k - 1].text)]
         if form == "expression" and node.quote == "|":
             contents = _expression_lines("\n".join(contents)) or contents
         return [_Line(indent if line else 0, line) for line in contents]

@@ -35,7 +35,6 @@ def schema() -> Schema:
             found[name] = {"anyOf": [table, table["properties"][form.short]], "description": table["description"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "rbcc spec",
         "description": root["description"],
         "if": {"required": ["extends"]},
         "then": {"$ref": f"#/$defs/Spec{PART}"},

@@ -522,7 +522,7 @@ def stands_plain(text: str, *, flow: bool, key: bool = False) -> bool:
         return False
     line = f"{text}: x" if key else f"x: {text}"
     try:
-        root = _Builder(Source("text", f"{{{line}}}" if flow else line), Diagnostics()).build()
+        root = _Builder(Source("text", f"{{{line} }}" if flow else line), Diagnostics()).build()
     except (yaml.YAMLError, _Refused):
         return False
     if not isinstance(root, Mapping) or len(root.entries) != 1:

@@ -163,7 +163,7 @@ class _Writer:
         late = [d for d in values if self.symbols[d.symbol].type.time > Time.NOW]
         rewards = tuple(agent.name for agent in self.model.agents if f"{agent.name}.reward" in self.symbols)
         draws = any(isinstance(node, ir.Draw) for d in self.model.equations for node in ir.walk(d.expression))
-        order = "with new draws, in this order" if draws else "in this order"
+        order = "with draws, in this order" if draws else "in this order"
         follows = (*_by_group(late), *([("rewards", rewards)] if rewards else []))
         known = self.named(lambda s: s.role is Role.STATE and not s.name.endswith("'"))
         return Timing(
@@ -219,9 +219,9 @@ class _Writer:
         if rewards:
             yield Heading(4, "Wants")
             yield Equations(tuple(map(self.equation, rewards)))
-            if agent.discount is not None:
+            if agent.discount is not None and self.model.horizon > 1:
                 factor = Formula(self.typesetter.number(agent.discount), ir.show(agent.discount))
-                yield Paragraph(("Rewards of later steps count less, by a factor of ", factor, " for each step."))
+                yield Paragraph(("A reward of the next step weighs ", factor, " times one of this step."))
         constraints = [c for c in self.model.constraints if c.agent == agent.name]
         if constraints:
             yield Heading(4, "Is held to")
@@ -251,7 +251,10 @@ class _Writer:
         rows = []
         for definition in definitions:
             symbol = self.symbols[definition.symbol]
-            value = Formula(self.typesetter.number(definition.expression), definition.text.partition(sign)[2])
+            expression = definition.expression
+            constant = isinstance(expression, ir.Constant)
+            text = ir.show(expression) if constant else definition.text.partition(sign)[2]
+            value = Formula(self.typesetter.number(expression), text)
             rows.append((self.name_of(symbol), value, _unit(symbol), symbol.doc or ""))
         return _table(("name", what, "unit", "meaning"), rows)
 

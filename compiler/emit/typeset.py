@@ -61,7 +61,7 @@ def plain(latex: str) -> str:
 
 def name(words: str, script: Iterable[str] = (), above: str = "") -> str:
     """A name with subscripts and what stands above: `theta_scale` is a theta with subscript, `total_cost` a word."""
-    first, *rest = re.sub(r"(?<=[^\W\d])(\d+)$", r"_\1", words).split("_")
+    first, *rest = re.sub(r"(?<=[^\W\d_])(\d+)$", r"_\1", words).split("_")
     if rest and (len(first) == 1 or first in GREEK):
         base, below = _word(first), [_word("_".join(rest)), *script]
     else:
@@ -114,8 +114,13 @@ class Typesetter:
 
     def terms(self, node: ir.Expression) -> list[str]:
         if isinstance(node, ir.Binary) and node.operator in ("+", "-"):
-            return [*self.terms(node.left), f"{node.operator} {self.number(node.right, PRODUCT)}"]
+            return [*self.terms(node.left), f"{node.operator} {self.addend(node.right)}"]
         return [self.number(node, SUM)]
+
+    def addend(self, node: ir.Expression, *, script: bool = False, last: bool = True) -> str:
+        """What stands behind + or -: in brackets if it starts with a sign of its own."""
+        found = self.number(node, PRODUCT, script=script, last=last)
+        return rf"\left({found}\right)" if found.startswith("-") else found
 
     def number(self, node: ir.Expression, outer: int = 0, *, script: bool = False, last: bool = True) -> str:
         """A formula for a number: a condition counts as 1 where it holds."""
@@ -187,7 +192,7 @@ class Typesetter:
             sides = self.number(left, SUM, script=script), self.number(right, SUM, script=script)
             return f"{sides[0]} {_RELATIONS[operator]} {sides[1]}", COMPARISON
         if operator in ("+", "-"):
-            sides = self.number(left, SUM, script=script), self.number(right, PRODUCT, script=script, last=last)
+            sides = self.number(left, SUM, script=script), self.addend(right, script=script, last=last)
             return f"{sides[0]} {operator} {sides[1]}", SUM
         if operator == "^":
             base, exponent = self.number(left, ATOM, last=False), self.number(right, script=True)
@@ -263,23 +268,36 @@ _OPENS = re.compile(r"(?:^|[({\[,]|\\(?:lvert|lfloor|lceil|left\W))$")
 _CLOSES = re.compile(r"$|[)}\],]|\\(?:rvert|rfloor|rceil|right\b)")
 
 
+def _pieces(latex: str) -> list[str]:
+    """A template as text, field, text, field, ..., text."""
+    pieces = [""]
+    for literal, field, _, _ in Formatter().parse(latex):
+        pieces[-1] += literal
+        pieces += [field, ""] if field is not None else []
+    return pieces
+
+
 def _filled(latex: str, fill: Callable[[str, int, bool], str]) -> str:
     """A template with its fields filled in; `fill` is told how tightly a field is held, and whether it is a script."""
-    parts = list(Formatter().parse(latex))
-    result, scripts = "", []
-    for place, (literal, field, _, _) in enumerate(parts):
-        for position, character in enumerate(literal):
-            if character == "{":
-                scripts.append(literal[:position].rstrip().endswith(("^", "_")))
-            elif character == "}" and scripts:
-                scripts.pop()
-        result += literal
-        if field is not None:
-            following = parts[place + 1] if place + 1 < len(parts) else ("", None, None, None)
-            behind = following[0].strip() or ("" if following[1] is None else "x")
-            before = literal.strip() or ("" if place == 0 else "x")
-            result += fill(field, _held(before, behind), any(scripts))
+    pieces = _pieces(latex)
+    result, scripts = pieces[0], list(_scripts(pieces[0], []))
+    for before, field, behind in zip(pieces[::2], pieces[1::2], pieces[2::2], strict=False):
+        # Two fields with nothing but space between them are factors.
+        held = _held(before.strip() or ("x" if result else ""), behind.strip() or ("" if behind is pieces[-1] else "x"))
+        result += fill(field, held, any(scripts)) + behind
+        scripts = _scripts(behind, scripts)
     return result
+
+
+def _scripts(text: str, outer: list[bool]) -> list[bool]:
+    """The braces that are open behind `text`, if `outer` were before it: whether each is that of a script."""
+    found = list(outer)
+    for position, character in enumerate(text):
+        if character == "{":
+            found.append(text[:position].rstrip().endswith(("^", "_")))
+        elif character == "}" and found:
+            found.pop()
+    return found
 
 
 def _held(before: str, behind: str) -> int:
@@ -300,7 +318,7 @@ def _held(before: str, behind: str) -> int:
 @cache
 def _precedence(latex: str) -> int:
     """How tightly a template itself holds together."""
-    rest = "".join(literal + ("\0" if field is not None else "") for literal, field, _, _ in Formatter().parse(latex))
+    rest = "\0".join(_pieces(latex)[::2])
     rest = re.sub(r"\\(?:lvert|lfloor|lceil|left\W)", "(", rest)
     rest = re.sub(r"\\(?:rvert|rfloor|rceil|right\W)", ")", rest)
     shorter = None
