@@ -21,9 +21,13 @@ _OPERATORS = {
     r"\neq": "≠", r"\ne": "≠", r"\wedge": "∧", r"\vee": "∨", r"\neg": "¬", r"\mid": "∣", r"\in": "∈", r"\pm": "±",
     r"\lvert": "|", r"\rvert": "|", r"\lfloor": "⌊", r"\rfloor": "⌋", r"\lceil": "⌈", r"\rceil": "⌉", r"\to": "→",
     r"\approx": "≈", r"\sim": "∼", r"\prime": "′", r"\ldots": "…", r"\cdots": "⋯", r"\{": "{", r"\}": "}",
-    r"\#": "#", r"\%": "%", r"\_": "_", r"\&": "&", r"\$": "$",
 }  # fmt: skip
-_SYMBOLS = {r"\infty": "∞", r"\partial": "∂", r"\ell": "ℓ"}
+_OPENING = {"(", "[", r"\{", r"\lvert", r"\lfloor", r"\lceil"}
+_CLOSING = {")", "]", r"\}", r"\rvert", r"\rfloor", r"\rceil"}
+_BEFORE_A_SIGN = {"", "=", "<", ">", ",", ":", "&", r"\\"}
+_SYMBOLS = {
+    r"\infty": "∞", r"\partial": "∂", r"\ell": "ℓ", r"\#": "#", r"\%": "%", r"\_": "_", r"\&": "&amp;", r"\$": "$",
+}  # fmt: skip
 _FUNCTIONS = set(r"\exp \log \ln \sin \cos \tan \sinh \cosh \tanh \arctan \det".split())
 _WITH_LIMITS = {
     r"\sum": "∑",
@@ -117,9 +121,18 @@ class _Reader:
         if token in _WITH_LIMITS:
             return _limited(_WITH_LIMITS[token]) if self.token in ("_", "^") else _named(_WITH_LIMITS[token])
         if token in _OPERATORS or not token.startswith("\\"):
-            fence = ' stretchy="false"' if token in "()[]" or token in (r"\{", r"\}", r"\lvert", r"\rvert") else ""
-            return f"<mo{fence}>{escape(_OPERATORS.get(token, token))}</mo>"
+            return f"<mo{self.form(token)}>{escape(_OPERATORS.get(token, token))}</mo>"
         return self.command(token)
+
+    def form(self, token: str) -> str:
+        """Attributes of an operator that a browser could not guess from what stands beside it."""
+        if token in _OPENING:
+            return ' form="prefix" stretchy="false"'
+        if token in _CLOSING:
+            return ' form="postfix" stretchy="false"'
+        before = self.tokens[self.place - 2][0] if self.place > 1 else ""
+        is_sign = before in _OPENING or before in _BEFORE_A_SIGN or (before in _OPERATORS and before not in _CLOSING)
+        return ' form="prefix"' if token in "+-" and is_sign else ""
 
     def command(self, token: str) -> str:
         name = token[1:]

@@ -56,7 +56,8 @@ def _text_character(character: str) -> str:
 
 def plain(latex: str) -> str:
     """The words that `text` made LaTeX of."""
-    return _ESCAPED.sub(lambda found: _PLAIN.get(found.group()) or found.group(1) or "", latex)
+    found = _ESCAPED.sub(lambda match: _PLAIN.get(match.group()) or match.group(1) or "", latex)
+    return re.sub(r"\[U\+([0-9A-F]{4,6})\]", lambda match: chr(int(match.group(1), 16)), found)
 
 
 def name(words: str, script: Iterable[str] = (), above: str = "") -> str:
@@ -280,7 +281,7 @@ def _pieces(latex: str) -> list[str]:
 def _filled(latex: str, fill: Callable[[str, int, bool], str]) -> str:
     """A template with its fields filled in; `fill` is told how tightly a field is held, and whether it is a script."""
     pieces = _pieces(latex)
-    result, scripts = pieces[0], list(_scripts(pieces[0], []))
+    result, scripts = pieces[0], _scripts(pieces[0], [])
     for before, field, behind in zip(pieces[::2], pieces[1::2], pieces[2::2], strict=False):
         # Two fields with nothing but space between them are factors.
         held = _held(before.strip() or ("x" if result else ""), behind.strip() or ("" if behind is pieces[-1] else "x"))
@@ -308,9 +309,9 @@ def _held(before: str, behind: str) -> int:
     if opens and closes:
         return 0
     if closes or behind.startswith(("+", "-")):
-        if opens or before.endswith("+"):
+        if opens:
             return SUM
-        if before.endswith("-"):
+        if before.endswith(("+", "-")):
             return PRODUCT
     return FRACTION
 
