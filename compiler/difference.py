@@ -9,6 +9,7 @@ from typing import Literal
 
 from rbcc.compiler import ir
 from rbcc.compiler.driver import compile_spec
+from rbcc.compiler.passes.fold import fold
 from rbcc.compiler.types import Role
 from rbcc.compiler.units import ONE
 
@@ -107,10 +108,10 @@ def _shown(change: Change) -> Iterator[str]:
     before, after = (change.before or "").splitlines(), (change.after or "").splitlines()
     if change.kind == "renamed":
         yield f"{change.before} is now {change.after}"
-    elif name and change.kind == "changed" and len(name) + sum(map(len, before + after)) < WIDTH:
+    elif name and len(before) == len(after) == 1 and len(name + before[0] + after[0]) < WIDTH:
         yield f"~ {name}{change.before} -> {change.after}"
     elif name and change.kind == "changed":
-        yield f"~ {name}"
+        yield f"~ {change.name}:"
         yield from (f"    - {line}" for line in before)
         yield from (f"    + {line}" for line in after)
     else:
@@ -283,7 +284,7 @@ class _Reader:
         owner, indices = self.names.type(observation.agent), (observation.index,) if observation.index else ()
         value = self.meaning(feature.expression, (*indices, *feature.axes))
         scale = self.meaning(feature.scale, (*indices, *feature.axes)) if feature.scale is not None else None
-        shown = feature.encoding + (f", scale {ir.show(feature.scale)}" if feature.scale is not None else "")
+        shown = feature.encoding + (f", scale {ir.show(fold(feature.scale))}" if feature.scale is not None else "")
         title = f"{owner} sees {ir.show(feature.expression)}"
         parts = (("agent types", str(owner)),)
         return ("observations", f"{owner} sees {value}"), _Item((feature.encoding, scale), shown, parts, title)

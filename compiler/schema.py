@@ -63,10 +63,18 @@ def _inside(node: Schema) -> Iterator[Schema]:
 
 
 def _tidy(node: Schema) -> None:
-    """Removes what pydantic adds and an editor would show: titles made of the names of keys, empty defaults."""
+    """Removes what pydantic adds and an editor would show: titles made of the names of keys, empty defaults.
+
+    Null goes too: a key that has no value is left out.
+    """
     node.pop("title", None)
     if not isinstance(node.get("default"), (str, int, float)):
         node.pop("default", None)
+    options = [option for option in node.pop("anyOf", []) if option != {"type": "null"}]
+    if len(options) == 1:
+        node |= options[0]
+    elif options:
+        node["anyOf"] = options
     for inner in _inside(node):
         _tidy(inner)
 
@@ -90,7 +98,5 @@ def _part(table: Schema) -> Schema:
 
 
 def _or_null(value: Schema) -> Schema:
-    if {"type": "null"} in value.get("anyOf", []):
-        return value
     about = {key: value.pop(key) for key in ("description", "default") if key in value}
     return {"anyOf": [value, {"type": "null"}], **about}
