@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -48,8 +49,8 @@ def model_of(name: str) -> ir.Model:
 
 def difference(old: ir.Model, new: ir.Model) -> list[Change]:
     """All that differs between two models, in the order of a spec; what is clearly only renamed is the same."""
-    names = _renamings(old, new)
-    before, after = _items(old, names), _items(new, _Names())
+    after = _items(new, _Names())
+    names, before = _renamings(old, new, after)
     found = [Change("renamed", "names", one, one, other) for one, other in {**names.types, **names.symbols}.items()]
     places: dict[Change, list[_Place]] = {}
     for key in dict.fromkeys((*before, *after)):
@@ -356,44 +357,70 @@ def _plain(value: object) -> _Item:
 # --- names that changed --------------------------------------------------------------------------------------------
 
 
-def _renamings(old: ir.Model, new: ir.Model) -> _Names:
-    """Names of `new` that clearly stand for ones of `old`: other items are the same if they are taken as such."""
-    after = _items(new, _Names())
+def _renamings(old: ir.Model, new: ir.Model, after: _Items) -> tuple[_Names, _Items]:
+    """Names of `new` that clearly stand for ones of `old`, and the items of `old` under them.
+
+    A renaming is clear if with it more items are the same, not counting the renamed one itself.
+    """
     known = {agent.name for agent in old.agents} & {agent.name for agent in new.agents}
     gone = [agent.name for agent in old.agents if agent.name not in known]
     come = [agent.name for agent in new.agents if agent.name not in known]
-    names = _best(_Names(), [("types", one, other) for one in gone for other in come], old, after)
-    names = _Names(types={one: other for one, other in names.types.items() if _mostly_same(old, names, other, after)})
-    pairs = list(_pairs(_items(old, names), after))
+    trial = _best(_Trial(old, _Names(), after), [("types", one, other) for one in gone for other in come])
+    types = {one: other for one, other in trial.names.types.items() if trial.mostly_same(other)}
+    trial = trial.instead(_Names(types=types))
+    pairs = list(_pairs(trial.items, after))
     alike = [(one, other) for one, other, same in pairs if same]
     alike = [pair for pair in alike if all(sum(pair[k] == p[k] for p in alike) == 1 for k in (0, 1))]
-    found = replace(names, symbols=dict(alike))
     taken = {name for pair in alike for name in pair}
     rest = [("symbols", one, other) for one, other, _ in pairs if one not in taken and other not in taken]
-    found = _best(found, rest, old, after)
-    for one in list(found.symbols):  # several names in one equation: each counts if it is the same only with that too
-        fewer = replace(found, symbols={name: other for name, other in found.symbols.items() if name != one})
-        if _agreement(old, fewer, after) >= _agreement(old, found, after):
-            found = fewer
-    return found
+    trial = _best(trial.instead(replace(trial.names, symbols=dict(alike))), rest)
+    for one in list(trial.names.symbols):  # of several names in one equation each is needed to make it the same
+        symbols = {name: other for name, other in trial.names.symbols.items() if name != one}
+        fewer = trial.instead(replace(trial.names, symbols=symbols))
+        trial = fewer if fewer.agreement >= trial.agreement else trial
+    return trial.names, trial.items
 
 
-def _mostly_same(old: ir.Model, names: _Names, owner: str, after: _Items) -> bool:
-    items = {key: item for key, item in _items(old, names).items() if ("agent types", owner) in item.parts}
-    same = sum(key in after and after[key].meaning == item.meaning for key, item in items.items())
-    return 2 * same > len(items)
+@dataclass(frozen=True)
+class _Trial:
+    """A model under other names, to be compared with the items `after` of another."""
+
+    model: ir.Model
+    names: _Names
+    after: _Items
+
+    def instead(self, names: _Names) -> "_Trial":
+        return self if names == self.names else replace(self, names=names)
+
+    @cached_property
+    def items(self) -> _Items:
+        return _items(self.model, self.names)
+
+    def is_same(self, key: Key) -> bool:
+        return key in self.after and self.after[key].meaning == self.items[key].meaning
+
+    @cached_property
+    def agreement(self) -> int:
+        """How many items are the same; that a renamed parameter has the same value shows nothing."""
+        renamed = set(self.names.symbols.values())
+        return sum(self.is_same(key) for key in self.items if key[1] not in renamed or key[0] == "equations")
+
+    def mostly_same(self, owner: str) -> bool:
+        """Whether an agent type has more in common with its namesake than not."""
+        keys = [key for key, item in self.items.items() if ("agent types", owner) in item.parts]
+        return 2 * sum(map(self.is_same, keys)) > len(keys)
 
 
-def _best(names: _Names, pairs: list[tuple[str, str, str]], old: ir.Model, after: _Items) -> _Names:
-    """`names` with those of the pairs (field, old, new) that make more items the same, the best one first."""
+def _best(trial: _Trial, pairs: list[tuple[str, str, str]]) -> _Trial:
+    """`trial` with those of the pairs (field, old, new) that make more items the same, the best one first."""
     while 0 < len(pairs) <= MAX_PAIRS:
-        tried = [(pair, replace(names, **{pair[0]: getattr(names, pair[0]) | {pair[1]: pair[2]}})) for pair in pairs]
-        pair, best = max(tried, key=lambda one: _agreement(old, one[1], after))
-        if _agreement(old, best, after) <= _agreement(old, names, after):
+        names = [replace(trial.names, **{f: getattr(trial.names, f) | {one: other}}) for f, one, other in pairs]
+        found, pair = max(zip(map(trial.instead, names), pairs, strict=True), key=lambda tried: tried[0].agreement)
+        if found.agreement <= trial.agreement:
             break
-        names = best
+        trial = found
         pairs = [other for other in pairs if other[1] != pair[1] and other[2] != pair[2]]
-    return names
+    return trial
 
 
 def _pairs(before: _Items, after: _Items) -> Iterator[tuple[str, str, bool]]:
@@ -408,13 +435,3 @@ def _pairs(before: _Items, after: _Items) -> Iterator[tuple[str, str, bool]]:
 
 
 _DECLARED = ("parameters", "states", "choices", "equations")
-
-
-def _agreement(old: ir.Model, names: _Names, after: _Items) -> int:
-    """How many items are the same; that a renamed parameter has the same value shows nothing."""
-    renamed = set(names.symbols.values())
-    return sum(
-        key in after and after[key].meaning == item.meaning
-        for key, item in _items(old, names).items()
-        if key[1] not in renamed or key[0] == "equations"
-    )
