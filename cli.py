@@ -50,6 +50,7 @@ class Emit(StrEnum):
     PYTHON = "python"
     IR = "ir"
     JSON = "json"
+    LATEX = "latex"
     JAXPR = "jaxpr"
     HLO = "hlo"
 
@@ -80,6 +81,10 @@ def compile_command(
         _show(json.dumps(to_json(compiled.model), ensure_ascii=False) + "\n", out)
     elif emit is Emit.PYTHON:
         _show(compiled.python(), out)
+    elif emit is Emit.LATEX:
+        from rbcc.compiler.document import document
+
+        _show(document(compiled.model, ".tex"), out)
     else:
         from rbcc.runtime.inspect import lowered
 
@@ -117,6 +122,81 @@ def check(
         typer.echo(json.dumps(as_data(found) | results, indent=2, ensure_ascii=False))
     if not found.compiled or (audit and audit.failures):
         raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="name of the model", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="file to write; default: NAME.yaml")] = None,
+) -> None:
+    """Write a commented starter model; a file that exists is left as it is."""
+    from rbcc.compiler.starter import write_starter
+
+    path = write_starter(name, out)
+    typer.echo(f"{path}\nnext: rbcc compile {path}")
+
+
+@app.command()
+def fmt(
+    files: Annotated[list[Path], typer.Argument(help="spec files", show_default=False)],
+    check: Annotated[bool, typer.Option("--check", help="change nothing; exit with 1 if a file would change")] = False,
+) -> None:
+    """Bring specs into the canonical layout: spaces, indentation, quotes; all comments stay."""
+    from rbcc.compiler.format import format_files
+
+    changed, diagnostics = format_files(files, write=not check)
+    for path in changed:
+        typer.echo(f"{path}: {'would change' if check else 'changed'}")
+    if diagnostics:
+        raise CompileError(diagnostics)
+    if check and changed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="a spec, a model that ships, or a run directory", show_default=False)],
+    after: Annotated[str, typer.Argument(help="another one", show_default=False)],
+    json_: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Tell what differs between two models: exit code 0 if nothing does, 1 if something, 2 if one has errors."""
+    from rbcc.compiler.difference import as_json, difference, model_of, show
+
+    try:
+        changes = difference(model_of(before), model_of(after))
+    except CompileError as error:
+        typer.echo(render_text(error.diagnostics), err=True)
+        raise typer.Exit(2) from None
+    typer.echo(as_json(changes) if json_ else show(changes))
+    raise typer.Exit(1 if changes else 0)
+
+
+@app.command()
+def doc(
+    spec: Spec,
+    set_: Set = [],  # noqa: B006
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="file to write: .md, .html or .tex; default: print Markdown")
+    ] = None,
+) -> None:
+    """Describe a model: agents, timing, equations, parameters, sources."""
+    from rbcc.compiler.document import FORMS, document
+    from rbcc.compiler.driver import compile_spec
+
+    form = out.suffix if out else ".md"
+    if form not in FORMS:
+        raise typer.BadParameter(f"'{out}' does not end with {', '.join(FORMS)}", param_hint="--out")
+    _show(document(compile_spec(spec, _overrides(set_)).model, form), out)
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="file to write; default: print")] = None,
+) -> None:
+    """Print the JSON Schema of specs, with which editors complete keys and show what they mean."""
+    from rbcc.compiler.schema import schema as make
+
+    _show(json.dumps(make(), indent=1, ensure_ascii=False) + "\n", out)
 
 
 @app.command()

@@ -57,6 +57,7 @@ class _Checker:
             name=spec.model,
             title=spec.title,
             reference=spec.reference,
+            doc=spec.doc,
             digest=self.document.digest,
             files=tuple(source.name for source in self.document.sources),
             horizon=spec.horizon,
@@ -288,4 +289,6 @@ class _Checker:
             needs[name] = sorted(n for n in known[name].calls if n in known and n != name)
             pending += [n for n in needs[name] if n not in needs]
         found = [known[name] for name in in_order(dict(sorted(needs.items())))]
-        return tuple(ir.PrimitiveSource(p.name, p.text, p.inline, p.variadic) for p in found)
+        return tuple(
+            ir.PrimitiveSource(p.name, p.arguments, p.text, p.inline, p.variadic, p.latex, p.doc) for p in found
+        )

@@ -384,7 +384,7 @@ class _Inference:
             return self.index_value(node)
         if node.name == "horizon" and node.owner is None and not node.primed and node.indices is None:
             self.names.mention(What.KEY, "horizon", node.name_span)
-            return constant(self.names.horizon)
+            return replace(constant(self.names.horizon), name="horizon")
         symbol = self.resolve(node)
         if symbol is None:
             return None
@@ -684,7 +684,7 @@ class _Inference:
         if isinstance(first, syntax.Reference) and word in self.names.agents:  # count(seller), since(seller)
             self.names.mention(What.AGENT, word, first.name_span)
         if name == "count" and word in self.names.agents and len(arguments) == 1 and arguments[0].where is None:
-            return constant(self.names.agents[word].count)
+            return replace(constant(self.names.agents[word].count), name=word)
         if name == "since" and self.scope.since is not None:
             return self.since(node, word)
         if name in REDUCTIONS and (word in self.names.indices or name not in self.names.primitives):

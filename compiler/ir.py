@@ -5,6 +5,7 @@ in which they can be evaluated. All records are frozen; `Model.text()` prints th
 `from_json` are inverse to each other.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
@@ -48,8 +49,11 @@ def remembered(function: Callable[[Any], _T]) -> Callable[[Any], _T]:
 
 @dataclass(frozen=True)
 class Constant:
+    """A number or a flag; `name` says of what it is the number: an agent type (its count), or the horizon."""
+
     value: Fraction | bool
     type: Type
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,18 @@ class Action:
     @property
     def size(self) -> int:
         return len(self.choices)
+
+    @property
+    def words(self) -> str:
+        """The choices for people: all of a few, the ends and the step of many that are equally spaced."""
+        if self.of is not None:
+            return f"one {self.of}"
+        if self.size > 5:
+            first, last = self.choices[0], self.choices[-1]
+            step = (last - first) / (self.size - 1)
+            if all(math.isclose(c, first + k * step, rel_tol=1e-9) for k, c in enumerate(self.choices)):
+                return f"{first:g} to {last:g} by {step:g}"
+        return ", ".join(f"{choice:g}" for choice in self.choices)
 
 
 @dataclass(frozen=True)
@@ -399,12 +415,18 @@ class Verification:
 
 @dataclass(frozen=True)
 class PrimitiveSource:
-    """A primitive in use: a function of `jnp` (`inline`), or Python text that needs `jax` and `jnp` only."""
+    """A primitive in use: a function of `jnp` (`inline`), or Python text that needs `jax` and `jnp` only.
+
+    `latex` is a template with the arguments in braces; the last one of a variadic primitive stands for all further.
+    """
 
     name: str
+    arguments: tuple[str, ...]
     text: str
     inline: str | None
     variadic: bool
+    latex: str | None
+    doc: str
 
 
 # --- the model -----------------------------------------------------------------------------------------------------
@@ -415,6 +437,7 @@ class Model:
     name: str
     title: str | None
     reference: str | None
+    doc: str | None
     digest: str
     files: tuple[str, ...]
     horizon: int
@@ -550,6 +573,8 @@ def _show(node: Expression) -> tuple[str, int]:
     match node:
         case Constant(bool() as value):
             return str(value).lower(), 9
+        case Constant(name=str() as name):
+            return "horizon" if name == "horizon" else f"count({name})", 9
         case Constant(Fraction() as value):
             return _number(value), 9 if value.denominator == 1 and value >= 0 else 6
         case IndexValue(index):

@@ -264,7 +264,7 @@ def _load_file(
     if len(chain) >= MAX_EXTENDS:
         diagnostics.error("RB006", f"more than {MAX_EXTENDS} specs extend each other in a chain", origin)
         return None
-    source = _read(path, origin, diagnostics, texts)
+    source = read_file(path, origin, diagnostics, texts)
     if source is None:
         return None
     sources.append(source)
@@ -293,7 +293,13 @@ def _missing_file(name: str, folder: Path | None, origin: Span | None, diagnosti
     diagnostics.error("RB001", f"there is no file {direct}", origin, help=f"did you mean {close}?" if close else None)
 
 
-def _read(path: Path, origin: Span | None, diagnostics: Diagnostics, texts: MappingABC[Path, str]) -> Source | None:
+def read_file(
+    path: Path, origin: Span | None, diagnostics: Diagnostics, texts: MappingABC[Path, str] | None = None
+) -> Source | None:
+    """The text of one file, by default the one on disk, or None with the reason in `diagnostics`.
+
+    `origin` is where the file was named.
+    """
     try:
         text = texts.get(path.resolve()) if texts else None
         if text is None and path.stat().st_size > 4 * MAX_CHARACTERS:
@@ -319,6 +325,10 @@ class _Refused(Exception):
 
 def parse(source: Source, diagnostics: Diagnostics) -> Mapping | None:
     """The table that one file holds, without what it extends, or None with the reason in `diagnostics`."""
+    if odd := re.search("[\x85\u2028\u2029]", source.text):  # YAML 1.1 counts lines by them, editors do not
+        span = Span(source, odd.start(), odd.end())
+        diagnostics.error("RB004", f"a line break that specs do not use (U+{ord(odd.group()):04X})", span)
+        return None
     try:
         root = _Builder(source, diagnostics).build()
     except yaml.YAMLError as error:
@@ -598,3 +608,19 @@ def _override_value(source: Source, start: int, diagnostics: Diagnostics) -> Nod
 def is_text(text: str) -> bool:
     """Whether `text`, written without quotes, is read back as text and not as a number or a word such as true."""
     return _value(text) == text and isinstance(_value(text), str)
+
+
+def stands_plain(text: str, *, flow: bool, key: bool = False) -> bool:
+    """Whether `text` needs no quotes as a value, or as a key, of a table; `flow` tells of a table in braces."""
+    if not key and not is_text(text):
+        return False
+    line = f"{text}: x" if key else f"x: {text}"
+    try:
+        root = _Builder(Source("text", f"{{{line} }}" if flow else line), Diagnostics()).build()
+    except (yaml.YAMLError, _Refused):
+        return False
+    if not isinstance(root, Mapping) or len(root.entries) != 1:
+        return False
+    ((found, entry),) = root.entries.items()
+    node = entry.node
+    return isinstance(node, Scalar) and not node.quote and (found if key else node.text) == text

@@ -3,13 +3,16 @@
 Values that hold expressions are kept as written; `rbcc.compiler.check` reads them with their place in the file.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from rbcc.compiler.diagnostics import Diagnostics
-from rbcc.compiler.source import Document
+from rbcc.compiler.source import Document, KeyPath
 from rbcc.compiler.traps import number_trap
 from rbcc.compiler.types import Precision
 
@@ -20,7 +23,12 @@ def _expression(value: Any) -> Any:
     raise PydanticCustomError("expression", "an expression or a number is needed here")
 
 
-Expression = Annotated[str, BeforeValidator(_expression)]
+Expression = Annotated[
+    str, BeforeValidator(_expression), WithJsonSchema({"type": ["string", "number", "boolean"]}, mode="validation")
+]
+
+
+Equations = Annotated[str, "one equation a line"]
 
 
 def _name(value: Any) -> Any:
@@ -49,30 +57,35 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
-def _shorthand(value: Any, key: str) -> Any:
-    """A bare value stands for a table with that one key."""
-    return value if isinstance(value, dict) else {key: value}
+class Shorthand(Table):
+    """A table for which a bare value may stand: that of the key `short`."""
+
+    short: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return value if isinstance(value, dict) else {cls.short: value}
 
 
-class Parameter(Table):
+class Parameter(Shorthand):
     """A constant of the model, or of each agent of a type."""
+
+    short = "value"
 
     value: Expression = Field(description="number or expression; of an agent's parameter, it may use the agent's index")
     unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
     over: Name | None = Field(default=None, description="agent type this value is also indexed by")
     doc: str | None = Field(default=None, description="what it is, for people")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return _shorthand(value, "value")
-
 
 Encoding = Literal["linear", "log", "digits"]
 
 
-class State(Table):
+class State(Shorthand):
     """A value carried from step to step; an equation must give its next value (written with a prime)."""
+
+    short = "start"
 
     start: Expression = Field(description="value at the first step; true or false makes it a flag")
     unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
@@ -82,12 +95,7 @@ class State(Table):
         default=None,
         description="how networks see it: linear x/scale, log sign(x) log(1+|x|/scale), digits (x mod 10^k)/10^k",
     )
-    doc: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return _shorthand(value, "start")
+    doc: str | None = Field(default=None, description="what it is, for people")
 
 
 class Grid(Table):
@@ -106,8 +114,8 @@ class Action(Table):
     )
     choose: Name | None = Field(default=None, description="agent type one member of which is chosen")
     over: Name | None = Field(default=None, description="agent type for each member of which one choice is made")
-    unit: str | None = None
-    doc: str | None = None
+    unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
+    doc: str | None = Field(default=None, description="what it is, for people")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Action":
@@ -126,17 +134,14 @@ class Constraint(Table):
     at: Literal["end", "every step"] = Field(default="every step", description="when it is checked")
 
 
-class Observation(Table):
+class Observation(Shorthand):
     """One observed value with its own encoding."""
 
-    value: Expression = Field(description="a name or an expression, known at the start of the step")
-    scale: Expression | None = Field(default=None, description="typical size")
-    encode: Encoding | None = Field(default=None, description="how networks see it, as for a state")
+    short = "value"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return _shorthand(value, "value")
+    value: Expression = Field(description="a name or an expression, known at the start of the step")
+    scale: Expression | None = Field(default=None, description="typical size, by which networks see it divided")
+    encode: Encoding | None = Field(default=None, description="how networks see it; left out: as its state says")
 
 
 class Agent(Table):
@@ -147,13 +152,13 @@ class Agent(Table):
     discount: Expression | None = Field(
         default=None, description="discount factor per step, if it differs from the model's"
     )
-    parameters: dict[Name, Parameter] = {}
-    state: dict[Name, State] = {}
-    actions: dict[Name, Action] = {}
+    parameters: dict[Name, Parameter] = Field(default={}, description="what each agent is: constants")
+    state: dict[Name, State] = Field(default={}, description="what each agent owns: carried from step to step")
+    actions: dict[Name, Action] = Field(default={}, description="what each agent chooses, all at the same time")
     observes: list[Observation] = Field(default=[], description="what each agent knows when it chooses")
     reward: Expression | None = Field(default=None, description="what each agent wants, per step")
-    constraints: dict[Name, Constraint] = {}
-    doc: str | None = None
+    constraints: dict[Name, Constraint] = Field(default={}, description="limits enforced by penalties")
+    doc: str | None = Field(default=None, description="who they are, for people")
 
 
 class Account(Table):
@@ -179,11 +184,11 @@ class Window(Table):
 class Learner(Table):
     """How a type of agents learns; every setting left out is taken from `default`."""
 
-    algorithm: Literal["ppo", "policy_gradient"] | None = None
+    algorithm: Literal["ppo", "policy_gradient"] | None = Field(default=None, description="how policies are improved")
     network: Annotated[list[Positive], Field(min_length=1)] | None = Field(
         default=None, description="widths of the hidden layers"
     )
-    learning_rate: Expression | None = None
+    learning_rate: Expression | None = Field(default=None, description="of Adam")
     epochs: Positive | None = Field(default=None, description="passes over each batch")
     period: Positive | None = Field(default=None, description="the type learns every so many iterations")
     sample: Positive | None = Field(
@@ -208,16 +213,22 @@ class Learner(Table):
     )
 
 
-def _types_apart(cls: type[BaseModel], value: Any) -> Any:
-    """Keys that are no settings are names of agent types: gathers them under `types`."""
-    if not isinstance(value, dict):
-        return value
-    own = {field.alias or name for name, field in cls.model_fields.items()} - {"types"}
-    types = {k: v for k, v in value.items() if k not in own}
-    return {**{k: v for k, v in value.items() if k in own}, **({"types": types} if types else {})}
+class ByType(Table):
+    """A table in which names of agent types stand beside its own keys; `types` gathers what stands under them."""
+
+    types: dict[Name, Learner] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _types(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        own = {field.alias or name for name, field in cls.model_fields.items()} - {"types"}
+        types = {k: v for k, v in value.items() if k not in own}
+        return {**{k: v for k, v in value.items() if k in own}, **({"types": types} if types else {})}
 
 
-class Phase(Learner):
+class Phase(Learner, ByType):
     """One stretch of training; a learning setting given here holds for all types, under a type's name for that one."""
 
     iterations: Positive = Field(description="number of rollouts and updates")
@@ -226,18 +237,16 @@ class Phase(Learner):
         default="running",
         description="finished: all types learn, windows are open, annealed parameters have their own value",
     )
-    optimizer: Literal["keep", "fresh"] = "keep"
-    schedules: dict[Name, Expression] = {}
-    anneal: dict[str, Window | Expression] = {}
-    types: dict[Name, Learner] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _types(cls, value: Any) -> Any:
-        return _types_apart(cls, value)
+    optimizer: Literal["keep", "fresh"] = Field(default="keep", description="fresh: Adam starts anew")
+    schedules: dict[Name, Expression] = Field(default={}, description="named expressions of this phase")
+    anneal: dict[str, Window | Expression] = Field(
+        default={}, description="parameters and choices that change in this phase"
+    )
 
 
-class Training(Table):
+class Training(ByType):
+    """How agents learn; settings of one type stand under its name."""
+
     precision: Precision = Field(
         default="float32",
         description="how networks multiply; a GPU is faster in the other two, which have fewer digits",
@@ -249,13 +258,7 @@ class Training(Table):
     anneal: dict[str, Window | Expression] = Field(
         default={}, description="parameters and choices that change while training"
     )
-    default: Learner = Learner()
-    types: dict[Name, Learner] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _types(cls, value: Any) -> Any:
-        return _types_apart(cls, value)
+    default: Learner = Field(default=Learner(), description="settings of all types")
 
 
 def _share(value: Any) -> Any:
@@ -267,7 +270,20 @@ def _share(value: Any) -> Any:
     return _number(value)
 
 
-Share = Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)]
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    Field(gt=0, lt=1),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"},
+            ]
+        },
+        mode="validation",
+    ),
+]
 
 
 class Verify(Table):
@@ -303,28 +319,64 @@ class Spec(Table):
 
     rbcc: Literal[1] = Field(description="version of the language")
     model: Name = Field(description="short name")
-    title: str | None = None
+    title: str | None = Field(default=None, description="what it is, in a few words")
     reference: str | None = Field(default=None, description="the paper or book it comes from")
-    doc: str | None = None
+    doc: str | None = Field(default=None, description="what it is, in sentences")
     extends: str | None = Field(default=None, description="a spec to start from; tables are merged, null removes a key")
     use: list[str] = Field(default=[], description="Python files with primitives of your own")
     units: list[Name] = Field(default=[], description="base units; util is built in")
     horizon: Positive = Field(description="steps in an episode")
     discount: Expression | None = Field(default=None, description="discount factor per step")
-    parameters: dict[Name, Parameter] = {}
+    parameters: dict[Name, Parameter] = Field(default={}, description="constants of the model")
     state: dict[Name, State] = Field(default={}, description="state of the economy as a whole")
     public: list[Observation] = Field(default=[], description="what 'public' in 'observes' stands for")
-    agents: Annotated[dict[Name, Agent], Field(min_length=1, description="the agent types")]
-    equations: dict[str, str] = Field(default={}, description="groups of equations, in any order")
+    agents: Annotated[dict[Name, Agent], Field(min_length=1)] = Field(description="the agent types")
+    equations: dict[str, Equations] = Field(default={}, description="groups of equations, in any order")
     identities: dict[str, Expression] = Field(default={}, description="accounting that must hold in every step")
     accounts: dict[str, Account] = Field(default={}, description="stocks, and all that flows into them and out of them")
     invariants: list[Expression] = Field(default=[], description="conditions that must hold in every step")
     indicators: dict[Name, Expression] = Field(default={}, description="numbers shown while training and reported")
-    training: Training | None = None
-    verify: Verify = Verify()
+    training: Training | None = Field(default=None, description="how agents learn")
+    verify: Verify = Field(default=Verify(), description="how the result is judged")
     silence: list[str] | dict[str, str] = Field(
         default=[], description="codes of warnings that are not shown, or a table of codes with the reason for each"
     )
+
+
+def forms(path: KeyPath, form: Any = Spec) -> Iterator[Any]:
+    """What may stand at `path` of a spec: annotations such as `Expression`, that of a shorthand's key included."""
+    origin, inner = get_origin(form), get_args(form)
+    if origin in (Union, UnionType):
+        for option in inner:
+            yield from forms(path, option)
+    elif isinstance(form, type) and issubclass(form, Table):
+        yield from _forms_in_table(path, form)
+    elif not path:
+        yield form
+    elif origin is Annotated:
+        yield from forms(path, inner[0])
+    elif origin is list and isinstance(path[0], int):
+        yield from forms(path[1:], inner[0])
+    elif origin is dict:
+        yield from forms(path[1:], inner[1])
+
+
+def _forms_in_table(path: KeyPath, table: type[Table]) -> Iterator[Any]:
+    hints = _hints(table)
+    if not path:
+        if issubclass(table, Shorthand):
+            yield from forms((), hints[table.short])
+        return
+    name = next((name for name, field in table.model_fields.items() if path[0] == (field.alias or name)), None)
+    if name is not None and name != "types":
+        yield from forms(path[1:], hints[name])
+    elif issubclass(table, ByType):
+        yield from forms(path[1:], Learner)
+
+
+@cache
+def _hints(table: type[Table]) -> dict[str, Any]:
+    return get_type_hints(table, include_extras=True)
 
 
 def read(document: Document, diagnostics: Diagnostics) -> tuple[Spec, Document] | None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
@@ -210,6 +210,17 @@ def statements(block: str) -> list[tuple[int, str, str | None]]:
         text = block[start:end]
         comments = [part.strip() for part in re.findall(r"#([^\n]*)", text)]
         found.append((start, text, " ".join(comments) or None))
+    return found
+
+
+def tokens(text: str, start: Literal["expression", "equation"]) -> list[Token] | None:
+    """The tokens of `text`, comments left out, or None if it is no expression or equation."""
+    try:
+        reading = _parser().parse_interactive(text, start=start)
+        found = reading.exhaust_lexer()
+        reading.feed_eof()
+    except UnexpectedInput:
+        return None
     return found
 
 

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help() -> None:
     result = rbcc("--help")
     assert result.returncode == 0
-    for command in ("compile", "check", "train", "verify", "simulate", "plot", "models", "explain"):
+    for command in "compile check new fmt diff doc schema train verify simulate plot models explain lsp".split():
         assert command in result.stdout
 
 
@@ -61,6 +61,7 @@ def test_summary_fits_one_screen(tmp_path: Path) -> None:
         ("python", "def step(state, actions, key, given=None):"),
         ("ir", "equations\n"),
         ("json", '"is": "Model"'),
+        ("latex", r"\begin{document}"),
         ("jaxpr", "lambda"),
         ("hlo", "HloModule"),
     ],
@@ -104,6 +105,46 @@ def test_warnings_go_to_stderr_and_do_not_stop(tmp_path: Path) -> None:
     assert result.returncode == 0
     assert "warning[RB207]: parameter 'spare' is never used" in result.stderr
     assert "1 warning; module written to" in result.stdout
+
+
+def test_new_fmt_and_doc(tmp_path: Path) -> None:
+    result = rbcc("new", "town", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "town.yaml\nnext: rbcc compile town.yaml\n")
+    assert rbcc("compile", "town.yaml", "--out", "town.py", folder=tmp_path).returncode == 0
+    again = rbcc("new", "town", folder=tmp_path)
+    assert again.returncode == 1
+    assert again.stderr == "error: town.yaml exists and is left as it is; name another file with --out\n"
+    assert rbcc("fmt", "--check", "town.yaml", folder=tmp_path).returncode == 0
+
+    neat = (tmp_path / "town.yaml").read_text()
+    (tmp_path / "town.yaml").write_text(neat.replace("horizon: 10 ", "horizon:   10 "))
+    result = rbcc("fmt", "--check", "town.yaml", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "town.yaml: would change\n")
+    result = rbcc("fmt", "town.yaml", "none.yaml", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "town.yaml: changed\n")
+    assert result.stderr.startswith("error[RB001]: none.yaml cannot be read")
+    assert (tmp_path / "town.yaml").read_text() == neat
+
+    assert rbcc("doc", "town.yaml", folder=tmp_path).stdout.startswith("# Bakers and eaters\n")
+    assert rbcc("doc", "town.yaml", "--set", "horizon=7", "--out", "town.html", folder=tmp_path).stdout == ""
+    assert "an episode has 7 steps" in (tmp_path / "town.html").read_text()
+    assert "does not end with .md, .html, .tex" in rbcc("doc", "town.yaml", "--out", "town.pdf", folder=tmp_path).stderr
+
+
+def test_diff_has_the_exit_codes_of_diff() -> None:
+    same = rbcc("diff", "cournot", "cournot")
+    assert (same.returncode, same.stdout, same.stderr) == (0, "no difference\n", "")
+    other = rbcc("diff", "open_rbc", "open_rbc_small")
+    assert (other.returncode, other.stderr) == (1, "")
+    assert "~ consumer.count: 100 -> 20" in other.stdout
+    assert json.loads(rbcc("diff", "cournot", "cournot", "--json").stdout) == []
+    wrong = rbcc("diff", "cournot", "nothing")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "there is no file nothing" in wrong.stderr
+
+
+def test_schema() -> None:
+    assert "$schema" in json.loads(rbcc("schema").stdout)
 
 
 def test_missing_file() -> None:

@@ -10,8 +10,10 @@ import jax
 import pytest
 
 import rbcc
+from rbcc.cli import app
 from rbcc.compiler.accounting import flow_table
 from rbcc.compiler.accounting.tables import markdown_table
+from rbcc.compiler.difference import difference, model_of, show
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.source import shipped_models
 
@@ -21,8 +23,12 @@ CHECKOUT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(not (CHECKOUT / "README.md").is_file(), reason="needs a checkout")
 
 
+def read(file: str) -> str:
+    return (CHECKOUT / file).read_text(encoding="utf-8")
+
+
 def blocks(file: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (CHECKOUT / file).read_text(encoding="utf-8"), re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", read(file), re.DOTALL)
 
 
 def test_the_model_in_the_readme_is_the_one_that_ships() -> None:
@@ -105,7 +111,20 @@ def test_flow_tables_are_those_of_the_models() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for file in ("README.md", "docs/language.md", "docs/accounting.md", "docs/verification.md", "docs/editor.md", "bench/README.md"):
+    pages = "accounting commands editor language verification".split()
+    for file in ("README.md", "bench/README.md", *(f"docs/{page}.md" for page in pages)):
         path = CHECKOUT / file
         for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
             assert link.startswith("https://") or (path.parent / link).exists(), f"{file}: {link}"
+
+
+def test_the_difference_in_the_docs_is_what_the_command_prints() -> None:
+    (text,) = re.findall(r"```\n\$ rbcc diff (\w+) (\w+)\n(.*?)```", read("docs/commands.md"), re.DOTALL)
+    before, after, printed = text
+    assert show(difference(model_of(before), model_of(after))) + "\n" == printed
+
+
+def test_every_command_is_in_the_readme() -> None:
+    names = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+    for name in names:
+        assert f"| `rbcc {name}" in read("README.md")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import rbcc
+from rbcc.compiler.source import shipped_models
 
 
 ROOT = Path(rbcc.__path__[0])
@@ -75,10 +76,17 @@ def test_nothing_knows_an_economy(package: str) -> None:
         "import rbcc; rbcc.primitive; rbcc.CompileError",
         "from rbcc.compiler.driver import compile_spec; compile_spec('open_rbc').python()",
         "from rbcc.compiler.examine import examine, report; report(examine('open_rbc'))",
-        "import rbcc.cli",
         pytest.param("import rbcc.editor.server", marks=needs_pygls),
+        "import rbcc.cli, rbcc.compiler.starter",
+        *(
+            f"from rbcc.cli import app; app({command.split()}, standalone_mode=False)"
+            for command in (
+                "compile cournot --emit latex", "diff cournot cournot", "doc cournot", "schema", "models",
+                f"fmt --check {shipped_models() / 'cournot.yaml'}",
+            )
+        ),
     ],
-)
+)  # fmt: skip
 def test_front_end_does_not_import_jax(code: str) -> None:
     check = f"import sys; {code}; assert not [m for m in sys.modules if m.split('.')[0] in ('jax', 'numpy')]"
     subprocess.run([sys.executable, "-c", check], check=True)

@@ -1,6 +1,7 @@
 import operator
 from fractions import Fraction
 from math import floor
+from typing import TypeVar
 
 from rbcc.compiler import ir
 from rbcc.compiler.infer import literal_value
@@ -18,9 +19,12 @@ _COMPARE = {
 }
 
 
-def fold(model: ir.Model) -> ir.Model:
-    """Computes, exactly, whatever consists of written numbers only."""
-    return ir.rebuild(model, _fold)
+_Record = TypeVar("_Record", ir.Model, ir.Expression)
+
+
+def fold(record: _Record) -> _Record:
+    """Computes, exactly, whatever in a model or an expression consists of written numbers only."""
+    return ir.rebuild(record, _fold)
 
 
 def _fold(node: ir.Expression) -> ir.Expression:

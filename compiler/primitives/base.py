@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from string import Formatter
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -148,6 +149,8 @@ def primitive(
             raise PrimitiveError(
                 f"{name} has {len(arguments)} arguments, its unit rule {units!r} has {len(rule.arguments)}"
             )
+        if latex is not None:
+            _check_latex(name, latex, arguments)
         text, code = _definition(function), function.__code__
         function.primitive = Primitive(  # type: ignore[attr-defined]
             name, arguments, rule, latex, text, inspect.getdoc(function) or "", code.co_filename, code.co_firstlineno,
@@ -156,6 +159,20 @@ def primitive(
         return function
 
     return declare
+
+
+def _check_latex(name: str, latex: str, arguments: Sequence[str]) -> None:
+    """Raises PrimitiveError unless `latex` is one line with balanced braces that has the arguments as its fields."""
+    try:
+        parts = list(Formatter().parse(latex))
+    except ValueError as error:
+        raise PrimitiveError(f"{name}: latex={latex!r}: {error}; braces that are LaTeX's own are doubled") from None
+    for _, field, style, conversion in parts:
+        if field is not None and (field not in arguments or style or conversion):
+            raise PrimitiveError(f"{name}: latex={latex!r} has {{{field}}}; its arguments are {', '.join(arguments)}")
+    literals = "".join(literal for literal, *_ in parts)
+    if literals.count("{") != literals.count("}") or not latex.isprintable():
+        raise PrimitiveError(f"{name}: latex={latex!r} must be one line with as many }} as {{")
 
 
 def _definition(function: Callable[..., Any]) -> str:

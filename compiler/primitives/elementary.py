@@ -69,7 +69,7 @@ def clip(x, low, high):
     return jnp.clip(x, low, high)
 
 
-@primitive(units="1, a... -> a", latex=r"\operatorname{{cycle}}_{{{index}}}")
+@primitive(units="1, a... -> a", latex=r"\operatorname{{cycle}}_{{{index}}}({values})")
 def cycle(index, *values):
     """The values in turn: the first for index 0, the second for 1, and from the start again after the last."""
     turn = index % len(values)

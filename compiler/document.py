@@ -1,0 +1,19 @@
+"""The description of a model in the form that a file name asks for."""
+
+from rbcc.compiler import ir
+
+
+FORMS = (".md", ".html", ".tex")
+
+
+def document(model: ir.Model, form: str) -> str:
+    """The page of a model as Markdown (`.md`), self-contained HTML (`.html`) or LaTeX (`.tex`)."""
+    from rbcc.compiler.emit.page import page
+
+    if form == ".html":
+        from rbcc.compiler.emit.html import html as render
+    elif form == ".tex":
+        from rbcc.compiler.emit.latex import latex as render
+    else:
+        from rbcc.compiler.emit.markdown import markdown as render
+    return render(page(model))

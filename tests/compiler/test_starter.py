@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from rbcc.compiler.diagnostics import CompileError
+from rbcc.compiler.driver import compile_spec
+from rbcc.compiler.source import shipped_models
+from rbcc.compiler.starter import write_starter
+
+
+def test_a_starter_compiles_and_explains_itself(tmp_path: Path) -> None:
+    path = write_starter("my_town", tmp_path / "town.yaml")
+    assert path == tmp_path / "town.yaml"
+    compiled = compile_spec(path)
+    assert (compiled.model.name, compiled.warnings) == ("my_town", ())
+    text = path.read_text(encoding="utf-8")
+    assert "starter" not in text
+    assert "rbcc train my_town.yaml" in text
+    keys = [line.partition(":")[0] for line in text.splitlines() if line[:1].isalpha()]
+    assert {"units", "parameters", "agents", "equations", "identities", "indicators", "training", "verify"} <= set(keys)
+    assert sum("#" in line for line in text.splitlines()) >= 25
+
+
+def test_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert write_starter("town", None) == Path("town.yaml")
+    assert (tmp_path / "town.yaml").is_file()
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "town.yaml"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match="exists and is left as it is"):
+        write_starter("town", path)
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["9x", "a b", "", "../x", "x.yaml", "if"])
+def test_names(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="cannot be the name of a model"):
+        write_starter(name, tmp_path / "x.yaml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_starter_ships() -> None:
+    assert (shipped_models() / "starter.yaml").is_file()
