@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostics, Span, suggest
-from rbcc.compiler.infer import Names
+from rbcc.compiler.infer import REDUCTIONS, Names
 from rbcc.compiler.source import Document, KeyPath
 from rbcc.compiler.spec import Spec
 from rbcc.compiler.units import ONE, Unit
@@ -79,12 +79,10 @@ class Context:
         """Index names that `node` uses outside any sum over them."""
         if isinstance(node, syntax.Reference) and node.indices is None and node.name in self.names.indices:
             return [] if node.name in bound else [node.name]
-        if isinstance(node, syntax.Call):
-            over = [
-                a.value.name for a in node.arguments
-                if isinstance(a.value, syntax.Reference) and a.value.indices is None and a.value.name in self.names.indices
-            ]  # fmt: skip
-            bound = (*bound, *over)
+        if isinstance(node, syntax.Call) and node.function in REDUCTIONS:
+            over = node.arguments if node.function == "count" else node.arguments[:-1]
+            names = [a.value.name for a in over if isinstance(a.value, syntax.Reference) and a.value.indices is None]
+            bound = (*bound, *(name for name in names if name in self.names.indices))
         return list(dict.fromkeys(i for child in syntax.children(node) for i in self.free_indices(child, bound)))
 
 

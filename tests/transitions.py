@@ -1,10 +1,10 @@
 """Random transitions of a model, by the generated module and by the interpreter of its IR."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from interpreter import Array, Interpreter, Transition, advance, begin
 
@@ -21,26 +21,24 @@ def interpreted(model: Model) -> ir.Model:
     return ir.from_json(json.loads(json.dumps(ir.to_json(model.ir))))
 
 
-def compare(model: Model, transitions: int, seed: int = 0, jit: bool = True) -> None:
+def compare(model: Model, transitions: int, seed: int = 0) -> None:
     """Asserts that random starts and transitions are the same by both, to a relative error of 1e-12.
 
     Relative to the largest number that an equation reads in a transition, beside the result itself: where terms cancel,
     their rounding is what remains.
     """
     meaning, random = interpreted(model), np.random.default_rng(seed)
+    model.module.jax = _Drawn()  # type: ignore[attr-defined]
     with jax.enable_x64(True):
-        keys = jax.random.split(jax.random.key(seed), transitions)
-        draws = _draws(meaning, keys)
+        draws, stored = _draws(meaning, transitions, random)
         starts = begin(meaning, transitions, draws)
         state = _states(meaning, starts, random)
         actions = _choices(meaning, transitions, random)
 
-        def both(state: dict[str, Array], actions: dict[str, Array], key: jax.Array) -> object:
-            return model.reset(key), *model.step(state, actions, key), model.observe(state)
+        def both(state: dict[str, Array], actions: dict[str, Array], drawn: dict[int, jax.Array]) -> object:
+            return model.reset(drawn), *model.step(state, actions, drawn), model.observe(state)  # type: ignore[arg-type]
 
-        step = jax.vmap(both)
-        program = jax.jit(step) if jit else step
-        first, following, out, seen = jax.device_get(program(state, actions, keys))
+        first, following, out, seen = jax.device_get(jax.jit(jax.vmap(both))(state, actions, stored))
     wanted = advance(meaning, state, actions, draws)
     found = Transition(
         following, out.rewards, out.values, out.indicators, out.violations, out.identities, out.invariants, out.done, seen
@@ -144,16 +142,35 @@ def _choices(model: ir.Model, transitions: int, random: np.random.Generator) -> 
     return found
 
 
-def _draws(model: ir.Model, keys: jax.Array) -> dict[int, Array]:
-    """The numbers of every draw, from the key of each transition, as the generated module makes them."""
+class _Drawn:
+    """Stands for `jax` in a generated module: draws are numbers given beforehand, in place of a random key."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self if name == "random" else getattr(jax, name)
+
+    def fold_in(self, key: Mapping[int, jax.Array], number: int) -> jax.Array:
+        return key[number]
+
+    def uniform(self, drawn: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        assert drawn.shape == shape
+        return drawn
+
+    normal = uniform
+
+    def bernoulli(self, drawn: jax.Array, chance: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        return self.uniform(drawn, shape) < chance
+
+
+def _draws(model: ir.Model, transitions: int, random: np.random.Generator) -> tuple[dict[int, Array], dict[int, Array]]:
+    """Random numbers for every draw: with axes in the order of its type, and in that of the generated module."""
     expressions = [d.expression for d in (*model.starts, *model.equations)]
     nodes = {n.number: n for e in expressions for n in ir.walk(e) if isinstance(n, ir.Draw)}
     places = [index for index, _ in model.indices]
-    found = {}
+    plain, stored = {}, {}
     for number, node in nodes.items():
-        stored = sorted(node.type.axes, key=lambda axis: (model.count(model.set_of(axis)), places.index(axis)))
-        shape = tuple(model.count(model.set_of(axis)) for axis in stored)
-        draw = jax.random.normal if node.distribution == "normal" else jax.random.uniform
-        drawn = jax.vmap(lambda key, number=number, shape=shape, draw=draw: draw(jax.random.fold_in(key, number), shape))
-        found[number] = np.asarray(jnp.transpose(drawn(keys), (0, *(1 + stored.index(axis) for axis in node.type.axes))))
-    return found
+        axes = node.type.axes
+        shape = (transitions, *(model.count(model.set_of(axis)) for axis in axes))
+        plain[number] = random.normal(size=shape) if node.distribution == "normal" else random.random(shape)
+        order = sorted(range(len(axes)), key=lambda k: (shape[1 + k], places.index(axes[k])))  # noqa: B023
+        stored[number] = np.transpose(plain[number], (0, *(1 + k for k in order)))
+    return plain, stored
