@@ -2,13 +2,22 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.diagnostics import Diagnostics, Span, suggest
+from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
 from rbcc.compiler.infer import REDUCTIONS, Names
 from rbcc.compiler.source import Document, KeyPath
 from rbcc.compiler.spec import Spec
 from rbcc.compiler.units import ONE, Unit
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A Markov chain: its values, rising, and for each of them the chances of every value in the next step."""
+
+    values: tuple[Fraction, ...]
+    transitions: tuple[tuple[Fraction, ...], ...]
 
 
 @dataclass
@@ -17,6 +26,7 @@ class Context:
     document: Document
     diagnostics: Diagnostics
     names: Names = field(init=False)
+    chains: dict[str, Chain] = field(default_factory=dict)  # by the name of the state
 
     def __post_init__(self) -> None:
         self.names = Names(self.diagnostics, self.spec.horizon, bool(self.spec.units))
@@ -58,6 +68,14 @@ class Context:
                 self.diagnostics.error("RB202", f"there is no agent type '{over}'", self.document.span(path), help=help)
             elif not self.names.agents[over].indices:
                 self.diagnostics.error("RB305", f"'{over}' has no index to go over", self.document.span(path))
+            elif over == owner and len(self.names.agents[over].indices) == 1:
+                self.diagnostics.error(
+                    "RB305",
+                    f"pairs of '{over}' need two index names, it has one",
+                    self.document.span(path),
+                    help=f"add a second: 'index: [{self.names.agents[over].indices[0]}, ...]'",
+                    labels=(Label(self.key("agents", over, "index"), "its index at"),),
+                )
             else:
                 found.append(over)
         return tuple(found)

@@ -120,7 +120,16 @@ class Draw:
     type: Type
 
 
-Expression = Constant | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
+@dataclass(frozen=True)
+class Table:
+    """Given numbers or flags, one for all that `indices` can stand for together, the last index changing fastest."""
+
+    values: tuple[float | bool, ...]
+    indices: tuple[str, ...]
+    type: Type
+
+
+Expression = Constant | Table | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
 
 
 # --- declarations --------------------------------------------------------------------------------------------------
@@ -378,6 +387,8 @@ class Model:
 
 def children(node: Expression) -> Iterator[Expression]:
     """The expressions directly inside `node`."""
+    if isinstance(node, Table):  # may be long
+        return
     for field in fields(node):
         value = getattr(node, field.name)
         for item in value if isinstance(value, tuple) else (value,):
@@ -415,6 +426,8 @@ def rebuild(node: Any, change: Any) -> Any:
     """
     if isinstance(node, tuple):
         return tuple(rebuild(item, change) for item in node)
+    if isinstance(node, Table):
+        return change(node)
     if not is_dataclass(node) or isinstance(node, (Type, Unit, Place)):
         return node
     values = {field.name: rebuild(getattr(node, field.name), change) for field in fields(node)}
@@ -440,6 +453,10 @@ def _show(node: Expression) -> tuple[str, int]:
             return str(value).lower(), 9
         case Constant(Fraction() as value):
             return _number(value), 9 if value.denominator == 1 and value >= 0 else 6
+        case Table(values, indices):
+            numbers = ", ".join(str(v).lower() if isinstance(v, bool) else f"{v:.12g}" for v in values[:6])
+            more = f", ... {len(values)} in all" if len(values) > 6 else ""
+            return f"table[{', '.join(indices)}]({numbers}{more})", 9
         case IndexValue(index):
             return index, 9
         case Reference(symbol, indices):

@@ -36,11 +36,16 @@ def _cycle(index: Array, *values: Array) -> Array:
     return np.choose(np.asarray(index, int) % len(values), np.broadcast_arrays(index, *values)[1:])
 
 
+def _steps(x: Array, *parts: Array) -> Array:
+    values, starts = parts[::2], parts[1::2]
+    return np.choose(sum(np.asarray(x >= start, int) for start in starts), np.broadcast_arrays(x, *values)[1:])
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs, "floor": np.floor, "sign": np.sign, "tanh": np.tanh,
     "min": lambda *x: reduce(np.minimum, x), "max": lambda *x: reduce(np.maximum, x),
     "clip": lambda x, low, high: np.minimum(np.maximum(x, low), high),
-    "crra": _crra, "cara": lambda c, a: -np.exp(-a * c), "ration": _ration, "cycle": _cycle,
+    "crra": _crra, "cara": lambda c, a: -np.exp(-a * c), "ration": _ration, "cycle": _cycle, "steps": _steps,
     "cobb_douglas": lambda capital, labour, share: capital ** (1 - share) * labour**share,
 }  # fmt: skip
 
@@ -74,6 +79,12 @@ class Interpreter:
                 return value if isinstance(value, bool) else np.float64(value)
             case ir.IndexValue(index):
                 return at[index]
+            case ir.Table(values, indices):
+                sizes = [self.model.count(self.model.set_of(index)) for index in indices]
+                place = 0
+                for index, size in zip(indices, sizes, strict=True):
+                    place = place * size + at[index]
+                return values[place]
             case ir.Reference(symbol, indices):
                 place = tuple(at[index] if isinstance(index, str) else self.value(index, at) for index in indices)
                 return self.known[symbol][(np.arange(self.transitions), *place)]

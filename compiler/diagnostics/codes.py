@@ -14,6 +14,10 @@ CODES = {
     "RB101": "unknown key",
     "RB102": "missing key",
     "RB103": "value of the wrong form",
+    "RB110": "list or table that does not fit the agents",
+    "RB111": "CSV file that cannot be read as a table",
+    "RB112": "cell of a CSV file that is no number",
+    "RB113": "Markov chain that cannot be",
     # expressions and names
     "RB201": "expression that cannot be read",
     "RB202": "undefined name",
@@ -31,6 +35,7 @@ CODES = {
     "RB305": "agents without an index",
     # kinds of value
     "RB401": "number, flag or choice where another kind is needed",
+    "RB410": "distribution that cannot be",
     # units
     "RB501": "units do not agree",
     "RB502": "unknown unit",
