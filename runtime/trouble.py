@@ -46,11 +46,8 @@ def _episode(model: Model, parameters: dict[str, Any]) -> Callable[[jax.Array], 
         return following, {**state, **actions, **outcome.values, **rewards, **later}
 
     def play(key: jax.Array) -> dict[str, Any]:
-        return jax.lax.scan(
-            lambda state, step: advance(state, jax.random.fold_in(key, step)),
-            model.reset(key, parameters),
-            jnp.arange(model.ir.horizon),
-        )[1]
+        start, steps = jax.random.split(key)
+        return jax.lax.scan(advance, model.reset(start, parameters), jax.random.split(steps, model.ir.horizon))[1]
 
     return jax.jit(play)
 
