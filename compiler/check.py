@@ -199,6 +199,11 @@ class _Checker:
                         node.span,
                         expected="a number from 0 to 1",
                     )
+                if self.names.units and value.type.unit not in (None, ONE):
+                    self.diagnostics.error(
+                        "RB501", "a discount factor has a unit", node.span, expected="a pure number",
+                        found=str(value.type.unit),
+                    )  # fmt: skip
             agents.append(replace(agent, discount=value))
         return tuple(agents)
 

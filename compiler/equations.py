@@ -291,8 +291,9 @@ class Definitions:
         given = self.tables.read(symbol, (*path, key), values)
         if given is None:
             return None
-        source = f"{len(given.values)} given" if isinstance(values, list) else f"from {values.csv}"
-        text = f"{full}: {source}{f', column {values.column}' if isinstance(values, DataFile) and values.column else ''}"
+        text = f"{full}: {len(given.values)} given"
+        if isinstance(values, DataFile):
+            text = f"{full}: from {values.csv}" + (f", column {values.column}" if values.column else "")
         self.mark_flag(full, given)
         place = place_of(self.document.key(path))
         return ir.Definition(full, given.indices, given, text, None, symbol.doc, place)

@@ -129,7 +129,9 @@ class Table:
     type: Type
 
 
-Expression = Constant | Table | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
+Expression = (
+    Constant | Table | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
+)
 
 
 # --- declarations --------------------------------------------------------------------------------------------------

@@ -54,10 +54,11 @@ class _Reader:
         if len(chances) != count:
             self.error(f"{count} values, but {len(chances)} rows of transitions", rows.span, expected=f"{count} rows")
             return None
-        if not all([self.sound(row, count, item.span) for row, item in zip(chances, rows.items, strict=True) if row]):
+        table: list[list[Fraction]] = chances  # type: ignore[assignment]
+        wrong = [row for row, item in zip(table, rows.items, strict=True) if not self.sound(row, count, item.span)]
+        if wrong:
             return None
         order = sorted(range(count), key=lambda k: values[k])
-        table: list[list[Fraction]] = chances  # type: ignore[assignment]
         return Chain(tuple(values[k] for k in order), tuple(tuple(table[k][m] for m in order) for k in order))
 
     def sound(self, row: Sequence[Fraction], count: int, span: Span) -> bool:
@@ -79,8 +80,11 @@ class _Reader:
 
 
 def _rouwenhorst(context: Context, path: KeyPath, given: spec.Rouwenhorst) -> Chain | None:
-    """The chain of n values whose number counts successes: of each of the n - 1 trials now, one persists with the
-    same chance. Its mean, variance, autocorrelation, and normality in the limit are exact; Kopecky and Suen (2010)."""
+    """A chain with the mean, variance and autocorrelation asked for. Rouwenhorst (1995), Kopecky and Suen (2010).
+
+    Its n values, equally spaced, tell how many of n - 1 trials succeed. Each trial gives the same in the next step with
+    the chance (1 + persistence) / 2.
+    """
     size = "shock" if given.shock is not None else "standard_deviation"
     keys = ["persistence", size, *(["mean"] if "mean" in given.model_fields_set else [])]
     found = [written_number(context, context.document.node((*path, key))) for key in keys]
@@ -88,14 +92,16 @@ def _rouwenhorst(context: Context, path: KeyPath, given: spec.Rouwenhorst) -> Ch
         return None
     persistence, deviation, mean = map(float, (*found, 0)[:3])  # type: ignore[arg-type]
     steps = given.states - 1
-    wrong = "persistence" if abs(persistence) >= 1 else size if deviation <= 0 else "states" if steps >= MAX_VALUES else None
-    if wrong is not None:
-        limits = {"persistence": "a number between -1 and 1", "states": f"2 to {MAX_VALUES} values"}
-        context.diagnostics.error(
-            "RB113", f"no such chain: {wrong} is {getattr(given, wrong)}", context.document.span((*path, wrong)),
-            expected=limits.get(wrong, "a number above 0"),
-        )  # fmt: skip
-        return None
+    limits = {
+        "persistence": (abs(persistence) < 1, "a number between -1 and 1"),
+        size: (deviation > 0, "a number above 0"),
+        "states": (steps < MAX_VALUES, f"2 to {MAX_VALUES} values"),
+    }
+    for key, (fits, expected) in limits.items():
+        if not fits:
+            message, span = f"no such chain: {key} is {getattr(given, key)}", context.document.span((*path, key))
+            context.diagnostics.error("RB113", message, span, expected=expected)
+            return None
     if size == "shock":
         deviation /= sqrt(1 - persistence**2)
     stay = (1 + Fraction(found[0] or 0)) / 2

@@ -82,9 +82,10 @@ class Tables:
                 expected=f"a list of {counts[1]} numbers",
             )  # fmt: skip
             return None
-        if len(counts) == 2 and not all([self.fits(row, symbol, 1) for row in rows if isinstance(row, List)]):
+        lists = [row for row in rows if isinstance(row, List)]
+        if len(counts) == 2 and [row for row in lists if not self.fits(row, symbol, 1)]:
             return None
-        cells = [item for row in rows if isinstance(row, List) for item in row.items]
+        cells = [item for row in lists for item in row.items]
         flags = [item.value for item in cells if isinstance(item, Scalar) and isinstance(item.value, bool)]
         if len(flags) == len(cells):
             return list(flags)
@@ -108,9 +109,9 @@ class Tables:
         return (Label(self.document.span(("agents", owner, "count")), f"number of '{owner}' at"),)
 
     def number(self, node: Node) -> float | None:
-        if isinstance(node, Scalar) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
-            if abs(node.value) <= LARGEST:
-                return float(node.value)
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST:
+            return float(value)
         help = "a formula may stand in place of a whole list, and use the agent's index"
         found = written_number(self.context, node, help)
         return None if found is None else float(found)
@@ -134,9 +135,10 @@ class Tables:
         columns = self.columns(table, path, file, matrix)
         if columns is None:
             return None
-        if matrix and not (self.fits_file(table, symbol, 1, len(columns)) and self.ordered(table, symbol, file, columns)):
+        sizes = [len(table.rows), *[len(columns)] * matrix]
+        if not all(self.fits_file(table, symbol, axis, size) for axis, size in enumerate(sizes)):
             return None
-        if not self.fits_file(table, symbol, 0, len(table.rows)):
+        if matrix and not self.ordered(table, symbol, file, columns):
             return None
         numbers, bad = [], 0
         for number in range(1, len(table.cells)):

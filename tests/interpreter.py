@@ -1,7 +1,7 @@
 """What a model means: its IR evaluated by loops over agents, in double precision, with nothing but NumPy.
 
 Slow and plain on purpose: no layout, no broadcasting over agents, no passes, and functions written again by hand. An
-index stands for one agent at a time; every array is one number per transition, so that many transitions are evaluated at once.
+index stands for one agent at a time; what is computed is one number per transition, many transitions at once.
 """
 
 import itertools

@@ -13,6 +13,7 @@ from rbcc.runtime.model import Model
 
 
 TOLERANCE = 1e-12
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # to compile takes longest
 NEGATIVE = 0.1  # of the transitions start from states with numbers below zero
 
 
@@ -38,11 +39,11 @@ def compare(model: Model, transitions: int, seed: int = 0) -> None:
         def both(state: dict[str, Array], actions: dict[str, Array], drawn: dict[int, jax.Array]) -> object:
             return model.reset(drawn), *model.step(state, actions, drawn), model.observe(state)  # type: ignore[arg-type]
 
-        first, following, out, seen = jax.device_get(jax.jit(jax.vmap(both))(state, actions, stored))
+        program = jax.jit(jax.vmap(both)).lower(state, actions, stored).compile(QUICKLY)
+        first, following, out, seen = jax.device_get(program(state, actions, stored))
     wanted = advance(meaning, state, actions, draws)
-    found = Transition(
-        following, out.rewards, out.values, out.indicators, out.violations, out.identities, out.invariants, out.done, seen
-    )
+    parts = out.rewards, out.values, out.indicators, out.violations, out.identities, out.invariants, out.done
+    found = Transition(following, *parts, seen)
     assert set(first) == set(starts)
     for name, array in starts.items():
         _same(f"start of {name}", first[name], array, np.ones(transitions))
@@ -171,6 +172,6 @@ def _draws(model: ir.Model, transitions: int, random: np.random.Generator) -> tu
         axes = node.type.axes
         shape = (transitions, *(model.count(model.set_of(axis)) for axis in axes))
         plain[number] = random.normal(size=shape) if node.distribution == "normal" else random.random(shape)
-        order = sorted(range(len(axes)), key=lambda k: (shape[1 + k], places.index(axes[k])))  # noqa: B023
+        order = sorted(range(len(axes)), key=lambda k: (shape[1 + k], places.index(axes[k])))
         stored[number] = np.transpose(plain[number], (0, *(1 + k for k in order)))
     return plain, stored

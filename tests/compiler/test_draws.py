@@ -46,7 +46,7 @@ equations:
 
 @pytest.fixture
 def build(write_spec: Callable[..., Path]) -> Callable[..., Model]:
-    def model(own: str = "", economy: str = "", equations: str = "", count: int = AGENTS, observes: str = "time") -> Model:
+    def model(own: str = "", economy: str = "", equations: str = "", count: int = AGENTS, observes: str = "") -> Model:
         indented = {
             "own": "\n".join(f"      {line}" for line in own.splitlines()),
             "economy": "\n".join(f"  {line}" for line in economy.splitlines()),
@@ -132,7 +132,7 @@ def test_typical_size_of_a_drawn_start_is_its_scale(build: Callable[..., Model])
     assert np.allclose(seen, np.log1p([[1000 / (2000 * np.exp(0.5)), 1.0]] * 3), rtol=1e-6)
 
 
-# --- autoregressive processes ------------------------------------------------------------------------------------------
+# --- autoregressive processes ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -218,19 +218,18 @@ def chain_of(write_spec: Callable[..., Path], own: str) -> tuple[np.ndarray, np.
     """(values, chances, stationary shares) as they stand in the IR of a state of the economy."""
     text = HEAD.format(own="", economy=f"  z: {{start: stationary, {own}}}", equations="", count=1, observes="z")
     model = compile_spec(write_spec(text)).model
-    later = next(d.expression for d in model.equations if d.symbol == "z'")
-    start = next(d.expression for d in model.starts if d.symbol == "z")
-    assert isinstance(later, ir.Apply)
-    values, starts = later.arguments[1::2], later.arguments[2::2]
-    columns = [[float(one.value)] * len(values) if isinstance(one, ir.Constant) else
-               [float(part.value) for part in one.arguments[1::2]] for one in starts]  # fmt: skip
-    cumulative = np.column_stack([*columns, np.ones(len(values))])
-    shares = [float(one.value) for one in start.arguments[2::2]] + [1.0]
-    return (
-        np.array([float(one.value) for one in values]),
-        np.diff(cumulative, axis=1, prepend=0),
-        np.diff(shares, prepend=0),
-    )
+    later = parts(next(d.expression for d in model.equations if d.symbol == "z'"))
+    start = parts(next(d.expression for d in model.starts if d.symbol == "z"))
+    values = np.array(later[1::2])
+    cumulative = [parts(one)[1::2] if isinstance(one, ir.Apply) else [one] * len(values) for one in later[2::2]]
+    chances = np.diff(np.column_stack([*np.array(cumulative, float), np.ones(len(values))]), axis=1, prepend=0)
+    return np.array(values, float), chances, np.diff([*start[2::2], 1.0], prepend=0)
+
+
+def parts(node: ir.Expression) -> list[Any]:
+    """The arguments of a function, written numbers as such."""
+    assert isinstance(node, ir.Apply)
+    return [float(one.value) if isinstance(one, ir.Constant) else one for one in node.arguments]
 
 
 @pytest.mark.parametrize("persistence", [0.9, 0.0, -0.5, 0.999])
@@ -277,7 +276,8 @@ def test_stationary_shares(write_spec: Callable[..., Path], transitions: str, ex
 
 def test_steps(write_spec: Callable[..., Path]) -> None:
     """Brackets of a tax, for example."""
-    text = HEAD.format(own="", economy="", count=6, observes="time", equations="    rate[i] = steps(i, 10, 2, 20, 4, 30)")
+    steps = "    rate[i] = steps(i, 10, 2, 20, 4, 30)"
+    text = HEAD.format(own="", economy="", count=6, observes="", equations=steps)
     model = compile(write_spec(text))
     state = model.reset(jax.random.key(0))
     _, outcome = model.step(state, model.sample(state, jax.random.key(0)), jax.random.key(0))

@@ -31,6 +31,7 @@ parameters: {{p: 1.5, open: true}}
 state:
   z: 2
   s: {{start: uniform() + p}}
+  boom: {{start: stationary, markov: {{rouwenhorst: {{persistence: 0.5, shock: 1, states: 3}}}}}}
 agents:
   ant:
     index: [i, k]
@@ -38,16 +39,18 @@ agents:
     parameters:
       q: i - 0.5
       near: {{over: ant, value: 1 / (1 + abs(i - k))}}
+      given: {{over: bee, value: {table}}}
     state:
       x: {{start: 3 + i + normal(), scale: 3}}
       f: {{start: i == 1}}
       m: {{over: ant, start: "{start}", scale: 2}}
+      job: {{over: bee, start: 1, markov: {{values: [1, 0], transitions: [[0.5, 0.5], [0.25, 0.75]]}}}}
     actions:
       act: {{choices: [0, 1, 2.5]}}
       give: {{over: ant, choices: [0, 1]}}
       pick: {{choose: bee}}
       pal: {{choose: ant}}
-    observes: [x, m, "m[k,i]", y, near, i, {{value: "{seen}", scale: 3}}, {{value: x, encode: digits}}]
+    observes: [x, m, "m[k,i]", y, near, given, job, i, {{value: "{seen}", scale: 3}}, {{value: x, encode: digits}}]
     reward: {reward}
     constraints: {{limit: {{violation: "{violation}", scale: 4, at: end}}}}
   bee:
@@ -59,7 +62,7 @@ agents:
     actions:
       sell: {{choices: [1, 2]}}
       ask: {{over: ant, choose: ant}}
-    observes: [y, g, z, time]
+    observes: [y, g, z, boom, time, job]
     reward: y'[j]
 equations:
   all: |
@@ -71,7 +74,8 @@ indicators: {{mean: "{total}"}}
 
 NUMBERS: dict[str, tuple[str, ...]] = {
     "p": (), "z": (), "s": (), "time": (), "x": ("ant",), "q": ("ant",), "near": ("ant", "ant"), "m": ("ant", "ant"),
-    "act": ("ant",), "give": ("ant", "ant"), "y": ("bee",), "sell": ("bee",),
+    "act": ("ant",), "give": ("ant", "ant"), "y": ("bee",), "sell": ("bee",), "boom": (), "job": ("ant", "bee"),
+    "given": ("ant", "bee"),
 }  # fmt: skip
 KNOWN = {name: sets for name, sets in NUMBERS.items() if name not in ("act", "give", "sell")}
 FLAGS: dict[str, tuple[str, ...]] = {"open": (), "f": ("ant",), "g": ("bee", "ant")}
@@ -112,7 +116,9 @@ class Writer:
 
     def number(self, bound: tuple[str, ...], depth: int) -> str:
         if depth == 0:
-            return self.one_of(self.read(self.numbers, bound), self.one_of("2", "0.5", *(f"1 * {index}" for index in bound)))
+            return self.one_of(
+                self.read(self.numbers, bound), self.one_of("2", "0.5", *(f"1 * {index}" for index in bound))
+            )
         a, b, c = self.number(bound, depth - 1), self.number(bound, 0), self.number(bound, 0)
         free = tuple(index for index in INDICES if index not in bound)
         kinds = ["binary", "binary", "if", "function", "flag", "power", *["reduce", "reduce"] * bool(free)]
@@ -126,7 +132,10 @@ class Writer:
             case "power":
                 return self.one_of(f"({a})^2", f"(1 + abs({a}))^0.5", f"(1 + abs({a}))^-{b}")
             case "draw":
-                return self.one_of(f"({a} + normal())", f"uniform() * {a}", f"({a} if bernoulli(0.25) else 1)")
+                return self.one_of(
+                    f"({a} + normal())", f"uniform() * {a}", f"({a} if bernoulli(0.25) else 1)", f"pareto(2) * {a}",
+                    f"lognormal(0.5, abs({b}) / (1 + abs({b})))", f"({a} - exponential())",
+                )  # fmt: skip
             case "reduce":
                 index = self.one_of(*free)
                 body, condition = self.number((*bound, index), depth - 1), self.flag((*bound, index), depth - 1)
@@ -140,6 +149,7 @@ class Writer:
             f"tanh({a})", f"exp(-abs({a}))", f"log(1 + abs({a}))", f"sqrt(abs({a}))", f"crra(1 + abs({a}), 0.5)",
             f"cara({b}, 0.5)", f"ration({a}, abs({b}))", f"-{a}", f"cobb_douglas(abs({a}) + 1, abs({b}) + 1, 0.25)",
             f"({a} / (1 + abs({b})))", f"cycle({self.one_of('time', *bound)}, {b}, {c}, 3)",
+            f"steps({a}, {b}, 0, {c}, 1, 2)",
         )  # fmt: skip
 
     def flag(self, bound: tuple[str, ...], depth: int) -> str:
@@ -180,8 +190,9 @@ def specs(draw: Callable[..., Any]) -> str:
     after = Writer(draw, within.numbers, chosen=True, drawn=False)
     bound = after.indices()
     ants, bees = draw(st.sampled_from([(3, 2), (2, 4), (1, 3)]))
+    table = [[draw(st.integers(-3, 3)) for _ in range(bees)] for _ in range(ants)]
     return SPEC.format(
-        ants=ants, bees=bees, start=start.number(("i", "k"), 1),
+        ants=ants, bees=bees, table=table, start=start.number(("i", "k"), 1),
         seen=known.number(("i",), 2), reward=within.number(("i",), 2), violation=after.number(("i",), 2),
         equations=equations, number=after.number(bound, 2), other=after.number(bound, 1), flag=after.flag(bound, 2),
         total=after.number((), 2),

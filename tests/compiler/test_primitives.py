@@ -93,7 +93,7 @@ def test_primitives_of_ones_own(write_spec, tmp_path: Path) -> None:
     assert model.text.index("def double") < model.text.index("def twice_log")
 
 
-FLAGS = '''
+FLAGS = """
 from rbcc import primitive
 
 
@@ -110,16 +110,16 @@ def spread(x, by=2, times=1):
     for _ in range(times):
         x = once(x)
     return x
-'''
+"""
 
-SMOOTH = '''
+SMOOTH = """
 from rbcc import primitive
 
 
 @primitive(units="1 -> 1", latex=r"f({x})")
 def cubed(x):
     return spread(x * x * x, 1)
-'''
+"""
 
 
 def test_flags_defaults_and_several_files(write_spec, tmp_path: Path) -> None:
@@ -177,7 +177,10 @@ def test_mistakes_are_shown_in_the_file(write_spec, tmp_path: Path, text: str, p
     (found,) = caught.value.diagnostics
     assert found.code == "RB008"
     assert found.span is not None
-    assert (found.span.source.name, *found.span.source.position(found.span.start)) == (str(tmp_path / "mine.py"), *place)
+    assert (found.span.source.name, *found.span.source.position(found.span.start)) == (
+        str(tmp_path / "mine.py"),
+        *place,
+    )
     assert found.labels[0].span.source.name.endswith("model.yaml")
 
 
