@@ -243,6 +243,11 @@ class _Checker:
                         if 2 < known <= 100
                         else "later steps would count for more than earlier ones",
                     )
+                if self.names.units and value.type.unit not in (None, ONE):
+                    self.diagnostics.error(
+                        "RB501", "a discount factor has a unit", node.span, expected="a pure number",
+                        found=str(value.type.unit),
+                    )  # fmt: skip
             agents.append(replace(agent, discount=value))
         return tuple(agents)
 
@@ -290,5 +295,5 @@ class _Checker:
             pending += [n for n in needs[name] if n not in needs]
         found = [known[name] for name in in_order(dict(sorted(needs.items())))]
         return tuple(
-            ir.PrimitiveSource(p.name, p.arguments, p.text, p.inline, p.variadic, p.latex, p.doc) for p in found
+            ir.PrimitiveSource(p.name, (*p.arguments, *p.rest), p.text, p.inline, p.variadic, p.latex, p.doc) for p in found
         )

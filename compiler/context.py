@@ -3,14 +3,23 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.diagnostics import Diagnostics, Span, suggest
-from rbcc.compiler.infer import Names
+from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
+from rbcc.compiler.infer import REDUCTIONS, Names
 from rbcc.compiler.mention import What
 from rbcc.compiler.source import Document, KeyPath
 from rbcc.compiler.spec import Spec
 from rbcc.compiler.units import ONE, Unit
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A Markov chain: its values, rising, and for each of them the chances of every value in the next step."""
+
+    values: tuple[Fraction, ...]
+    transitions: tuple[tuple[Fraction, ...], ...]
 
 
 @dataclass
@@ -19,6 +28,7 @@ class Context:
     document: Document
     diagnostics: Diagnostics
     names: Names = field(init=False)
+    chains: dict[str, Chain] = field(default_factory=dict)  # by the name of the state
 
     def __post_init__(self) -> None:
         units = (*self.spec.units, "util") if self.spec.units else ()
@@ -74,6 +84,14 @@ class Context:
                     if self.names.agents[over].count == 1
                     else "give it one: 'index: k'",
                 )
+            elif over == owner and len(self.names.agents[over].indices) == 1:
+                self.diagnostics.error(
+                    "RB305",
+                    f"pairs of '{over}' need two index names, it has one",
+                    self.document.span(path),
+                    help=f"add a second: 'index: [{self.names.agents[over].indices[0]}, ...]'",
+                    labels=(Label(self.key("agents", over, "index"), "its index at"),),
+                )
             else:
                 found.append(over)
                 self.names.mention(What.AGENT, over, self.document.span(path))
@@ -102,12 +120,10 @@ class Context:
         """Index names that `node` uses outside any sum over them."""
         if isinstance(node, syntax.Reference) and node.indices is None and node.name in self.names.indices:
             return [] if node.name in bound else [node.name]
-        if isinstance(node, syntax.Call):
-            over = [
-                a.value.name for a in node.arguments
-                if isinstance(a.value, syntax.Reference) and a.value.indices is None and a.value.name in self.names.indices
-            ]  # fmt: skip
-            bound = (*bound, *over)
+        if isinstance(node, syntax.Call) and node.function in REDUCTIONS:
+            over = node.arguments if node.function == "count" else node.arguments[:-1]
+            names = [a.value.name for a in over if isinstance(a.value, syntax.Reference) and a.value.indices is None]
+            bound = (*bound, *(name for name in names if name in self.names.indices))
         return list(dict.fromkeys(i for child in syntax.children(node) for i in self.free_indices(child, bound)))
 
 

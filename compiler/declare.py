@@ -1,16 +1,18 @@
 """Agent types, parameters, states and actions: everything a spec declares by name."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from rbcc.compiler import ir
 from rbcc.compiler.context import Context, place_of
-from rbcc.compiler.diagnostics import Label
+from rbcc.compiler.diagnostics import Label, Source, Span
 from rbcc.compiler.emit.names import MODULE_NAMES
 from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS
+from rbcc.compiler.markov import read_chain
 from rbcc.compiler.mention import What
 from rbcc.compiler.primitives import BUILTIN, Primitive, PrimitiveError, load_file
 from rbcc.compiler.source import KeyPath
-from rbcc.compiler.spec import RESERVED_TYPES
+from rbcc.compiler.spec import RESERVED_TYPES, State
 from rbcc.compiler.types import Kind, Role, Time, Type
 from rbcc.compiler.units import ONE
 
@@ -52,8 +54,17 @@ class _Declarations:
                     raise PrimitiveError(f"'{clash}' cannot name a function: it means something else")
                 found |= mine
             except PrimitiveError as error:
-                self.diagnostics.error("RB008", f"{name}: {error}", span)
+                self.unusable_file(name, path, span, error)
         return found
+
+    def unusable_file(self, name: str, path: Path, span: Span, error: PrimitiveError) -> None:
+        if error.line is None:
+            self.diagnostics.error("RB008", f"{name}: {error}", span)
+            return
+        source = Source(str(path), path.read_text(encoding="utf-8", errors="replace"))
+        start = source.offset(error.line - 1, error.column - 1)
+        place = Span(source, start, start + 1)
+        self.diagnostics.error("RB008", str(error), place, labels=(Label(span, "the file is named at"),))
 
     def declare_agents(self) -> bool:
         """Whether all is well with agent types and their indices."""
@@ -182,6 +193,7 @@ class _Declarations:
             path = ("state", name)
             declared = Type(unit=self.context.unit(state.unit, *path), time=Time.NOW)
             self.declare(Role.STATE, None, name, path, state.over, declared, state.doc)
+            self.declare_chain(name, state, path)
         for owner, agent in spec.agents.items():
             for name, parameter in agent.parameters.items():
                 path = ("agents", owner, "parameters", name)
@@ -191,6 +203,7 @@ class _Declarations:
                 path = ("agents", owner, "state", name)
                 declared = Type(unit=self.context.unit(state.unit, *path), time=Time.NOW)
                 self.declare(Role.STATE, owner, name, path, state.over, declared, state.doc)
+                self.declare_chain(f"{owner}.{name}", state, path)
             for name in agent.actions:
                 actions.append(self.declare_action(owner, name))
         return tuple(action for action in actions if action is not None)
@@ -203,6 +216,11 @@ class _Declarations:
             expected=f"at most {MAX_CHOICES:,}",
             help="take a larger step",
         )
+
+    def declare_chain(self, full: str, state: State, path: KeyPath) -> None:
+        chain = read_chain(self.context, (*path, "markov"), state.markov) if state.markov else None
+        if chain is not None:
+            self.context.chains[full] = chain
 
     def declare_action(self, owner: str, name: str) -> ir.Action | None:
         action, path = self.spec.agents[owner].actions[name], ("agents", owner, "actions", name)

@@ -227,6 +227,8 @@ class _Reader:
         match node:
             case ir.Constant(name=str() as name):
                 return replace(node, name=self.names.type(name))
+            case ir.Table(indices=indices):
+                return replace(node, indices=tuple(scope.get(index, index) for index in indices))
             case ir.IndexValue(index):
                 return replace(node, index=scope.get(index, index))
             case ir.Reference(symbol, indices):

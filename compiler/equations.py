@@ -7,13 +7,16 @@ from itertools import pairwise
 from typing import Any
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.context import Context, place_of
+from rbcc.compiler.context import Chain, Context, place_of
 from rbcc.compiler.declare import KEYWORDS
 from rbcc.compiler.diagnostics import Label, Span, suggest
 from rbcc.compiler.infer import Scope, infer, literal_value
+from rbcc.compiler.markov import following, started, stationary
 from rbcc.compiler.mention import What
 from rbcc.compiler.order import Cycle, in_order
 from rbcc.compiler.source import KeyPath
+from rbcc.compiler.spec import DataFile, State
+from rbcc.compiler.tables import Tables
 from rbcc.compiler.types import Kind, Role, Time, Type
 from rbcc.compiler.units import ONE, Unit
 
@@ -42,6 +45,7 @@ class Definitions:
         self.context = context
         self.spec, self.document = context.spec, context.document
         self.diagnostics, self.names = context.diagnostics, context.names
+        self.tables = Tables(context)
         self.lost = False  # whether there may have been equations of which not even the left side could be read
 
     def read(self) -> dict[str, Draft]:
@@ -76,6 +80,8 @@ class Definitions:
                     )
                     continue
                 drafts[draft.symbol] = draft
+        for state, chain in self.context.chains.items():
+            self.follow(state, chain, drafts)
         for owner, agent in self.spec.agents.items():
             if agent.reward is not None and (node := self.context.expression("agents", owner, "reward")):
                 path = ("agents", owner, "reward")
@@ -90,6 +96,22 @@ class Definitions:
                 text = f"{owner}.reward = {' '.join(agent.reward.split())}"
                 drafts[symbol.name] = Draft(symbol.name, symbol.type.axes, node, None, text, None, None, span, owner)
         return drafts
+
+    def follow(self, state: str, chain: Chain, drafts: dict[str, Draft]) -> None:
+        """The next value of a state that follows a Markov chain."""
+        later, span = f"{state}'", self.names.spans[state]
+        if later in drafts:
+            self.diagnostics.error(
+                "RB604", f"'{state}' follows its Markov chain, and has an equation too", drafts[later].span,
+                help="remove one of the two", labels=(Label(span, "declared at"),),
+            )  # fmt: skip
+            return
+        owner, _, name = state.rpartition(".")
+        axes = self.names.symbols[later].type.axes
+        places = tuple(syntax.Reference(axis, None, False, None, span, span) for axis in axes)
+        now = syntax.Reference(name, owner or None, False, places or None, span, span)
+        text = f"{later} of a Markov chain of {len(chain.values)} values"
+        drafts[later] = Draft(later, axes, following(chain, now), None, text, None, None, span, owner or None)
 
     def draft(self, equation: syntax.Equation, group: str) -> Draft | None:
         target, names = equation.target, self.names
@@ -346,26 +368,48 @@ class Definitions:
 
     def parameters(self) -> tuple[ir.Definition, ...]:
         drafts: dict[str, Draft] = {}
+        found = []
         tables: list[tuple[str | None, KeyPath, dict[str, Any]]] = [(None, ("parameters",), self.spec.parameters)]
         tables += [(o, ("agents", o, "parameters"), a.parameters) for o, a in self.spec.agents.items()]
         for owner, path, table in tables:
             for name, parameter in table.items():
                 full = f"{owner}.{name}" if owner else name
-                node = self.context.expression(*path, name, "value")
-                if node is not None and full in self.names.symbols:
+                if full not in self.names.symbols:
+                    continue
+                if not isinstance(parameter.value, str):
+                    found.append(self.table(full, (*path, name), "value", parameter.value))
+                elif node := self.context.expression(*path, name, "value"):
                     span = self.document.key((*path, name))
                     axes = self.names.symbols[full].type.axes
                     drafts[full] = Draft(full, axes, node, None, f"{full} = {parameter.value}", None, None, span, owner)
         needs = {name: list(self.needs(draft.node, draft.home)) for name, draft in drafts.items()}
-        found = []
         for name in self.ordered(needs, drafts):
-            draft = drafts[name]
-            definition = self.infer_value(draft, Time.FIXED, "the value of a parameter")
-            if definition is not None:
-                found.append(definition)
-            else:
+            definition = self.infer_value(drafts[name], Time.FIXED, "the value of a parameter")
+            found.append(definition)
+            if definition is None:
                 self.names.poisoned.add(name)
-        return tuple(found)
+        return tuple(definition for definition in found if definition is not None)
+
+    def table(self, full: str, path: KeyPath, key: str, values: list | DataFile) -> ir.Definition | None:
+        """What a list or a file gives to a parameter or to the start of a state."""
+        symbol = self.names.symbols[full]
+        given = self.tables.read(symbol, (*path, key), values)
+        if given is None:
+            return None
+        text = f"{full}: {len(given.values)} given"
+        if isinstance(values, DataFile):
+            text = f"{full}: from {values.csv}" + (f", column {values.column}" if values.column else "")
+        self.mark_flag(full, given)
+        place = place_of(self.document.key(path))
+        return ir.Definition(full, given.indices, given, text, None, symbol.doc, place)
+
+    def mark_flag(self, full: str, value: ir.Expression) -> None:
+        """A parameter or state whose value is a flag is one."""
+        if value.type.kind is Kind.FLAG:
+            for name in (full, full + "'"):
+                if name in self.names.symbols:
+                    known = self.names.symbols[name]
+                    self.names.symbols[name] = replace(known, type=replace(known.type, kind=Kind.FLAG))
 
     def infer_value(self, draft: Draft, latest: Time, purpose: str, draws: bool = False) -> ir.Definition | None:
         """A parameter's value or a state's start: a number or flag in the unit of its symbol."""
@@ -385,42 +429,75 @@ class Definitions:
                 help="without 'unit' it is a pure number" if symbol.type.unit == ONE else None,
                 labels=(Label(draft.span, "declared at"),),
             )  # fmt: skip
-        if expression.type.kind is Kind.FLAG:
-            for name in (draft.symbol, draft.symbol + "'"):
-                if name in self.names.symbols:
-                    known = self.names.symbols[name]
-                    self.names.symbols[name] = replace(known, type=replace(known.type, kind=Kind.FLAG))
+        self.mark_flag(draft.symbol, expression)
         return ir.Definition(
             draft.symbol, draft.indices, expression, draft.text, None, symbol.doc, place_of(draft.span)
         )
 
     def starts(self) -> tuple[ir.Definition, ...]:
-        found = []
         tables: list[tuple[str | None, KeyPath, dict[str, Any]]] = [(None, ("state",), self.spec.state)]
         tables += [(o, ("agents", o, "state"), a.state) for o, a in self.spec.agents.items()]
+        found = []
         for owner, path, table in tables:
             for name, state in table.items():
                 full = f"{owner}.{name}" if owner else name
-                node = self.context.expression(*path, name, "start")
-                if node is None or full not in self.names.symbols:
-                    continue
-                span = self.document.key((*path, name))
-                axes = self.names.symbols[full].type.axes
-                draft = Draft(full, axes, node, None, f"{full} starts at {state.start}", None, None, span, owner)
-                definition = self.infer_value(draft, Time.WITHIN, "the start of a state", draws=True)
-                if definition is None:
-                    self.names.poisoned |= {full, full + "'"}
-                    continue
-                late = [r for r in ir.references(definition.expression) if self.names.symbols[r].type.time > Time.FIXED]
-                if late:
-                    self.diagnostics.error(
-                        "RB601",
-                        f"a start can use only parameters, not '{late[0]}'",
-                        node.span,
-                        help="'time' is 0 at the start"
-                        if late[0] == "time"
-                        else "give the common start a name under 'parameters', and use it for both",
-                    )
-                    continue
-                found.append(definition)
-        return tuple(found)
+                if full in self.names.symbols:
+                    found.append(self.start(full, owner, (*path, name), state))
+        return tuple(definition for definition in found if definition is not None)
+
+    def start(self, full: str, owner: str | None, path: KeyPath, state: State) -> ir.Definition | None:
+        value, place = state.start, self.document.span((*path, "start"))
+        chain = self.context.chains.get(full)
+        if state.markov is not None and chain is None:
+            return None  # reported already
+        if not isinstance(value, str):
+            given = self.table(full, path, "start", value)
+            if given is not None and chain is not None:
+                self.within_chain(chain, given.expression, place)
+            return given
+        drawn = chain is not None and value == "stationary"
+        node = self.stationary(chain, place) if chain and drawn else self.context.expression(*path, "start")
+        if node is None:
+            return None
+        span = self.document.key(path)
+        axes = self.names.symbols[full].type.axes
+        draft = Draft(full, axes, node, None, f"{full} starts at {value}", None, None, span, owner)
+        definition = self.infer_value(draft, Time.WITHIN, "the start of a state", draws=True)
+        if definition is None:
+            self.names.poisoned |= {full, full + "'"}
+            return None
+        late = [r for r in ir.references(definition.expression) if self.names.symbols[r].type.time > Time.FIXED]
+        if late:
+            self.diagnostics.error(
+                "RB601",
+                f"a start can use only parameters, not '{late[0]}'",
+                node.span,
+                help="'time' is 0 at the start"
+                if late[0] == "time"
+                else "give the common start a name under 'parameters', and use it for both",
+            )
+            return None
+        if chain is not None and not drawn:
+            self.within_chain(chain, definition.expression, place)
+        return definition
+
+    def stationary(self, chain: Chain, span: Span) -> syntax.Expression | None:
+        shares = stationary(chain)
+        if shares is None:
+            self.diagnostics.error(
+                "RB113", "this chain has more than one stationary distribution", span,
+                help="give one of its values as the start: where it begins decides where it stays",
+            )  # fmt: skip
+            return None
+        return started(chain, shares, span)
+
+    def within_chain(self, chain: Chain, value: ir.Expression, span: Span) -> None:
+        """Reports a start that is no value of the chain."""
+        known = {float(one) for one in chain.values}
+        literal = literal_value(value)
+        given = value.values if isinstance(value, ir.Table) else () if literal is None else (float(literal),)
+        if not given or not known.issuperset(given):
+            self.diagnostics.error(
+                "RB113", "a Markov chain starts at one of its values", span,
+                expected=f"one of {', '.join(f'{one:.6g}' for one in sorted(known))}, or stationary",
+            )  # fmt: skip

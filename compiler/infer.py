@@ -20,12 +20,11 @@ from rbcc.compiler.units import ONE, Unit
 
 
 REDUCTIONS = ("sum", "product", "mean", "min", "max", "count")
-_DRAWN = {
-    "normal": "normal(); m + s * normal() has the mean m and the standard deviation s",
-    "uniform": "uniform(); a + (b - a) * uniform() lies between a and b",
-    "bernoulli": "bernoulli(p), which is true with probability p",
-}
-DISTRIBUTIONS = {"normal": 0, "uniform": 0, "bernoulli": 1}
+# Distributions with their arguments. The last three are functions of the first two.
+DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
+    "normal": (), "uniform": (), "bernoulli": ("chance",), "lognormal": ("mu", "sigma"), "exponential": (),
+    "pareto": ("shape",),
+}  # fmt: skip
 SPECIAL = ("time", "horizon")
 
 MAX_BITS = 10_000  # of a number that is computed here, exactly
@@ -875,43 +874,88 @@ class _Inference:
         )
 
     def draw(self, node: syntax.Call) -> ir.Expression | None:
-        name = node.function
+        name, wanted = node.function, DISTRIBUTIONS[node.function]
         if not self.scope.draws:
             self.error(
                 "RB208",
                 f"{name}() cannot be drawn in {self.scope.purpose}",
                 node.span,
-                help="draw it in an equation; what is drawn once and stays is a state with a random start",
+                help="draw it in an equation, or in the start of a state if it is drawn once and stays",
             )
             return None
-        if len(node.arguments) != DISTRIBUTIONS[name]:
+        if len(node.arguments) != len(wanted):
+            help = {
+                "normal": "m + s * normal() has the mean m and the standard deviation s",
+                "exponential": "m * exponential() has the mean m",
+                "uniform": "a + (b - a) * uniform() lies between a and b",
+                "bernoulli": "bernoulli(p) is true with probability p",
+            }
             self.error(
                 "RB206",
-                f"{name} takes {_count(DISTRIBUTIONS[name], 'argument')}, here it has {len(node.arguments)}",
+                f"{name} takes {_count(len(wanted), 'argument')}, here it has {len(node.arguments)}",
                 node.span,
-                expected=_DRAWN[name],
+                expected=f"{name}({', '.join(wanted)})",
+                help=help.get(name),
             )
             return None
         arguments = [self.number(argument.value) for argument in node.arguments]
-        if None in arguments:
+        spans = [argument.value.span for argument in node.arguments]
+        for argument, span in zip(arguments, spans, strict=True):
+            if argument is None:
+                return None
+            if self.names.units and argument.type.unit not in (None, ONE):
+                self.error(
+                    "RB501", f"an argument of {name} has a unit", span, expected="a pure number",
+                    found=str(argument.type.unit),
+                )  # fmt: skip
+                return None
+        parts: list[ir.Expression] = arguments  # type: ignore[assignment]
+        last = literal_value(parts[-1]) if parts else None
+        if last is not None and (last < 0 or (last == 0 and name == "pareto") or (last > 1 and name == "bernoulli")):
+            limits = {"bernoulli": "from 0 to 1", "lognormal": "of at least 0", "pareto": "above 0"}
+            self.error(
+                "RB410", f"no {name} distribution has the {wanted[-1]} {float(last):g}", spans[-1],
+                expected=f"a {wanted[-1]} {limits[name]}",
+            )  # fmt: skip
             return None
-        self.names.draws += 1
-        kind = Kind.FLAG if name == "bernoulli" else Kind.NUMBER
-        drawn = Type(kind, self.scope.bound, ONE, Time.WITHIN)
-        return ir.Draw(name, tuple(arguments), self.names.draws - 1, drawn)  # type: ignore[arg-type]
+        return self.drawn(name, parts)
+
+    def drawn(self, name: str, arguments: Sequence[ir.Expression]) -> ir.Expression:
+        """A draw for every value of the indices that are bound here."""
+        time = max([Time.WITHIN, *(argument.type.time for argument in arguments)])
+        number = Type(Kind.NUMBER, self.scope.bound, ONE, time)
+
+        def fresh(distribution: str, kind: Kind, *parts: ir.Expression) -> ir.Expression:
+            self.names.draws += 1
+            return ir.Draw(distribution, parts, self.names.draws - 1, replace(number, kind=kind))  # type: ignore[arg-type]
+
+        match name:
+            case "normal" | "uniform":
+                return fresh(name, Kind.NUMBER)
+            case "bernoulli":
+                return fresh(name, Kind.FLAG, *arguments)
+            case "lognormal":
+                mu, sigma = arguments
+                spread = ir.Binary("*", sigma, fresh("normal", Kind.NUMBER), number)
+                return ir.Apply("exp", (ir.Binary("+", mu, spread, number),), number)
+        # From the uniform distribution, by the inverse of the distribution function: 1 - u is above 0 and at most 1.
+        rest = ir.Binary("-", constant(1), fresh("uniform", Kind.NUMBER), number)
+        if name == "exponential":
+            return ir.Unary("-", ir.Apply("log", (rest,), number), number)
+        (shape,) = arguments
+        power = ir.Binary("/", constant(-1), shape, replace(shape.type, kind=Kind.NUMBER))
+        return ir.Binary("^", rest, power, number)
 
     def apply(self, node: syntax.Call) -> ir.Expression | None:
         primitive = self.names.primitives[node.function]
         spans = [argument.value.span for argument in node.arguments]
-        wanted = len(primitive.arguments)
-        if len(spans) < 2 if primitive.variadic else len(spans) != wanted:
-            shown = "(x, y, ...)" if primitive.variadic else f"({', '.join(primitive.arguments)})"
+        if not primitive.takes(len(spans)):
+            shown = [*primitive.arguments, *["..."] * primitive.variadic]
             self.error(
                 "RB206",
-                f"{primitive.name} takes {'two or more arguments' if primitive.variadic else _count(wanted, 'argument')}, "
-                f"here it has {len(spans)}",
+                f"{primitive.name} takes {_number_of_arguments(primitive)}, here it has {len(spans)}",
                 node.span,
-                expected=primitive.name + shown,
+                expected=f"{primitive.name}({', '.join(shown)})",
                 help=self.over_agents(node) if primitive.variadic else None,
             )
             return None
@@ -980,6 +1024,15 @@ def literal_value(node: ir.Expression) -> Fraction | None:
 def _joined(kind: Kind, unit: Unit | None, *parts: ir.Expression) -> Type:
     axes = merge_axes(*(part.type.axes for part in parts))
     return Type(kind, axes, unit, max(part.type.time for part in parts))
+
+
+def _number_of_arguments(primitive: Primitive) -> str:
+    most = len(primitive.arguments)
+    if primitive.variadic:
+        return "two or more arguments" if len(primitive.units.repeated) == 1 else f"{most}, {most + 2}, ... arguments"
+    if primitive.optional:
+        return f"{most - primitive.optional} to {_count(most, 'argument')}"
+    return _count(most, "argument")
 
 
 def _text(span: Span) -> str:

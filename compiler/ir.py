@@ -141,7 +141,18 @@ class Draw:
     type: Type
 
 
-Expression = Constant | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
+@dataclass(frozen=True)
+class Table:
+    """Given numbers or flags, one for all that `indices` can stand for together, the last index changing fastest."""
+
+    values: tuple[float | bool, ...]
+    indices: tuple[str, ...]
+    type: Type
+
+
+Expression = (
+    Constant | Table | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
+)
 _EXPRESSIONS = get_args(Expression)
 
 for _record in _EXPRESSIONS:
@@ -499,6 +510,8 @@ def _fields(record: type) -> tuple[str, ...]:
 
 def children(node: Expression) -> Iterator[Expression]:
     """The expressions directly inside `node`."""
+    if isinstance(node, Table):  # may be long
+        return
     for name in _fields(type(node)):
         value = getattr(node, name)
         for item in value if isinstance(value, tuple) else (value,):
@@ -550,6 +563,8 @@ def rebuild(node: Any, change: Any) -> Any:
     """
     if isinstance(node, tuple):
         return tuple(rebuild(item, change) for item in node)
+    if isinstance(node, Table):
+        return change(node)
     if isinstance(node, (str, int, float, Fraction, Type, Unit, Place)) or not is_dataclass(node):
         return node
     values = {name: rebuild(getattr(node, name), change) for name in _fields(type(node))}
@@ -577,6 +592,10 @@ def _show(node: Expression) -> tuple[str, int]:
             return "horizon" if name == "horizon" else f"count({name})", 9
         case Constant(Fraction() as value):
             return _number(value), 9 if value.denominator == 1 and value >= 0 else 6
+        case Table(values, indices):
+            numbers = ", ".join(str(v).lower() if isinstance(v, bool) else f"{v:.12g}" for v in values[:6])
+            more = f", ... {len(values)} in all" if len(values) > 6 else ""
+            return f"table[{', '.join(indices)}]({numbers}{more})", 9
         case IndexValue(index):
             return index, 9
         case Reference(symbol, indices):

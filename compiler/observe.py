@@ -1,10 +1,11 @@
 """What agents see, and how networks see it."""
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.context import Context, place_of
+from rbcc.compiler.context import Chain, Context, place_of
 from rbcc.compiler.diagnostics import Span
 from rbcc.compiler.infer import Scope, constant, infer, literal_value
 from rbcc.compiler.mention import What
@@ -149,7 +150,8 @@ class _Encoder:
         if encode == "digits":
             return [replace(feature, encoding="digits", size=10 * width)]
         if encode is None and declared:
-            encode = "linear" if self.copies(value) or value.type.kind is Kind.FLAG else "log"
+            plain = self.copies(value) or self.chain(value) or value.type.kind is Kind.FLAG
+            encode = "linear" if plain else "log"
         if scale is None:
             derived = self.derived(value)
             if derived is None:
@@ -208,14 +210,31 @@ class _Encoder:
         if copied := self.copies(value):
             largest = max(abs(choice) for choice in copied.choices)
             return ("linear", constant(largest)) if largest else None
+        if chain := self.chain(value):
+            return "linear", constant(max(map(abs, chain.values)))
         start = self.starts.get(symbol.name)
         if start is None and symbol.role is Role.STATE:
             return "log", constant(1)  # its start is wrong, and reported already
-        if start is None or any(isinstance(node, ir.Draw) for node in ir.walk(start.expression)):
+        if start is None:
             return None
-        if literal_value(start.expression) == 0:
-            return None
-        return "log", _largest(start.expression, start.expression.type.axes)
+        if isinstance(start.expression, ir.Table):
+            largest = max(abs(number) for number in start.expression.values)
+            return ("log", constant(largest)) if largest else None
+        usual = ir.rebuild(start.expression, _usual)
+        varying = {axis for n in ir.walk(usual) if isinstance(n, (ir.IndexValue, ir.Reference)) for axis in n.type.axes}
+        axes = tuple(axis for axis in usual.type.axes if axis in varying)
+        return None if literal_value(usual) == 0 else ("log", _largest(usual, axes))
+
+    def chain(self, value: ir.Expression) -> Chain | None:
+        """The Markov chain that a state follows, if it is such a state."""
+        return self.context.chains.get(value.symbol) if isinstance(value, ir.Reference) else None
+
+
+def _usual(node: ir.Expression) -> ir.Expression:
+    """A draw as a number of the size that it usually has."""
+    if not isinstance(node, ir.Draw):
+        return node
+    return constant({"normal": 1, "uniform": Fraction(1, 2)}.get(node.distribution, True))
 
 
 def _largest(value: ir.Expression, axes: tuple[str, ...]) -> ir.Expression:

@@ -5,6 +5,7 @@ the YAML 1.2 core schema (`no` is a word, `1e-3` a number), and anchors, aliases
 are refused, so that no file can expand without limit or construct objects.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -137,16 +138,26 @@ class Document:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the resolved spec and of the Python files it uses; comments and layout do not change it."""
-        plain: dict[str, Plain] = dict(self.plain)  # type: ignore[arg-type]
+        """SHA-256 of the resolved spec and of the files it uses; comments and layout do not change it."""
+        plain = self.with_files({path: _digest(file) for path, file in self.files.items()})
         plain.pop("extends", None)
         plain.pop("silence", None)
-        used = plain.pop("use", None)
-        found = hashlib.sha256(json.dumps(plain, ensure_ascii=False).encode())
-        for position, name in enumerate(used if isinstance(used, list) else []):
-            path = self.file_beside(self.span(("use", position)), str(name))
-            found.update(path.read_bytes() if path.is_file() else b"")
-        return found.hexdigest()
+        return hashlib.sha256(json.dumps(plain, ensure_ascii=False).encode()).hexdigest()
+
+    @cached_property
+    def files(self) -> dict[KeyPath, Path]:
+        """The files that the spec names, Python and CSV, by the place where their names stand."""
+        return {path: self.file_beside(scalar.span, scalar.text) for path, scalar in _file_names(self.root, ())}
+
+    def with_files(self, names: MappingABC[KeyPath, str]) -> dict[str, Plain]:
+        """The resolved spec with other names for the files at some places."""
+        root = copy.deepcopy(self.plain)
+        for path, name in names.items():
+            table: Any = root
+            for key in path[:-1]:
+                table = table[key]
+            table[path[-1]] = name
+        return root  # type: ignore[return-value]
 
     def file_beside(self, span: Span, name: str) -> Path:
         """The file `name`, relative to the spec that `span` lies in."""
@@ -507,6 +518,23 @@ def _words(node: Node) -> int:
     return len(_WORD.findall(node.text))
 
 
+def _file_names(node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Scalar]]:
+    """Where names of files stand: under `use`, and as `csv` of a value or start."""
+    if isinstance(node, Scalar):
+        if path[0] == "use" or path[-2:] in (("value", "csv"), ("start", "csv")):
+            yield path, node
+    elif isinstance(node, Mapping):
+        for key, entry in node.entries.items():
+            yield from _file_names(entry.node, (*path, key))
+    elif path == ("use",):
+        for position, item in enumerate(node.items):
+            yield from _file_names(item, (*path, position))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
+
+
 def _plain(node: Node) -> Plain:
     if isinstance(node, Mapping):
         return {key: _plain(entry.node) for key, entry in node.entries.items()}
@@ -532,7 +560,7 @@ def _replace(old: Node, new: Node) -> Node:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         return _merge(old, new)
     short = next((key for key in ("value", "start") if isinstance(old, Mapping) and key in old.entries), None)
-    if isinstance(old, Mapping) and isinstance(new, Scalar) and short:
+    if isinstance(old, Mapping) and isinstance(new, (Scalar, Sequence)) and short:
         return Mapping({**old.entries, short: Entry(new.span, new)}, old.span)
     return new
 

@@ -8,7 +8,16 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from rbcc.compiler.diagnostics import Diagnostics
@@ -68,12 +77,34 @@ class Shorthand(Table):
         return value if isinstance(value, dict) else {cls.short: value}
 
 
+class DataFile(Table):
+    """Numbers from a CSV file: one column, a row for each agent; or a matrix, a row and a column for each agent."""
+
+    csv: str = Field(description="the file, relative to the spec that names it")
+    column: str | None = Field(default=None, description="the column of a value with one index")
+    key: str | None = Field(default=None, description="of a matrix: the column with the names of its rows")
+
+
+def _form(value: Any) -> str:
+    return "file" if isinstance(value, (dict, DataFile)) else "list" if isinstance(value, list) else "expression"
+
+
+# An expression, a list (of lists, over two agent types), or a file.
+Values = Annotated[
+    Annotated[Expression, Tag("expression")] | Annotated[list[Any], Tag("list")] | Annotated[DataFile, Tag("file")],
+    Discriminator(_form),
+]
+
+
 class Parameter(Shorthand):
     """A constant of the model, or of each agent of a type."""
 
     short = "value"
 
-    value: Expression = Field(description="number or expression; of an agent's parameter, it may use the agent's index")
+    value: Values = Field(
+        description="number or expression, which may use the agent's index; a list with one number for each agent, of "
+        "lists if 'over' another type; or {csv: FILE, column: NAME}"
+    )
     unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
     over: Name | None = Field(default=None, description="agent type this value is also indexed by")
     doc: str | None = Field(default=None, description="what it is, for people")
@@ -82,12 +113,51 @@ class Parameter(Shorthand):
 Encoding = Literal["linear", "log", "digits"]
 
 
+class Rouwenhorst(Table):
+    """An autoregressive process as a Markov chain, by the method of Rouwenhorst (1995)."""
+
+    persistence: Expression = Field(description="autocorrelation from step to step, between -1 and 1")
+    standard_deviation: Expression | None = Field(default=None, description="of the chain in the long run")
+    shock: Expression | None = Field(
+        default=None, description="standard deviation of what is new in each step; in place of standard_deviation"
+    )
+    states: Annotated[int, Field(ge=2)] = Field(description="number of values")
+    mean: Expression = Field(default="0", description="mean of the chain")
+
+    @model_validator(mode="after")
+    def _one_size(self) -> "Rouwenhorst":
+        if (self.standard_deviation is None) == (self.shock is None):
+            raise PydanticCustomError("size", "give either 'standard_deviation' (of the chain) or 'shock'")
+        return self
+
+
+class Chain(Table):
+    """A Markov chain: a value out of a list, the next one drawn with chances that depend on it."""
+
+    values: list[Expression] | None = Field(default=None, description="the values, all different")
+    transitions: list[list[Expression]] | None = Field(
+        default=None, description="for each value a row: the chances of every value in the next step, which sum to 1"
+    )
+    rouwenhorst: Rouwenhorst | None = Field(default=None, description="in place of values and transitions")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "Chain":
+        given = self.values is not None, self.transitions is not None
+        if given not in ((True, True), (False, False)) or given[0] == (self.rouwenhorst is not None):
+            raise PydanticCustomError("chain", "give 'values' and 'transitions', or 'rouwenhorst'")
+        return self
+
+
 class State(Shorthand):
     """A value carried from step to step; an equation must give its next value (written with a prime)."""
 
     short = "start"
 
-    start: Expression = Field(description="value at the first step; true or false makes it a flag")
+    start: Values = Field(
+        description="value at the first step, which may be drawn; true or false makes it a flag; of a Markov chain one of "
+        "its values, or 'stationary'; or a list or file, as for parameters"
+    )
+    markov: Chain | None = Field(default=None, description="Markov chain that the state follows; it needs no equation")
     unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
     over: Name | None = Field(default=None, description="agent type this value is also indexed by")
     scale: Expression | None = Field(default=None, description="typical size, for networks that observe it")

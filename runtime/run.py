@@ -2,6 +2,7 @@
 
     manifest.json             spec digest, overrides, seed, versions, device, state of the run
     spec.yaml                 the spec with everything it extends and all overrides merged in
+    0_NAME, 1_NAME, ...       copies of the Python and CSV files that it uses
     module.py                 the generated module that ran
     metrics.jsonl             one line per stretch of iterations
     checkpoint.safetensors    the newest networks, optimizers and multipliers
@@ -419,14 +420,11 @@ def _described(
 ) -> Run:
     """Writes manifest, resolved spec and generated module into an empty `folder`."""
     document = model.compiled.document
-    plain: dict[str, Any] = dict(document.plain)  # type: ignore[call-overload]
+    copies = {file: f"{number}_{file.name}" for number, file in enumerate(dict.fromkeys(document.files.values()))}
+    for file, name in copies.items():
+        shutil.copyfile(file, folder / name)
+    plain = document.with_files({path: copies[file] for path, file in document.files.items()})
     plain.pop("extends", None)
-    copies = []
-    for position, name in enumerate(plain.get("use", [])):
-        source = document.file_beside(document.span(("use", position)), name)
-        copies.append(f"{position}_{source.name}")
-        shutil.copyfile(source, folder / copies[-1])
-    plain |= {"use": copies} if copies else {}
     write_file(
         folder / "spec.yaml",
         yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120).encode(),

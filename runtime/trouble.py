@@ -48,10 +48,7 @@ def _episode(model: Model, parameters: dict[str, Any]) -> Callable[[jax.Array], 
         return following, record_of(state, actions, following, outcome)
 
     def play(key: jax.Array) -> dict[str, Any]:
-        return jax.lax.scan(
-            lambda state, step: advance(state, jax.random.fold_in(key, step)),
-            model.reset(key, parameters),
-            jnp.arange(model.ir.horizon),
-        )[1]
+        start, steps = jax.random.split(key)
+        return jax.lax.scan(advance, model.reset(start, parameters), jax.random.split(steps, model.ir.horizon))[1]
 
     return jax.jit(play)

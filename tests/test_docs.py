@@ -52,6 +52,20 @@ def test_settings_in_the_docs_fit_the_model_they_speak_of(key: str, write_spec) 
     compile_spec(write_spec(f"rbcc: 1\nextends: closed_rbc\nmodel: mine\n{text}"))
 
 
+def test_shocks_and_tables_in_the_docs(write_spec, tmp_path: Path) -> None:
+    """The examples of random starts and of numbers from files fit the model they speak of."""
+    found = blocks("docs/language.md", "yaml")
+    shocks = next(block for block in found if "stationary" in block)
+    assert compile_spec(write_spec(f"rbcc: 1\nextends: closed_rbc\nmodel: mine\n{shocks}")).model.symbol("trend'")
+    (tmp_path / "workers.csv").write_text("name,ability\nAnn,1\nBob,2\nCleo,3\n", encoding="utf-8")
+    (tmp_path / "distances.csv").write_text("worker,east,west\nAnn,1,2\nBob,3,4\nCleo,5,6\n", encoding="utf-8")
+    tables = write_spec(f"rbcc: 1\nextends: closed_rbc\nmodel: mine\n{next(b for b in found if 'csv: ' in b)}")
+    model = compile_spec(tables, {"agents.consumer.count": 3, "agents.firm.count": 2}).model
+    given = {d.symbol: d.expression for d in model.parameters}
+    assert given["consumer.ability"].values == (1, 2, 3)  # type: ignore[union-attr]
+    assert given["consumer.distance"].values == (1, 2, 3, 4, 5, 6)  # type: ignore[union-attr]
+
+
 def test_defaults_in_the_docs_are_those_of_the_program(write_spec) -> None:
     """A training that sets nothing has the settings of the table."""
     text = (CHECKOUT / "docs/language.md").read_text(encoding="utf-8")

@@ -17,6 +17,10 @@ CODES = {
     "RB104": "number in a notation that specs do not have",
     "RB105": "key without a value",
     "RB106": "code that cannot be silenced",
+    "RB110": "list or table that does not fit the agents",
+    "RB111": "CSV file that cannot be read as a table",
+    "RB112": "cell of a CSV file that is no number",
+    "RB113": "Markov chain that cannot be",
     # expressions and names
     "RB201": "expression that cannot be read",
     "RB202": "undefined name",
@@ -36,6 +40,7 @@ CODES = {
     "RB306": "sum over nothing",
     # kinds of value
     "RB401": "number, flag or choice where another kind is needed",
+    "RB410": "distribution that cannot be",
     # units
     "RB501": "units do not agree",
     "RB502": "unknown unit",

@@ -64,7 +64,7 @@ def details(diagnostic: Diagnostic) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """`text` with line breaks and other control characters, which a spec may bring in, escaped, and of bounded length."""
+    """`text` with line breaks and other control characters that a spec may bring in escaped, and of bounded length."""
     shown = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 

@@ -10,6 +10,8 @@ from rbcc.compiler.infer import merge_axes
 from rbcc.compiler.types import Kind
 
 
+WIDTH = 100
+
 # Python's precedences, as far as the emitter uses them.
 ATOM, POWER, UNARY, PRODUCT, SUM, COMPARISON = 9, 8, 7, 6, 5, 4
 _OPERATORS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT}
@@ -78,6 +80,8 @@ class Expressions:
                 return Code(repr(value))
             case ir.Constant(Fraction() as value):
                 return Code(repr(float(value)), (), ATOM if value >= 0 else UNARY)
+            case ir.Table():
+                return self.table(node)
             case ir.IndexValue(index):
                 return Code(f"jnp.arange({self.size(index)}{'' if whole else '.0'})", (index,))
             case ir.Reference():
@@ -103,6 +107,26 @@ class Expressions:
             case ir.Draw():
                 return self.draw(node)
         raise TypeError(node)
+
+    def table(self, node: ir.Table) -> Code:
+        """The numbers of a table, in the order of the layout, a hundred characters a line."""
+        axes = self.sorted(node.indices)
+        if not axes:
+            return Code(repr(node.values[0]))
+        numbers, shape = list(node.values), tuple_text(self.size(axis) for axis in axes)
+        if axes != node.indices:
+            columns = self.size(node.indices[1])
+            numbers = [number for k in range(columns) for number in numbers[k::columns]]
+        lines, line = [], ""
+        for number in numbers:
+            line = f"{line} {number!r},".lstrip()
+            if len(line) > WIDTH:
+                lines.append(line)
+                line = ""
+        inner = "\n        ".join([*lines, line] if line else lines)
+        dtype = "bool" if node.type.kind is Kind.FLAG else "float"
+        flat = f"jnp.asarray(({inner}), {dtype})"
+        return Code(flat if len(axes) == 1 else f"jnp.reshape({flat}, {shape})", axes)
 
     def call(self, function: str, arguments: Sequence[Code]) -> Code:
         axes = self.sorted(merge_axes(*(argument.axes for argument in arguments)))

@@ -7,6 +7,7 @@ from functools import cache
 from string import Formatter
 
 from rbcc.compiler import ir
+from rbcc.compiler.infer import constant
 from rbcc.compiler.types import Kind
 
 
@@ -27,6 +28,8 @@ _LOGIC = {"and": (AND, r"\wedge"), "or": (OR, r"\vee")}
 _REDUCTIONS = {
     "sum": r"\sum", "product": r"\prod", "min": r"\min", "max": r"\max", "mean": r"\operatorname*{mean}",
 }  # fmt: skip
+# So many numbers of a list are shown.
+FEW = 6
 _DRAWS = {"normal": r"\mathcal{N}(0, 1)", "uniform": r"\mathcal{U}(0, 1)", "bernoulli": r"\mathcal{B}"}
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "&": r"\&", "%": r"\%",
@@ -142,6 +145,10 @@ class Typesetter:
         match node:
             case ir.Constant(bool() as value):
                 return rf"\mathrm{{{str(value).lower()}}}", ATOM
+            case ir.Table(values, indices):
+                shown = [self.number(constant(value)) for value in values[:FEW]]
+                more = [r"\ldots"] if len(values) > FEW else []
+                return rf"\left({', '.join([*shown, *more])}\right)_{{{', '.join(map(name, indices))}}}", ATOM
             case ir.Constant(name=str() as counted):
                 return (r"\mathrm{horizon}" if counted == "horizon" else rf"\lvert {roman(counted)} \rvert"), ATOM
             case ir.Constant(Fraction() as value):

@@ -90,6 +90,8 @@ class Ranges:
         match node:
             case ir.Constant(value):
                 return Interval(float(value), float(value))
+            case ir.Table(given):
+                return Interval(float(min(given)), float(max(given)))
             case ir.IndexValue(index):
                 return Interval(0, self.counts[index] - 1)
             case ir.Reference(symbol):

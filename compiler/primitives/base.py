@@ -3,6 +3,7 @@ import builtins
 import inspect
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +20,11 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class PrimitiveError(Exception):
-    """A primitive that cannot be used, with the reason."""
+    """A primitive that cannot be used, with the reason and, where known, the one-based place in its file."""
+
+    def __init__(self, reason: str, line: int | None = None, column: int = 1):
+        super().__init__(reason)
+        self.line, self.column = line, column
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,13 @@ class UnitRule:
     """How units pass through a primitive, such as `"a, a -> a"` or `"any, 1 -> util"`.
 
     A single letter stands for any unit, the same wherever it occurs; `any` for a unit that does not matter; `1` for a
-    pure number; longer names for base units. Before `...` stands the unit of all further arguments: `"a... -> a"`.
+    pure number; longer names for base units. What stands before `...` may come again and again: `"a... -> a"`, or
+    several in turn: `"a, b, (a, b)... -> b"`.
     """
 
     arguments: tuple[Unit | None, ...]
+    repeated: tuple[Unit | None, ...]
     result: Unit
-    variadic: bool
     text: str
 
     @staticmethod
@@ -41,16 +47,25 @@ class UnitRule:
             left, arrow, right = text.partition("->")
             if not arrow:
                 raise ValueError("it has no '->'")
-            variadic = left.strip().endswith("...")
-            patterns = [part.strip() for part in left.strip().removesuffix("...").split(",") if part.strip()]
-            arguments = tuple(None if part == "any" else unit_of(part) for part in patterns)
+            fixed, group = left.strip(), ""
+            if fixed.endswith("..."):
+                start = fixed.rfind("(") if fixed.endswith(")...") else fixed.rfind(",") + 1
+                fixed, group = fixed[:start], fixed[start:].removesuffix("...").strip(" ()")
+            arguments, repeated = (tuple(map(_pattern, _parts(part))) for part in (fixed, group))
             result = unit_of(right.strip())
         except ValueError as error:
             raise PrimitiveError(f"unit rule {text!r}: {error}; write for example 'a, 1 -> a'") from None
-        known = {name for argument in arguments if argument is not None for name, _ in argument.powers}
+        known = {name for unit in (*arguments, *repeated) if unit is not None for name, _ in unit.powers}
         if unbound := [name for name, _ in result.powers if len(name) == 1 and name not in known]:
             raise PrimitiveError(f"unit rule {text!r}: the result has {unbound[0]}, which no argument has")
-        return UnitRule(arguments, result, variadic, text)
+        return UnitRule(arguments, repeated, result, text)
+
+    def fits(self, number: int) -> bool:
+        """Whether so many arguments, two at least where some may be repeated, are right."""
+        more = number - len(self.arguments)
+        if not self.repeated:
+            return more == 0
+        return number >= 2 and more > 0 and more % len(self.repeated) == 0
 
     def apply(self, units: Sequence[Unit | None]) -> tuple[Unit | None, tuple[int, Unit] | None]:
         """The unit of the result, and the first argument that does not fit with the unit it needed.
@@ -58,7 +73,7 @@ class UnitRule:
         A unit of None is unknown: it fits everywhere, and makes the result unknown where the result depends on it.
         """
         bound: dict[str, Unit | None] = {}
-        patterns = self.arguments + self.arguments[-1:] * (len(units) if self.variadic else 0)
+        patterns = self.arguments + self.repeated * len(units)
         for position, (pattern, unit) in enumerate(zip(patterns, units, strict=False)):
             if pattern is None or unit is None:
                 continue
@@ -70,6 +85,14 @@ class UnitRule:
             if needed is not None and needed != unit:
                 return _substitute(self.result, bound), (position, needed)
         return _substitute(self.result, bound), None
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _pattern(text: str) -> Unit | None:
+    return None if text == "any" else unit_of(text)
 
 
 def _letter(pattern: Unit) -> tuple[str, Fraction] | None:
@@ -94,7 +117,8 @@ class Primitive:
 
     `text` is its Python definition. It goes into the generated module as it stands, so it may use only its arguments,
     `jax`, `jnp` and other primitives. `inline` names a function of `jnp` that is called instead. `latex` is a
-    template with the arguments in braces. It was declared in `file`, at `line`.
+    template with the arguments in braces. The last `optional` arguments have defaults and may be left out; `rest` is the
+    name of the one that takes all further arguments. It was declared in `file`, at `line`.
     """
 
     name: str
@@ -107,10 +131,16 @@ class Primitive:
     line: int
     inline: str | None = None
     flag: bool = False
+    optional: int = 0
+    rest: tuple[str, ...] = ()
 
     @property
     def variadic(self) -> bool:
-        return self.units.variadic
+        return bool(self.units.repeated)
+
+    def takes(self, number: int) -> bool:
+        """Whether it can be called with so many arguments."""
+        return any(self.units.fits(number + left_out) for left_out in range(self.optional + 1))
 
     @property
     def calls(self) -> set[str]:
@@ -119,6 +149,7 @@ class Primitive:
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
         own = {node.id for node in names if isinstance(node.ctx, ast.Store)}
         own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        own |= {node.name for node in ast.walk(tree.body[0]) if isinstance(node, ast.FunctionDef)} - {self.name}
         return {node.id for node in names if isinstance(node.ctx, ast.Load)} - own
 
 
@@ -143,18 +174,21 @@ def primitive(
     def declare(function: _F) -> _F:
         rule = UnitRule.parse(units)
         name = function.__name__
-        signature = inspect.signature(function)
-        arguments = tuple(signature.parameters)
-        if not rule.variadic and len(rule.arguments) != len(arguments):
+        found = inspect.signature(function).parameters.values()
+        arguments = tuple(one.name for one in found if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD))
+        rest = tuple(one.name for one in found if one.kind is one.VAR_POSITIONAL)
+        if any(one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in found):
+            raise PrimitiveError(f"{name} has arguments that only keywords can give; specs write f(x, y)")
+        if not rule.repeated and len(rule.arguments) != len(arguments):
             raise PrimitiveError(
                 f"{name} has {len(arguments)} arguments, its unit rule {units!r} has {len(rule.arguments)}"
             )
         if latex is not None:
-            _check_latex(name, latex, arguments)
+            _check_latex(name, latex, (*arguments, *rest))
         text, code = _definition(function), function.__code__
         function.primitive = Primitive(  # type: ignore[attr-defined]
             name, arguments, rule, latex, text, inspect.getdoc(function) or "", code.co_filename, code.co_firstlineno,
-            inline, flag,
+            inline, flag, sum(one.default is not one.empty for one in found), rest,
         )  # fmt: skip
         return function
 
@@ -205,22 +239,34 @@ def load_file(path: Path, known: Mapping[str, Primitive]) -> dict[str, Primitive
         text = path.read_text(encoding="utf-8")
         sys.modules[module.__name__] = module  # inspect.getsource finds the text through it
         exec(compile(text, str(path), "exec"), vars(module))
-    except PrimitiveError:
-        raise
+    except SyntaxError as error:
+        raise PrimitiveError(f"SyntaxError: {error.msg}", error.lineno, error.offset or 1) from error
     except (Exception, SystemExit) as error:
-        raise PrimitiveError(f"{type(error).__name__}: {error}") from error
+        reason = str(error) if isinstance(error, PrimitiveError) else f"{type(error).__name__}: {error}"
+        raise PrimitiveError(reason, _line_in(path, error)) from error
     found = primitives_in(vars(module))
     if not found:
         raise PrimitiveError("it declares no primitive; decorate a function with @primitive(units=...)")
+    own = [value for value in vars(module).values() if isinstance(getattr(value, "primitive", None), Primitive)]
+    codes = {value.primitive.name: value.__code__ for value in own}
+    lines = {name: code.co_firstlineno for name, code in codes.items() if code.co_filename == str(path)}
     callable_ = {name for name, one in {**known, **found}.items() if one.inline is None}
     for one in found.values():
+        line = lines.get(one.name)
         if one.name in known:
-            raise PrimitiveError(f"{one.name} is a function of the language already; give yours another name")
+            raise PrimitiveError(f"{one.name} is a function of the language already; give yours another name", line)
         if one.inline is not None:
-            raise PrimitiveError(f"{one.name}: 'inline' is for functions of the language itself")
+            raise PrimitiveError(f"{one.name}: 'inline' is for functions of the language itself", line)
         if foreign := one.calls - {*callable_, "jax", "jnp", *dir(builtins)}:
             raise PrimitiveError(
                 f"{one.name} uses {', '.join(sorted(foreign))}; a primitive may use its arguments, jax, jnp and other "
-                "primitives, because its text is copied into the generated module"
+                "primitives, because its text is copied into the generated module",
+                line,
             )
     return found
+
+
+def _line_in(path: Path, error: BaseException) -> int | None:
+    """The last line of the file at `path` that was running when `error` was raised."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return lines[-1] if lines else None

@@ -77,3 +77,12 @@ def cycle(index, *values):
     for place, value in enumerate(values[1:], start=1):
         result = jnp.where(turn == place, value, result)
     return result
+
+
+@primitive(units="a, b, (a, b)... -> b", latex=r"\operatorname{{steps}}({x})")
+def steps(x, first, at, then, *more):
+    """A function that jumps: `first` where x is below `at`, `then` from there on; more pairs may follow, rising."""
+    result = jnp.where(x >= at, then, first)
+    for start, value in zip(more[::2], more[1::2], strict=True):
+        result = jnp.where(x >= start, value, result)
+    return result

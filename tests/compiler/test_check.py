@@ -50,6 +50,14 @@ def test_equations_are_ordered() -> None:
     assert order.index("c") < order.index("b") < order.index("a") < order.index("seller.price'")
 
 
+def test_a_type_may_have_a_discount_factor_of_its_own() -> None:
+    found = model(agents__buyer__discount="1 - money_value / money_value / 4")
+    shown = [ir.show(agent.discount) for agent in found.agents if agent.discount is not None]
+    assert shown == ["1 - money_value / money_value / 4", "0.99"]
+    assert errors({"agents.buyer.discount": "money_value"}) == ["RB501"]
+    assert errors({"agents.buyer.discount": "1.5"}) == ["RB702"]
+
+
 def test_counts_and_sizes() -> None:
     found = model(agents__buyer__count=2, agents__seller__count=5)
     assert [(a.name, a.count) for a in found.agents] == [("buyer", 2), ("seller", 5)]

@@ -2,11 +2,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rbcc.compiler.diagnostics import CompileError
+from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.primitives import BUILTIN, PrimitiveError, primitive
 from rbcc.runtime.model import compile
 
@@ -46,6 +48,12 @@ def test_cycle() -> None:
     assert np.allclose(function("cycle")(jnp.arange(7.0), 1.0, 2.0, 3.0), [1, 2, 3, 1, 2, 3, 1])
 
 
+def test_steps() -> None:
+    x = jnp.array([-1.0, 0.0, 0.5, 1.0, 7.0])
+    assert np.allclose(function("steps")(x, 10.0, 0.0, 20.0, 1.0, 30.0), [10, 20, 20, 30, 30])
+    assert np.allclose(function("steps")(x, 10.0, 1.0, x), [10, 10, 10, 1, 7])
+
+
 SPEC = """
 rbcc: 1
 model: own
@@ -83,6 +91,97 @@ def test_primitives_of_ones_own(write_spec, tmp_path: Path) -> None:
     _, outcome = model.step(state, {"baker.bread": jnp.array([1.0, 2.0, 4.0])}, jnp.zeros(2, "uint32"))
     assert np.allclose(outcome.rewards["baker"], 2 * np.log([1, 3, 6]), rtol=1e-6)
     assert model.text.index("def double") < model.text.index("def twice_log")
+
+
+FLAGS = """
+from rbcc import primitive
+
+
+@primitive(units="a, a, a -> 1", flag=True)
+def between(x, low, high):
+    return (low <= x) & (x <= high)
+
+
+@primitive(units="a, 1, 1 -> a")
+def spread(x, by=2, times=1):
+    def once(y):
+        return by * y
+
+    for _ in range(times):
+        x = once(x)
+    return x
+"""
+
+SMOOTH = """
+from rbcc import primitive
+
+
+@primitive(units="1 -> 1", latex=r"f({x})")
+def cubed(x):
+    return spread(x * x * x, 1)
+"""
+
+
+def test_flags_defaults_and_several_files(write_spec, tmp_path: Path) -> None:
+    """A flag can be a condition; arguments with defaults may be left out; a later file may use an earlier one's."""
+    (tmp_path / "flags.py").write_text(FLAGS)
+    (tmp_path / "smooth.py").write_text(SMOOTH)
+    text = SPEC.replace("[mine.py]", "[flags.py, smooth.py]")
+    text = text.replace("twice_log(bread[i] + i)", "spread(bread[i]) + spread(bread[i], 3) + cubed(i)")
+    text += "equations:\n  all: |\n    few[i] = 1 if between(bread[i], 1, 2) and not between(i, 5, 6) else 0\n"
+    text += "indicators: {few: 'count(i where between(bread[i], 1, 2))', sum: 'sum(i, few[i])'}\n"
+    model = compile(write_spec(text))
+    key = jax.random.key(0)
+    _, outcome = model.step(model.reset(key), {"baker.bread": jnp.array([1.0, 2.0, 4.0])}, key)
+    assert np.allclose(outcome.rewards["baker"], [5 + 0, 10 + 1, 20 + 8])
+    assert np.array_equal(outcome.values["few"], [1, 1, 0])
+    assert float(outcome.indicators["few"]) == float(outcome.indicators["sum"]) == 2
+
+
+def test_jax_differentiates_ones_own(write_spec, tmp_path: Path) -> None:
+    (tmp_path / "flags.py").write_text(FLAGS)
+    (tmp_path / "smooth.py").write_text(SMOOTH)
+    text = SPEC.replace("[mine.py]", "[flags.py, smooth.py]").replace("twice_log(bread[i] + i)", "cubed(bread[i])")
+    model = compile(write_spec(text))
+    key = jax.random.key(0)
+
+    def first(bread: jax.Array) -> jax.Array:
+        return model.step(model.reset(key), {"baker.bread": bread}, key)[1].rewards["baker"][0]
+
+    assert np.allclose(jax.grad(first)(jnp.array([2.0, 3.0, 4.0])), [12, 0, 0])
+
+
+def test_the_digest_covers_the_files(write_spec, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    first = compile_spec(write_spec(SPEC)).model.digest
+    (tmp_path / "mine.py").write_text(MINE.replace("2 * x", "3 * x"))
+    assert compile_spec(write_spec(SPEC)).model.digest != first
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("x = 1\ny = (\n", (2, 5)),
+        ("x = 1\n\nraise ValueError('no')\n", (3, 1)),
+        ("def f():\n    return missing\n\nf()\n", (2, 1)),
+        ("import sys\nsys.exit()\n", (2, 1)),
+        ("from rbcc import primitive\n\n@primitive(units='a -> b')\ndef f(x):\n    return x\n", (3, 1)),
+        ("from rbcc import primitive\n\n@primitive(units='a -> a')\ndef f(x):\n    return np.abs(x)\n", (3, 1)),
+        ("from rbcc import primitive\n\n@primitive(units='a -> a')\ndef f(*, x):\n    return x\n", (3, 1)),
+    ],
+)
+def test_mistakes_are_shown_in_the_file(write_spec, tmp_path: Path, text: str, place: tuple[int, int]) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(CompileError) as caught:
+        compile_spec(write_spec(SPEC))
+    (found,) = caught.value.diagnostics
+    assert found.code == "RB008"
+    assert found.span is not None
+    assert (found.span.source.name, *found.span.source.position(found.span.start)) == (
+        str(tmp_path / "mine.py"),
+        *place,
+    )
+    assert found.labels[0].span.source.name.endswith("model.yaml")
 
 
 @pytest.mark.parametrize(

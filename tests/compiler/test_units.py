@@ -62,6 +62,8 @@ def test_what_is_no_unit(text: str) -> None:
         ("a... -> a", ["good", "good", "hour"], None, (2, "good")),
         ("1, a... -> a", ["1", "hour", "hour"], "hour", None),
         ("any, 1 -> util", ["money", "good"], None, (1, "1")),
+        ("a, b, (a, b)... -> b", ["good", "hour", "good", "hour", "good", "hour"], "hour", None),
+        ("a, b, (a, b)... -> b", ["good", "hour", "good", "hour", "hour", "hour"], None, (4, "good")),
     ],
 )
 def test_unit_rules(rule: str, units: list[str], result: str | None, misfit: tuple[int, str] | None) -> None:
@@ -69,6 +71,19 @@ def test_unit_rules(rule: str, units: list[str], result: str | None, misfit: tup
     assert (wrong and (wrong[0], str(wrong[1]))) == misfit
     if misfit is None:
         assert str(found) == result
+
+
+@pytest.mark.parametrize(
+    ("rule", "numbers"),
+    [
+        ("a, a -> a", [2]),
+        ("a... -> a", [2, 3, 4, 5, 6, 7]),
+        ("1, a... -> a", [2, 3, 4, 5, 6, 7]),
+        ("a, b, (a, b)... -> b", [4, 6]),
+    ],
+)
+def test_numbers_of_arguments(rule: str, numbers: list[int]) -> None:
+    assert [n for n in range(8) if UnitRule.parse(rule).fits(n)] == numbers
 
 
 def test_unit_rule_that_cannot_be_read() -> None:

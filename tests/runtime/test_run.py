@@ -519,3 +519,58 @@ verify: {iterations: 10, episodes: 256}
     assert run.metrics[-1]["reward.worker"] == 3
     found = verify(run.folder)
     assert {gain.estimate.agent for gain in found.gains} == {"boss"}
+
+
+FILES = """
+rbcc: 1
+model: files
+horizon: 2
+discount: 1
+use: [own.py]
+agents:
+  ant:
+    index: i
+    count: 3
+    parameters:
+      skill: {value: {csv: data/people.csv, column: skill}}
+      weight: {value: {csv: data/people.csv, column: weight}}
+    state: {wealth: {start: {csv: more.csv, column: wealth}}}
+    actions: {work: {choices: [0, 1]}}
+    observes: [wealth, skill]
+    reward: twice(skill[i]) * work[i] * weight[i]
+equations:
+  all: "wealth'[i] = wealth[i] + work[i]"
+training: {phases: {learn: {iterations: 30, economies: 4, network: [4]}}}
+"""
+
+
+def test_a_run_stands_alone_when_its_files_are_gone(write_spec, tmp_path: Path) -> None:
+    """CSV and Python files are copied into the run; the same spec goes on with it, a changed file does not."""
+    from rbcc.runtime.simulate import simulate
+
+    folder = tmp_path / "work"
+    (folder / "data").mkdir(parents=True)
+    people = folder / "data" / "people.csv"
+    people.write_text("name,skill,weight\nA,1,1\nB,2,1\nC,3,0.5\n")
+    (folder / "more.csv").write_text("wealth\n10\n20\n30\n")
+    own = "from rbcc import primitive\n\n\n@primitive(units='a -> a')\ndef twice(x):\n    return 2 * x\n"
+    (folder / "own.py").write_text(own)
+    (folder / "files.yaml").write_text(FILES)
+    with pytest.raises(Stop):
+        train(folder / "files.yaml", out=tmp_path / "run", listener=stop_at(7, Stop))
+    people.write_text(people.read_text().replace("C,3", "C,4"))
+    with pytest.raises(RunError, match="another version of the spec"):
+        train(folder / "files.yaml", out=tmp_path / "run", resume=True)
+    people.write_text(people.read_text().replace("C,4", "C,3"))
+    run = train(folder / "files.yaml", out=tmp_path / "run", resume=True)
+    shutil.rmtree(folder)
+    moved = shutil.move(run.folder, tmp_path / "elsewhere")
+    names = {path.name for path in Path(moved).iterdir()}
+    assert {"0_own.py", "1_people.csv", "2_more.csv"} <= names
+    data = simulate(moved, episodes=2)
+    assert np.array_equal(data["ant.wealth"][0, 0], [10, 20, 30])
+    earned = data["ant.work"] * np.array([1, 2, 3]) * 2 * np.array([1, 1, 0.5])
+    assert np.allclose(data["ant.reward"], earned)
+    (Path(moved) / "1_people.csv").write_text("name,skill,weight\nA,1,1\nB,2,1\nC,3,1\n")
+    with pytest.raises(RunError, match="is not the spec that was trained"):
+        _ = Run.open(moved).model

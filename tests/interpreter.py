@@ -1,0 +1,233 @@
+"""What a model means: its IR evaluated by loops over agents, in double precision, with nothing but NumPy.
+
+Slow and plain on purpose: no layout, no broadcasting over agents, no passes, and functions written again by hand. An
+index stands for one agent at a time; what is computed is one number per transition, many transitions at once.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from rbcc.compiler import ir
+from rbcc.compiler.types import Kind, Role
+
+
+Array = np.ndarray[Any, Any]
+Draws = Mapping[int, Array]
+"""The numbers of each draw, (transitions, members of each of its axes in turn)."""
+
+
+def _crra(c: Array, eta: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(eta == 1, np.log(c), np.expm1((1 - eta) * np.log(c)) / (1 - eta))
+
+
+def _ration(supply: Array, demand: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(demand > supply, np.where(demand > 0, supply / demand, supply), 1.0)
+
+
+def _cycle(index: Array, *values: Array) -> Array:
+    return np.choose(np.asarray(index, int) % len(values), np.broadcast_arrays(index, *values)[1:])
+
+
+def _steps(x: Array, *parts: Array) -> Array:
+    values, starts = parts[::2], parts[1::2]
+    return np.choose(sum(np.asarray(x >= start, int) for start in starts), np.broadcast_arrays(x, *values)[1:])
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs, "floor": np.floor, "sign": np.sign, "tanh": np.tanh,
+    "min": lambda *x: reduce(np.minimum, x), "max": lambda *x: reduce(np.maximum, x),
+    "clip": lambda x, low, high: np.minimum(np.maximum(x, low), high),
+    "crra": _crra, "cara": lambda c, a: -np.exp(-a * c), "ration": _ration, "cycle": _cycle, "steps": _steps,
+    "cobb_douglas": lambda capital, labour, share: capital ** (1 - share) * labour**share,
+}  # fmt: skip
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "^": np.power, "and": np.logical_and,
+    "or": np.logical_or, "==": np.equal, "!=": np.not_equal, "<": np.less, "<=": np.less_equal, ">": np.greater,
+    ">=": np.greater_equal,
+}  # fmt: skip
+
+REDUCTIONS: dict[str, tuple[Callable[[Any, Any], Any], float]] = {
+    "sum": (np.add, 0.0), "count": (np.add, 0.0), "mean": (np.add, 0.0), "product": (np.multiply, 1.0),
+    "min": (np.minimum, math.inf), "max": (np.maximum, -math.inf),
+}  # fmt: skip
+
+
+@dataclass
+class Interpreter:
+    """Evaluates expressions of `model`; `known` holds the arrays of symbols, (transitions, members of each set)."""
+
+    model: ir.Model
+    transitions: int
+    draws: Draws = field(default_factory=dict)
+    known: dict[str, Array] = field(default_factory=dict)
+
+    # --- expressions -------------------------------------------------------------------------------------------
+
+    def value(self, node: ir.Expression, at: Mapping[str, int]) -> Any:
+        """The value of `node` for the agents that the indices in `at` stand for, (transitions,) or a single one."""
+        match node:
+            case ir.Constant(value):
+                return value if isinstance(value, bool) else np.float64(value)
+            case ir.IndexValue(index):
+                return at[index]
+            case ir.Table(values, indices):
+                sizes = [self.model.count(self.model.set_of(index)) for index in indices]
+                place = 0
+                for index, size in zip(indices, sizes, strict=True):
+                    place = place * size + at[index]
+                return values[place]
+            case ir.Reference(symbol, indices):
+                place = tuple(at[index] if isinstance(index, str) else self.value(index, at) for index in indices)
+                return self.known[symbol][(np.arange(self.transitions), *place)]
+            case ir.Unary("not", operand):
+                return np.logical_not(self.value(operand, at))
+            case ir.Unary(_, operand):
+                return -self.number(operand, at)
+            case ir.Binary(operator, left, right):
+                whole = left.type.kind is Kind.CHOICE or operator in ("and", "or")
+                side = self.value if whole else self.number
+                return OPERATORS[operator](side(left, at), side(right, at))
+            case ir.Conditional(condition, then, otherwise):
+                return np.where(self.value(condition, at), self.value(then, at), self.value(otherwise, at))
+            case ir.Apply(function, arguments):
+                return FUNCTIONS[function](*(self.number(argument, at) for argument in arguments))
+            case ir.Reduce():
+                return self.reduced(node, at)
+            case ir.Draw(distribution, arguments, number):
+                drawn = self.draws[number][(slice(None), *(at[axis] for axis in node.type.axes))]
+                return drawn < self.number(arguments[0], at) if distribution == "bernoulli" else drawn
+        raise TypeError(node)
+
+    def number(self, node: ir.Expression, at: Mapping[str, int]) -> Any:
+        """The same as a number, in which true counts as 1."""
+        return np.asarray(self.value(node, at), np.float64)
+
+    def reduced(self, node: ir.Reduce, at: Mapping[str, int]) -> Any:
+        join, result = REDUCTIONS[node.operator]
+        places = list(self.places(node.indices))
+        for place in places:
+            here = {**at, **place}
+            term = self.number(node.body, here)
+            if node.condition is not None:
+                neutral = 1.0 if node.operator == "product" else 0.0
+                term = np.where(self.value(node.condition, here), term, neutral)
+            result = join(result, term)
+        return result / len(places) if node.operator == "mean" else result
+
+    def places(self, indices: tuple[str, ...]) -> Iterator[dict[str, int]]:
+        """All agents that `indices` can stand for."""
+        for place in itertools.product(*(range(self.model.count(self.model.set_of(index))) for index in indices)):
+            yield dict(zip(indices, place, strict=True))
+
+    def array(self, node: ir.Expression, indices: tuple[str, ...]) -> Array:
+        """The value of `node` for all that `indices` can stand for, (transitions, members of each)."""
+        shape = [self.model.count(self.model.set_of(index)) for index in indices]
+        parts = [np.broadcast_to(self.value(node, at), (self.transitions,)) for at in self.places(indices)]
+        return np.stack(parts, axis=-1).reshape(self.transitions, *shape)
+
+    def define(self, definition: ir.Definition) -> None:
+        self.known[definition.symbol] = self.converted(
+            definition.symbol, self.array(definition.expression, definition.indices)
+        )
+
+    def converted(self, symbol: str, array: Array) -> Array:
+        kinds = {Kind.FLAG: np.bool_, Kind.CHOICE: np.int64}
+        return np.asarray(array, kinds.get(self.model.symbol(symbol).type.kind, np.float64))
+
+    # --- observations ------------------------------------------------------------------------------------------
+
+    def feature(self, feature: ir.Feature, at: Mapping[str, int]) -> list[Array]:
+        """The numbers of one feature, one after another, as the agent in `at` sees it."""
+        values = [self.value(feature.expression, {**at, **place}) for place in self.places(feature.axes)]
+        if feature.encoding == "one_hot":
+            members = self.model.count(feature.expression.type.of or "")
+            return [np.asarray(value == member, np.float64) for member in range(members) for value in values]
+        numbers = [np.asarray(value, np.float64) for value in values]
+        if feature.encoding == "digits":
+            return [np.mod(x, 10.0**k) / 10.0**k for k in range(1, 11) for x in numbers]
+        scale = self.number(feature.scale, {}) if feature.scale is not None else 1.0
+        if feature.encoding == "log":
+            return [np.sign(x) * np.log1p(np.abs(x) / scale) for x in numbers]
+        return [x / scale for x in numbers]
+
+    def observed(self, observation: ir.Observation) -> Array:
+        """What all agents of a type see, (transitions, agents, numbers), or without the second for a single agent."""
+        index = (observation.index,) if observation.index else ()
+        rows = []
+        for at in self.places(index):
+            numbers = [x for feature in observation.features for x in self.feature(feature, at)]
+            rows.append(np.stack([np.broadcast_to(x, (self.transitions,)) for x in numbers] or [self.nothing], axis=-1))
+        seen = np.stack(rows, axis=1) if index else rows[0]
+        return seen if observation.features else seen[..., :0]
+
+    @property
+    def nothing(self) -> Array:
+        return np.zeros(self.transitions)
+
+
+@dataclass(frozen=True)
+class Transition:
+    """Everything that `Model.step` and `Model.observe` give, for many transitions."""
+
+    following: dict[str, Array]
+    rewards: dict[str, Array]
+    values: dict[str, Array]
+    indicators: dict[str, Array]
+    violations: dict[str, Array]
+    identities: dict[str, tuple[Array, Array]]
+    invariants: dict[str, Array]
+    done: Array
+    seen: dict[str, Array]
+
+
+def begin(model: ir.Model, transitions: int, draws: Draws) -> dict[str, Array]:
+    """The states at the start of episodes."""
+    found = _with_parameters(model, transitions, draws)
+    starts = {d.symbol: found.converted(d.symbol, found.array(d.expression, d.indices)) for d in model.starts}
+    return {"time": np.zeros(transitions), **starts}
+
+
+def advance(model: ir.Model, state: Mapping[str, Array], actions: Mapping[str, Array], draws: Draws) -> Transition:
+    """One step from each of many states."""
+    transitions = len(state["time"])
+    found = _with_parameters(model, transitions, draws)
+    inputs = {**state, **actions}
+    found.known |= {name: found.converted(name, array) for name, array in inputs.items()}
+    with np.errstate(all="ignore"):
+        for definition in model.equations:
+            found.define(definition)
+        done = state["time"] + 1 >= model.horizon
+        symbols = [s for s in model.symbols if s.name in found.known]
+        states = {s.name[:-1]: found.known[s.name] for s in symbols if s.role is Role.STATE and s.name.endswith("'")}
+        violations = {}
+        for one in model.constraints:
+            size = found.array(one.violation, (one.index,) if one.index else ())
+            ended = done.reshape(-1, *[1] * (size.ndim - 1))
+            violations[f"{one.agent}.{one.name}"] = np.where(ended, size, 0) if one.at_end else size
+        return Transition(
+            {"time": state["time"] + 1, **states},
+            {str(s.owner): found.known[s.name] for s in symbols if s.role is Role.REWARD},
+            {s.name: found.known[s.name] for s in symbols if s.role is Role.VALUE},
+            {s.name: found.array(s.expression, ()) for s in model.indicators},
+            violations,
+            {i.name: (found.array(i.left, i.indices), found.array(i.right, i.indices)) for i in model.identities},
+            {s.name: found.array(s.expression, s.indices) for s in model.invariants},
+            done,
+            {o.agent: found.observed(o) for o in model.observations},
+        )
+
+
+def _with_parameters(model: ir.Model, transitions: int, draws: Draws) -> Interpreter:
+    found = Interpreter(model, transitions, draws)
+    for definition in model.parameters:
+        found.define(definition)
+    return found
