@@ -7,6 +7,7 @@ from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.diagnostics import suggest
 from rbcc.compiler.emit.names import MODULE_NAMES
 from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS
+from rbcc.compiler.order import Cycle, in_order
 from rbcc.compiler.primitives import BUILTIN, Primitive, PrimitiveError, load_file
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.spec import RESERVED_TYPES
@@ -82,7 +83,33 @@ class _Declarations:
                         help="use another letter",
                     )
                 self.names.indices.setdefault(index, name)
-            self.names.agents[name] = ir.Agent(name, tuple(indices), agent.count, None, agent.doc)
+            self.names.agents[name] = ir.Agent(name, tuple(indices), agent.count, None, agent.doc, 0)
+        self.set_stages()
+
+    def set_stages(self) -> None:
+        """Each type chooses after all those that it names under `after`."""
+        needs: dict[str, list[str]] = {name: [] for name in self.spec.agents}
+        for name, agent in self.spec.agents.items():
+            for other in agent.precedents:
+                if other in self.spec.agents:
+                    needs[name].append(other)
+                    continue
+                close = suggest(other, self.spec.agents)
+                self.diagnostics.error(
+                    "RB202",
+                    f"there is no agent type '{other}'",
+                    self.context.key("agents", name, "after"),
+                    help=f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.spec.agents)}",
+                )
+        try:
+            order = in_order(needs)
+        except Cycle as cycle:
+            span = self.context.key("agents", cycle.path[0], "after")
+            self.diagnostics.error("RB602", f"types that choose after each other: {' -> '.join(cycle.path)}", span)
+            return
+        for name in order:
+            stage = max((1 + self.names.agents[other].stage for other in needs[name]), default=0)
+            self.names.agents[name] = replace(self.names.agents[name], stage=stage)
 
     def declare(
         self,
@@ -186,4 +213,4 @@ class _Declarations:
                 found=str(list(choices)),
             )
         symbol = self.declare(Role.ACTION, owner, name, path, action.over, declared, action.doc)
-        return ir.Action(symbol.name, choices, action.choose, symbol.place)
+        return ir.Action(symbol.name, choices, action.choose, None, symbol.place)

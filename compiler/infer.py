@@ -50,6 +50,7 @@ class Names:
     used: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)  # names whose equation could not be read: reported already
     draws: int = 0
+    behind: dict[str, frozenset[str]] = field(default_factory=dict)  # the choices from which a value follows
 
     def declare(self, symbol: ir.Symbol, span: Span) -> None:
         if symbol.name in self.symbols:
@@ -87,6 +88,7 @@ class Scope:
     draws: bool = False
     offers: str | None = None  # what can be used here, where that is not a matter of time alone
     bare_numbers: bool = False  # whether a number without a unit may be compared with any
+    known: frozenset[str] = frozenset()  # choices of this step that are known, whatever `latest` says
     local: Mapping[str, ir.Symbol] = field(default_factory=dict)
     since: Mapping[str, Fraction] | None = None
 
@@ -311,7 +313,8 @@ class _Inference:
         if symbol is None:
             return None
         self.names.used.add(symbol.name.removesuffix("'"))
-        if symbol.type.time > self.scope.latest:
+        known = symbol.type.time is Time.CHOSEN and self.choices_behind(symbol) <= self.scope.known
+        if symbol.type.time > self.scope.latest and not known:
             self.too_late(node, symbol)
             return None
         indices = self.indices(node, symbol)
@@ -322,10 +325,16 @@ class _Inference:
         time = max([symbol.type.time, *(t.time for t in inner)])
         return ir.Reference(symbol.name, indices, replace(symbol.type, axes=axes, time=time))
 
+    def choices_behind(self, symbol: ir.Symbol) -> frozenset[str]:
+        return self.names.behind.get(symbol.name, frozenset({symbol.name}))
+
     def too_late(self, node: syntax.Reference, symbol: ir.Symbol) -> None:
         words = f"is {symbol.type.time.words}, too late for {self.scope.purpose}"
         if self.scope.offers:
             words = f"cannot be used in {self.scope.purpose}"
+        elif self.scope.known and symbol.type.time is Time.CHOSEN:
+            unknown = ", ".join(sorted(self.choices_behind(symbol) - self.scope.known))
+            words = f"follows from {unknown}, too late for {self.scope.purpose}"
         self.error(
             "RB601",
             f"'{_shown(node)}' {words}",

@@ -40,9 +40,10 @@ class Observations:
                 elif item.value == "public":
                     public_used = True
                     for k, shared in enumerate(self.spec.public):
-                        features += self.feature(shared, ("public", k), None, None)
+                        features += self.feature(shared, ("public", k), None, None, frozenset())
                 else:
-                    features += self.feature(item, ("agents", owner, "observes", position), own, owner)
+                    known = self.context.known_choices(owner)
+                    features += self.feature(item, ("agents", owner, "observes", position), own, owner, known)
             if agent.actions:
                 mine = [f for f in features if own in f.expression.type.axes and own not in f.axes]
                 fixed = [f for f in mine if f.expression.type.time is Time.FIXED]
@@ -52,14 +53,16 @@ class Observations:
             self.context.diagnostics.warning("RB207", "no agent type observes 'public'", self.context.key("public"))
         return tuple(found)
 
-    def feature(self, item: Observation, path: KeyPath, own: str | None, home: str | None) -> list[ir.Feature]:
+    def feature(
+        self, item: Observation, path: KeyPath, own: str | None, home: str | None, known: frozenset[str]
+    ) -> list[ir.Feature]:
         node = self.context.expression(*path, "value")
         if node is None:
             return []
         node = self.whole(node, own, home)
         free = self.context.free_indices(node)
         bound = tuple(dict.fromkeys(([own] if own else []) + free))
-        scope = Scope("an observation", bound, Time.NOW, home)
+        scope = Scope("an observation", bound, Time.NOW, home, known=known)
         expression = infer(node, scope, self.names)
         if expression is None:
             return []
@@ -175,11 +178,14 @@ class _Encoder:
         symbol = self.context.names.symbols[value.symbol]
         if symbol.role is Role.CLOCK:
             return "linear", constant(self.context.spec.horizon)
+        if symbol.role is Role.ACTION:
+            largest = max((abs(choice) for choice in self.actions[symbol.name].choices), default=0)
+            return ("linear", constant(largest)) if largest else None
         if symbol.role is Role.PARAMETER:
             axes = symbol.type.axes
             return "linear", _largest(ir.Reference(symbol.name, axes, symbol.type), axes)
         if copied := self.copies(value):
-            largest = max(abs(choice) for choice in copied.choices)
+            largest = max((abs(choice) for choice in copied.choices), default=0)
             return ("linear", constant(largest)) if largest else None
         start = self.starts.get(symbol.name)
         if start is None and symbol.role is Role.STATE:

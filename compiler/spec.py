@@ -93,6 +93,9 @@ class Action(Table):
     choices: Grid | Annotated[list[float], Field(min_length=1)] | None = Field(
         default=None, description="the numbers to choose from: a list or {from, to, step}"
     )
+    between: tuple[Expression, Expression] | None = Field(
+        default=None, description="two expressions, known when it is chosen: any number from one to the other"
+    )
     choose: Name | None = Field(default=None, description="agent type one member of which is chosen")
     over: Name | None = Field(default=None, description="agent type for each member of which one choice is made")
     unit: str | None = None
@@ -100,8 +103,10 @@ class Action(Table):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Action":
-        if (self.choices is None) == (self.choose is None):
-            raise PydanticCustomError("choices", "give either 'choices' (numbers) or 'choose' (an agent type)")
+        if sum(given is not None for given in (self.choices, self.choose, self.between)) != 1:
+            raise PydanticCustomError(
+                "choices", "give one of 'choices' (numbers), 'between' (two ends) and 'choose' (an agent type)"
+            )
         return self
 
 
@@ -134,6 +139,9 @@ class Agent(Table):
     discount: Expression | None = Field(
         default=None, description="discount factor per step, if it differs from the model's"
     )
+    after: Name | list[Name] | None = Field(
+        default=None, description="agent types whose choices of the same step it knows when it chooses"
+    )
     parameters: dict[Name, Parameter] = {}
     state: dict[Name, State] = {}
     actions: dict[Name, Action] = {}
@@ -141,6 +149,11 @@ class Agent(Table):
     reward: Expression | None = Field(default=None, description="what each agent wants, per step")
     constraints: dict[Name, Constraint] = {}
     doc: str | None = None
+
+    @property
+    def precedents(self) -> list[str]:
+        """The types that choose before this one."""
+        return [self.after] if isinstance(self.after, str) else self.after or []
 
 
 class Window(Table):
@@ -153,7 +166,10 @@ class Window(Table):
 class Learner(Table):
     """How a type of agents learns; every setting left out is taken from `default`."""
 
-    algorithm: Literal["ppo", "policy_gradient"] | None = None
+    algorithm: Literal["ppo", "policy_gradient", "pathwise"] | None = Field(
+        default=None,
+        description="pathwise: by the derivative of payoffs through the model, for smooth models with choices 'between'",
+    )
     network: Annotated[list[Positive], Field(min_length=1)] | None = Field(
         default=None, description="widths of the hidden layers"
     )
@@ -282,6 +298,10 @@ class Spec(Table):
     use: list[str] = Field(default=[], description="Python files with primitives of your own")
     units: list[Name] = Field(default=[], description="base units; util is built in")
     horizon: Positive = Field(description="steps in an episode")
+    continuing: bool = Field(
+        default=False,
+        description="whether the economy goes on after the horizon, which then only cuts it into episodes",
+    )
     discount: Expression | None = Field(default=None, description="discount factor per step")
     parameters: dict[Name, Parameter] = {}
     state: dict[Name, State] = Field(default={}, description="state of the economy as a whole")
