@@ -224,10 +224,10 @@ class _Training:
     def window(self, key: str, window: Window, path: KeyPath) -> ir.Window | None:
         action = self.actions.get(key)
         if action is None or not action.choices or action.of is not None:
-            close = suggest(key, self.actions)
+            close = suggest(key, [name for name, one in self.actions.items() if one.choices and one.of is None])
             self.diagnostics.error(
                 "RB702",
-                f"'{key}' is no choice among numbers",
+                f"'{key}' is no choice from a list of numbers",
                 self.document.key(path),
                 expected="type.choice, such as baker.hours",
                 help=f"did you mean '{close}'?" if close else None,

@@ -330,17 +330,21 @@ class _Inference:
 
     def too_late(self, node: syntax.Reference, symbol: ir.Symbol) -> None:
         words = f"is {symbol.type.time.words}, too late for {self.scope.purpose}"
+        help = f"use the value at the start of the step, '{node.name}'" if node.primed else None
+        unknown = sorted(self.choices_behind(symbol) - self.scope.known)
         if self.scope.offers:
             words = f"cannot be used in {self.scope.purpose}"
-        elif self.scope.known and symbol.type.time is Time.CHOSEN:
-            unknown = ", ".join(sorted(self.choices_behind(symbol) - self.scope.known))
-            words = f"follows from {unknown}, too late for {self.scope.purpose}"
+        elif symbol.type.time is Time.CHOSEN and unknown != [symbol.name]:
+            words = f"follows from {', '.join(unknown)}, too late for {self.scope.purpose}"
+        owners = dict.fromkeys(name.partition(".")[0] for name in unknown)
+        if symbol.type.time is Time.CHOSEN and self.scope.home and self.scope.home not in owners:
+            help = f"agents of a type with 'after: [{', '.join(owners)}]' know it when they choose"
         self.error(
             "RB601",
             f"'{_shown(node)}' {words}",
             node.name_span,
             expected=self.scope.offers or f"something {self.scope.latest.words}",
-            help=f"use the value at the start of the step, '{node.name}'" if node.primed else None,
+            help=help,
             labels=self.declared(symbol),
         )
 

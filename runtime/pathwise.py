@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from rbcc.runtime.devices import Share
 from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, assess_all, of_members
-from rbcc.runtime.ppo import OPTIMIZER, Settings, advantages
+from rbcc.runtime.ppo import OPTIMIZER, Settings, advantages, centred
 from rbcc.runtime.rollout import Player, Trajectory, individual
 
 
@@ -45,6 +45,8 @@ def ascend(
         played, rewards = play(individual(policy, policy, base, own, members, masks))
         record = played.records[policy.agent]
         rewards = of_members(rewards, members) / settings["reward_scale"]
+        if played.last:
+            rewards = centred(rewards, share)
         horizon = rewards.shape[0]
         payoff = jnp.sum(discount ** jnp.arange(horizon)[:, None, None] * rewards, axis=0)
         seen = Sight(record.shared, record.own, None, jnp.broadcast_to(members, (horizon, *members.shape)))

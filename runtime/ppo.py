@@ -69,6 +69,15 @@ def advantages(
     return jax.lax.scan(back, jnp.zeros_like(values[0]), errors, reverse=True)[1]
 
 
+def centred(rewards: jax.Array, share: Share) -> jax.Array:
+    """`rewards` of an economy that goes on, less their mean (Naik et al. 2024).
+
+    That changes all values by the same number and no choice; without it values are as large as the sum of discount
+    factors, and what depends on choices is lost in them.
+    """
+    return rewards - jax.lax.stop_gradient(share.mean(jnp.mean(rewards)))
+
+
 def standardised(estimate: jax.Array, share: Share) -> jax.Array:
     """`estimate` less its mean and by its standard deviation, those of all devices together."""
     mean = share.mean(jnp.mean(estimate))
@@ -92,6 +101,8 @@ def batch_of(
     `fixed` are the features that never change, if the record does not hold them; `members` (economies, k) the agents
     that are recorded, for a network that knows their numbers; `last` is the value of what comes after the last step.
     """
+    if last is not None:
+        rewards = centred(rewards, share)
     estimate = advantages(rewards, record.value, discount, gae, last)
     target = estimate + record.value
     horizon, economies, agents = rewards.shape

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -127,8 +128,10 @@ def keys_of(key: jax.Array, number: jax.Array) -> tuple[jax.Array, jax.Array]:
 def fixed_features(model: Model, parameters: Mapping[str, Any]) -> dict[str, jax.Array]:
     """For each type the features of its agents that never change, (f, agents)."""
     state = model.module.reset(jax.random.key(0), parameters)
-    nothing = {name: jnp.zeros([space.shape[k] for k in space.stored], int if space.of else float)
-               for name, space in model.spaces.items()}
+    nothing = {
+        name: jnp.zeros([space.shape[k] for k in space.stored], int if space.of else float)
+        for name, space in model.spaces.items()
+    }
     seen = [model.observed(state, nothing, parameters, stage) for stage in range(model.ir.stages)]
     found = {agent: parts["fixed"] for part in seen for agent, parts in part.items()}
     return {agent: x if x.ndim == 2 else x[:, None] for agent, x in found.items()}
@@ -167,13 +170,17 @@ def rollout(
     economies: jax.Array,
     parameters: Mapping[str, Any],
     watch: Watch | None = None,
+    steps: int | None = None,
+    changes: Mapping[str, tuple[int, float]] = MappingProxyType({}),
 ) -> Trajectory:
     """One episode of copies of the model, of those with the numbers `economies`.
+
+    Of `steps`, by default as many as the model's horizon. `changes` are of states: at which step, and what is added.
 
     Random numbers depend on `key`, the step, the type, the number of the economy and the place of an agent only, not on
     what is chosen: rollouts with the same key and other players are paired, and economies can be played apart.
     """
-    count, horizon = economies.shape[0], model.ir.horizon
+    count, horizon = economies.shape[0], steps or model.ir.horizon
     each = jax.vmap(jax.random.fold_in, (None, 0))
     keys = jax.vmap(each, (0, None))(each(key, jnp.arange(horizon * (1 + len(policies)) + 1)), economies)
     sources, start = keys[:-1].reshape(horizon, 1 + len(policies), count), keys[-1]
@@ -195,8 +202,10 @@ def rollout(
                 actions = actions | decode(agent, policies[agent].stacks, indices, model.spaces, bounds, count)
         return sights, actions, records
 
-    def advance(state: dict[str, jax.Array], sources: jax.Array) -> tuple[dict[str, jax.Array], Trajectory]:
-        shocks, *noise = sources
+    def advance(state: dict[str, jax.Array], numbered: Any) -> tuple[dict[str, jax.Array], Trajectory]:
+        number, (shocks, *noise) = numbered
+        for name, (step, change) in changes.items():
+            state = {**state, name: state[name] + jnp.where(number == step, change, 0.0)}
         _, actions, records = choose(state, noise)
         following, result = jax.vmap(lambda s, a, k: model.module.step(s, a, k, parameters))(state, actions, shocks)
         rewards = {agent: result["rewards"][agent].reshape(count, -1) for agent in policies}
@@ -205,7 +214,7 @@ def rollout(
         watched = jax.vmap(watch)(state, actions, result) if watch else None
         return following, Trajectory(records, rewards, violations, indicators, watched)
 
-    state, trajectory = jax.lax.scan(advance, state, sources)
+    state, trajectory = jax.lax.scan(advance, state, (jnp.arange(horizon), sources))
     if not model.ir.continuing:
         return trajectory
     # Those who choose after others see choices of the step that will not be played; its random numbers are the first's.

@@ -131,7 +131,16 @@ def stretch(model: Model, phase: ir.Phase, share: Share = ALONE) -> Callable[...
 
                     alone, masks = drawn(choosers[agent], nets[agent].agents, 1), now.masks[agent]
                     return ascend(
-                        nets[agent], players[agent], play, network, optimizer, masks, alone, factors[agent], values, share
+                        nets[agent],
+                        players[agent],
+                        play,
+                        network,
+                        optimizer,
+                        masks,
+                        alone,
+                        factors[agent],
+                        values,
+                        share,
                     )
                 rewards = penalised(played, agent, state.multipliers) / values["reward_scale"]
                 seen: jax.Array | None = fixed[agent]
