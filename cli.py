@@ -198,7 +198,7 @@ def irf(
     seed: Seed = 0,
     out: Table = None,
 ) -> None:
-    """Print impulse responses of a run's indicators: pairs of paths with the same random numbers, one with the shock."""
+    """Print impulse responses of a run's indicators, from pairs of paths with the same random numbers."""
     from rbcc.runtime.moments import responses, table, write_table
 
     found = responses(run, shock, steps=steps, paths=paths, burn=burn, seed=seed)

@@ -47,8 +47,8 @@ def moments(
 ) -> pd.DataFrame:
     """Moments of a run's indicators over simulated `paths` of `steps` steps, the first `burn` not counted.
 
-    One row per indicator: `mean`, `sd`, `relative_sd` (to the indicator `relative_to`, by default the first), `rho_1` to
-    `rho_4` (autocorrelations), and `t-4` to `t+4`, the correlation of it so many steps earlier or later with
+    One row per indicator: `mean`, `sd`, `relative_sd` (to the indicator `relative_to`, by default the first), `rho_1`
+    to `rho_4` (autocorrelations), and `t-4` to `t+4`, the correlation of it so many steps earlier or later with
     `relative_to`. Each is the mean over paths, with its standard error in a column that ends in `_error`. With `hp`
     they are those of the cycles of logarithms, in percent (of levels, for a series that is not positive throughout).
     Raises RunError if the run cannot be simulated.
@@ -124,7 +124,8 @@ def _shock(text: str, states: dict[str, tuple[int, ...]]) -> tuple[str, float]:
 def _known(name: str, known: Iterable[str]) -> str:
     if name in known:
         return name
-    close = suggest(name, known)
+    short = {one.rpartition(".")[2]: one for one in known}
+    close = suggest(name, known) or short.get(suggest(name, short) or "")
     help = f"did you mean '{close}'?" if close else f"known: {', '.join(known)}"
     raise RunError(f"there is no '{name}'; {help}")
 

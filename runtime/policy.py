@@ -298,7 +298,7 @@ def _normal(outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def draw_between(outputs: jax.Array, uniform: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Draws normal numbers, (repeats, n), from `uniform` ones; and their log probability, all repeats together, (n,)."""
+    """Draws normal numbers, (repeats, n), from `uniform` ones; their log probability, all repeats together, (n,)."""
     mean, spread = _normal(outputs)
     tiny = jnp.finfo(uniform.dtype).eps / 4
     noise = jax.scipy.special.ndtri(jnp.clip(uniform, tiny, 1 - 2 * tiny))

@@ -40,7 +40,7 @@ agents:
     state: {tired: {start: 1, scale: 1}}
     actions:
       work: {between: [-1, 2 - tax]}
-      rest: {between: [0, tired[i]]}
+      rest: {between: [0, "tired[i]"]}
     observes: [{value: tax, scale: 1}, {value: doubled, scale: 2}, tired]
     reward: -(work[i] - (1 - tax))^2
 equations:
@@ -49,8 +49,8 @@ equations:
     tired'[i] = tired[i] / 2
 indicators: {tax: tax, work: "mean(i, work[i])", rest: "sum(i, rest[i])"}
 training:
-  phases: {learn: {iterations: 600, economies: 8, algorithm: pathwise, learning_rate: 1e-2 * (1 - 0.9 * progress)}}
-  default: {entropy: 0.01 * (1 - progress)}
+  phases: {learn: {iterations: 1500, economies: 16, algorithm: pathwise, learning_rate: 1e-2 * (1 - 0.95 * progress)}}
+  default: {entropy: "0.03 * max(1 - 1.3 * progress, 0)"}
 """
 
 
@@ -62,11 +62,7 @@ def leader(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def trained(model: Model, seed: int = 0) -> Progress:
-    progress = None
-    for (progress,) in training(model, [seed], SINGLE):
-        pass
-    assert progress is not None
-    return progress
+    return list(training(model, [seed], SINGLE))[-1][0]
 
 
 @settings(max_examples=30, deadline=None)
@@ -121,10 +117,11 @@ def test_who_chooses_after_sees_the_choice(leader: Model) -> None:
 
 
 def test_a_leader_learns_what_its_followers_answer(leader: Model) -> None:
-    """Followers work 1 - t; the tax revenue t (1 - t) is then largest at one half, where who moved at once would take all."""
+    """Followers work 1 - t, so the revenue t (1 - t) is largest at one half; who chose at once would take all."""
     progress = trained(leader)
-    assert progress.metrics["indicator.tax"] == pytest.approx(0.5, abs=0.03)
-    assert progress.metrics["indicator.work"] == pytest.approx(0.5, abs=0.03)
+    tax, work = progress.metrics["indicator.tax"], progress.metrics["indicator.work"]
+    assert tax == pytest.approx(0.5, abs=0.05)
+    assert work == pytest.approx(1 - tax, abs=0.02)
 
 
 @pytest.mark.parametrize("algorithm", ["pathwise", "ppo"])
@@ -165,10 +162,10 @@ def test_an_economy_that_goes_on_is_not_eaten_up_at_the_end_of_an_episode(growth
 
 def test_moments_of_a_known_process(growth: Path) -> None:
     """Productivity is an AR(1), and log output inherits its persistence: the first autocorrelation is .976."""
-    found = moments(growth, relative_to="output", steps=600, burn=100, paths=64)
+    found = moments(growth, relative_to="output", steps=2000, burn=100, paths=32)
     row = found.loc["output"]
     assert row["mean"] == pytest.approx(0.5504, abs=0.01)
-    assert row["rho_1"] == pytest.approx(0.976155, abs=0.01)
+    assert row["rho_1"] == pytest.approx(0.976155, abs=0.008)
     assert found.loc["share"]["relative_sd"] < 0.5
     assert 0 < row["mean_error"] < 0.01
 
@@ -178,14 +175,14 @@ def test_responses_to_a_shock_come_from_paired_paths(growth: Path) -> None:
     found = responses(growth, "productivity=0.01", steps=3, paths=64).query("indicator == 'output'")
     assert found["in_percent"].all()
     assert found["response"].iloc[0] == pytest.approx(100 * np.expm1(0.01), abs=1e-3)
-    assert found["response"].iloc[1] == pytest.approx(100 * (0.95 + 0.36) * 0.01, abs=0.05)
+    assert found["response"].iloc[1] == pytest.approx(100 * (0.95 + 0.36) * 0.01, abs=0.1)
     assert found["error"].iloc[0] < 1e-5
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda run: responses(run, "capitol=1"), "did you mean"),
+        (lambda run: responses(run, "capitol=1"), "did you mean 'planner.capital'"),
         (lambda run: responses(run, "capital"), "no shock"),
         (lambda run: moments(run, relative_to="outputs", steps=20), "did you mean 'output'"),
         (lambda run: moments(run, steps=4), "8 steps"),
