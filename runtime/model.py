@@ -122,7 +122,13 @@ class Model:
             found[agent] = jnp.concatenate([shared, own], axis=-1)
         return found
 
-    def observed(self, state: State, actions: Actions, parameters: Mapping[str, Any] | None, stage: int) -> Any:
+    def observed(
+        self,
+        state: Mapping[str, jax.Array],
+        actions: Mapping[str, jax.Array],
+        parameters: Mapping[str, Any] | None,
+        stage: int,
+    ) -> Any:
         """What the generated module has the types of one stage see, after the `actions` before theirs."""
         if stage:
             return getattr(self.module, f"observe_{stage}")(state, actions, parameters)

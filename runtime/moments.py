@@ -29,7 +29,8 @@ def hp_filter(series: np.ndarray, smoothness: float) -> np.ndarray:
     differences.
     """
     steps = series.shape[-1]
-    second = sparse.diags_array([1.0, -2.0, 1.0], offsets=[0, 1, 2], shape=(steps - 2, steps))
+    second = sparse.eye_array(steps - 2, steps) - 2 * sparse.eye_array(steps - 2, steps, k=1)
+    second = second + sparse.eye_array(steps - 2, steps, k=2)
     penalised = sparse.eye_array(steps) + smoothness * (second.T @ second)
     trend = splu(sparse.csc_array(penalised)).solve(series.reshape(-1, steps).T).T
     return series - trend.reshape(series.shape)

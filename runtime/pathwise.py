@@ -73,6 +73,7 @@ def ascend(
     norm = jnp.sqrt(jnp.sum(gradient**2))
     gradient = gradient * jnp.minimum(1.0, settings["gradient_clip"] / (norm + 1e-12))
     direction, optimizer = OPTIMIZER.update(gradient, optimizer)
+    assert isinstance(direction, jax.Array)
     none = jnp.zeros(())
     metrics = jnp.stack([entropy, error, none, none, norm])
     return whole(start - settings["learning_rate"] * direction), optimizer, metrics

@@ -1,6 +1,6 @@
 """Playing episodes of many economies at once, on the device."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -187,7 +187,7 @@ def rollout(
     state = jax.vmap(lambda k: model.module.reset(k, parameters))(start)
     fixed = fixed_features(model, parameters)
 
-    def choose(state: dict[str, jax.Array], noise: Sequence[jax.Array]) -> Any:
+    def choose(state: dict[str, jax.Array], noise: Iterable[jax.Array]) -> Any:
         """What all see, what they do, and what their players record of it."""
         own = dict(zip(policies, noise, strict=True))
         sights: dict[str, Sight] = {}

@@ -173,7 +173,7 @@ def test_moments_of_a_known_process(growth: Path) -> None:
 def test_responses_to_a_shock_come_from_paired_paths(growth: Path) -> None:
     """Output moves by the shock itself at once, then by what the capital adds: alpha more a period later."""
     found = responses(growth, "productivity=0.01", steps=3, paths=64).query("indicator == 'output'")
-    assert found["in_percent"].all()
+    assert bool(np.all(found["in_percent"]))
     assert found["response"].iloc[0] == pytest.approx(100 * np.expm1(0.01), abs=1e-3)
     assert found["response"].iloc[1] == pytest.approx(100 * (0.95 + 0.36) * 0.01, abs=0.1)
     assert found["error"].iloc[0] < 1e-5
