@@ -35,6 +35,10 @@ Set = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="override a value of the spec, such as parameters.eta=0.2"),
 ]
 Seed = Annotated[int, typer.Option(help="seed of all randomness", min=0, max=2**31 - 1)]
+Table = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="also write the table here: .csv, .parquet or .tex", show_default=False),
+]
 
 
 Devices = Annotated[
@@ -269,6 +273,7 @@ def verify(
 def simulate(
     run: Folder,
     episodes: Annotated[int, typer.Option(help="episodes to play", min=1)] = 100,
+    steps: Annotated[int | None, typer.Option(help="steps of an episode; default: the horizon", min=1)] = None,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="netCDF file; default: RUN/simulation.nc")] = None,
 ) -> None:
@@ -276,10 +281,49 @@ def simulate(
     from rbcc.runtime.simulate import simulate as run_simulation
 
     path = out or run / "simulation.nc"
-    data = run_simulation(run, episodes=episodes, seed=seed)
+    data = run_simulation(run, episodes=episodes, steps=steps, seed=seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     data.to_netcdf(path, engine="h5netcdf")
     typer.echo(f"{path}: {len(data.data_vars)} variables, {', '.join(f'{k} {v}' for k, v in data.sizes.items())}")
+
+
+@app.command()
+def moments(
+    run: Folder,
+    relative_to: Annotated[str | None, typer.Option(help="indicator to compare with; default: the first")] = None,
+    hp: Annotated[float | None, typer.Option(help="Hodrick-Prescott smoothness, 1600 for quarters", min=0)] = None,
+    steps: Annotated[int | None, typer.Option(help="steps that count; default: the horizon", min=1)] = None,
+    burn: Annotated[int, typer.Option(help="steps before these", min=0)] = 0,
+    paths: Annotated[int, typer.Option(help="paths to play", min=2)] = 100,
+    seed: Seed = 0,
+    out: Table = None,
+) -> None:
+    """Print means, deviations, autocorrelations and cross-correlations of a run's indicators, with standard errors."""
+    from rbcc.runtime.moments import moments as run_moments, table, write_table
+
+    found = run_moments(run, relative_to=relative_to, hp=hp, steps=steps, paths=paths, burn=burn, seed=seed)
+    typer.echo(table(found))
+    if out:
+        write_table(found, out)
+
+
+@app.command()
+def irf(
+    run: Folder,
+    shock: Annotated[str, typer.Option(help="state and what is added to it, such as productivity=+0.01")],
+    steps: Annotated[int, typer.Option(help="steps to follow", min=1)] = 40,
+    burn: Annotated[int, typer.Option(help="steps before the shock", min=0)] = 0,
+    paths: Annotated[int, typer.Option(help="pairs of paths to play", min=2)] = 256,
+    seed: Seed = 0,
+    out: Table = None,
+) -> None:
+    """Print impulse responses of a run's indicators, from pairs of paths with the same random numbers."""
+    from rbcc.runtime.moments import responses, table, write_table
+
+    found = responses(run, shock, steps=steps, paths=paths, burn=burn, seed=seed)
+    typer.echo(table(found.set_index(["indicator", "step"])))
+    if out:
+        write_table(found, out)
 
 
 @app.command()

@@ -39,6 +39,7 @@ class _Checker:
         drafts = definitions.read()
         parameters, starts = definitions.parameters(), definitions.starts()
         equations = definitions.infer(drafts)
+        actions = self.with_bounds(actions)
         self.check_completeness(drafts)
         observations = Observations(self.context, starts, equations, actions).infer()
         constraints = self.infer_constraints()
@@ -61,6 +62,7 @@ class _Checker:
             digest=self.document.digest,
             files=tuple(source.name for source in self.document.sources),
             horizon=spec.horizon,
+            continuing=spec.continuing,
             agents=agents,
             indices=tuple(names.indices.items()),
             symbols=tuple(names.symbols.values()),
@@ -119,6 +121,39 @@ class _Checker:
                     if misplaced
                     else "add 'discount: 0.99' to the spec or to the agent type; 1 for none",
                 )
+
+    def with_bounds(self, actions: tuple[ir.Action, ...]) -> tuple[ir.Action, ...]:
+        """The actions with the ends of their intervals."""
+        return tuple(self.with_bounds_of(action) for action in actions)
+
+    def with_bounds_of(self, action: ir.Action) -> ir.Action:
+        owner, _, name = action.symbol.partition(".")
+        if self.spec.agents[owner].actions[name].between is None:
+            return action
+        symbol = self.names.symbols[action.symbol]
+        known = self.context.known_choices(owner)
+        scope = Scope("the end of an interval", symbol.type.axes, Time.NOW, owner, known=known)
+        found = []
+        for end in (0, 1):
+            path = ("agents", owner, "actions", name, "between", end)
+            node = self.context.expression(*path)
+            value = infer(node, scope, self.names) if node is not None else None
+            if node is None or value is None:
+                return action
+            unit = value.type.unit
+            if value.type.kind is not Kind.NUMBER:
+                self.diagnostics.error("RB401", "the end of an interval is a number", node.span)
+            elif self.names.units and unit not in (None, symbol.type.unit) and literal_value(value) is None:
+                self.diagnostics.error(
+                    "RB501", f"the end of the interval has another unit than '{symbol.name}'", node.span,
+                    expected=str(symbol.type.unit), found=str(unit),
+                )  # fmt: skip
+            found.append((node, value))
+        (node, low), (_, high) = found
+        ends = literal_value(low), literal_value(high)
+        if None not in ends and ends[0] >= ends[1]:  # type: ignore[operator]
+            self.diagnostics.error("RB701", "an interval goes from its lower to its higher end", node.span)
+        return replace(action, bounds=(low, high))
 
     def infer_constraints(self) -> tuple[ir.Constraint, ...]:
         found = []
@@ -295,5 +330,6 @@ class _Checker:
             pending += [n for n in needs[name] if n not in needs]
         found = [known[name] for name in in_order(dict(sorted(needs.items())))]
         return tuple(
-            ir.PrimitiveSource(p.name, (*p.arguments, *p.rest), p.text, p.inline, p.variadic, p.latex, p.doc) for p in found
+            ir.PrimitiveSource(p.name, (*p.arguments, *p.rest), p.text, p.inline, p.variadic, p.latex, p.doc)
+            for p in found
         )

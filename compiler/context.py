@@ -103,6 +103,11 @@ class Context:
             help = f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.names.agents)}"
             self.diagnostics.missing(name, "RB202", f"there is no agent type '{name}'", span, help=help)
 
+    def known_choices(self, owner: str) -> frozenset[str]:
+        """The choices of this step that agents of a type know when they choose."""
+        before = self.spec.agents[owner].precedents
+        return frozenset(f"{other}.{name}" for other in before for name in self.spec.agents[other].actions)
+
     def default_axes(self, sets: Iterable[str], own: str | None = None) -> tuple[str, ...]:
         """Index names for `sets`: the first of each type, or the next one where a type comes again."""
         axes: list[str] = [own] if own else []

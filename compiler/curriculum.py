@@ -278,12 +278,14 @@ class _Training:
 
     def window(self, key: str, window: Window, path: KeyPath) -> ir.Window | None:
         action = self.actions.get(key)
-        if action is None or action.of is not None:
-            close = _choice_like(key, self.actions)
+        if action is None or not action.choices or action.of is not None:
+            close = _choice_like(
+                key, {name: one for name, one in self.actions.items() if one.choices and one.of is None}
+            )
             if key.rpartition(".")[2] not in self.names.broken:
                 self.diagnostics.error(
                     "RB702",
-                    f"'{key}' is no choice among numbers",
+                    f"'{key}' is no choice from a list of numbers",
                     self.document.key(path),
                     expected="type.choice, such as baker.hours",
                     help=f"did you mean '{close}'?" if close and close != key else None,
@@ -325,6 +327,8 @@ class _Training:
             key: self.setting(key, owner, name, phase)[0]
             for key in ("algorithm", "network", "epochs", "period", "sample")
         }
+        if plain["algorithm"] == "pathwise":
+            self.smooth(owner, name, phase)
         return ir.Learner(
             agent=owner,
             network=tuple(plain.pop("network")),  # type: ignore[arg-type]
@@ -334,6 +338,19 @@ class _Training:
             **plain,  # type: ignore[arg-type]
             **values,  # type: ignore[arg-type]
         )
+
+    def smooth(self, owner: str, name: str, phase: Phase) -> None:
+        """A derivative through the model needs choices that can be moved a little, of all types."""
+        _, path = self.setting("algorithm", owner, name, phase)
+        for action in self.actions.values():
+            if action.size > 1:
+                self.diagnostics.error(
+                    "RB702",
+                    f"'{owner}' cannot learn by derivatives: '{action.symbol}' is chosen from a list",
+                    self.document.span(path or ("training",)),
+                    help="give it an interval, 'between: [low, high]', or learn by ppo",
+                )
+                return
 
     def expression(self, key: str, owner: str, name: str, phase: Phase, scope: Scope) -> ir.Expression | None:
         value, path = self.setting(key, owner, name, phase)
@@ -350,13 +367,13 @@ class _Training:
             if path is not None:
                 self.names.mention(What.SYMBOL, f"{owner}.{action}", self.document.span((*path, position)))
             found = self.actions.get(f"{owner}.{action}")
-            if found is None or self.spec.agents[owner].actions[action].over is not None:
+            if found is None or not found.choices or self.spec.agents[owner].actions[action].over is not None:
                 close = suggest(action, self.spec.agents[owner].actions)
                 self.diagnostics.error(
                     "RB702",
                     f"'{owner}' has no choice '{action}' that could be drawn jointly",
                     self.document.span(path or ("training",)),
-                    expected="choices of this type without 'over'",
+                    expected="choices of this type from a list, without 'over'",
                     help=f"did you mean '{close}'?" if close and close != action else None,
                 )
                 return ()
@@ -433,6 +450,14 @@ def check_verification(
             diagnostics.error(
                 "RB703", f"there is no choice '{key}'", document.key(("verify", "shutdown", key)), help=help
             )
+        elif offered[key].bounds:
+            if not 0 <= value <= 1:
+                diagnostics.error(
+                    "RB703",
+                    f"'{key}' is chosen from an interval",
+                    document.span(("verify", "shutdown", key)),
+                    expected="a share of it: 0 for the lower end, 1 for the upper",
+                )
         elif not any(math.isclose(value, choice, abs_tol=1e-12) for choice in offered[key].choices):
             diagnostics.error(
                 "RB703",

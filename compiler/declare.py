@@ -10,6 +10,7 @@ from rbcc.compiler.emit.names import MODULE_NAMES
 from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS
 from rbcc.compiler.markov import read_chain
 from rbcc.compiler.mention import What
+from rbcc.compiler.order import Cycle, in_order
 from rbcc.compiler.primitives import BUILTIN, Primitive, PrimitiveError, load_file
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.spec import RESERVED_TYPES, State
@@ -116,7 +117,7 @@ class _Declarations:
                         labels=(Label(self.context.key("agents", first, "index"), "declared first at"),),
                     )
                 self.names.indices.setdefault(index, name)
-            self.names.agents[name] = ir.Agent(name, tuple(indices), agent.count, None, agent.doc)
+            self.names.agents[name] = ir.Agent(name, tuple(indices), agent.count, None, agent.doc, 0)
         for position, unit in enumerate(self.spec.units):
             if unit in self.spec.units[:position]:
                 self.diagnostics.error(
@@ -125,7 +126,7 @@ class _Declarations:
                     self.document.span(("units", position)),
                     help="keep one of the two",
                 )
-        return fine
+        return fine and self.set_stages()
 
     def free_index(self) -> str:
         """A letter that no agent type uses as an index."""
@@ -133,6 +134,30 @@ class _Declarations:
             i for a in self.spec.agents.values() for i in ([a.index] if isinstance(a.index, str) else a.index or [])
         ]
         return next(letter for letter in "ijklmnpqrsuvwxyz" if letter not in taken)
+
+    def set_stages(self) -> bool:
+        """Each type chooses after all those that it names under `after`; whether that can be."""
+        fine = True
+        needs: dict[str, list[str]] = {name: [] for name in self.spec.agents}
+        for name, agent in self.spec.agents.items():
+            for position, other in enumerate(agent.precedents):
+                path = ("agents", name, "after", *([position] if isinstance(agent.after, list) else []))
+                if other in self.spec.agents:
+                    needs[name].append(other)
+                    self.names.mention(What.AGENT, other, self.document.span(path))
+                    continue
+                fine = False
+                self.context.no_agent_type(other, self.document.span(path))
+        try:
+            order = in_order(needs)
+        except Cycle as cycle:
+            span = self.context.key("agents", cycle.path[0], "after")
+            self.diagnostics.error("RB602", f"types that choose after each other: {' -> '.join(cycle.path)}", span)
+            return False
+        for name in order:
+            stage = max((1 + self.names.agents[other].stage for other in needs[name]), default=0)
+            self.names.agents[name] = replace(self.names.agents[name], stage=stage)
+        return fine
 
     def declare(
         self,
@@ -289,4 +314,4 @@ class _Declarations:
                 help=f"write [{', '.join(f'{choice:g}' for choice in sorted(set(choices)))}]",
             )
         symbol = self.declare(Role.ACTION, owner, name, path, action.over, declared, action.doc)
-        return ir.Action(symbol.name, choices, action.choose, symbol.place)
+        return ir.Action(symbol.name, choices, action.choose, None, symbol.place)

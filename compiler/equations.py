@@ -362,6 +362,12 @@ class Definitions:
                     help="look something up with it, x[choice[i]]",
                 )
             self.names.symbols[draft.symbol] = replace(symbol, type=known)
+            if known.time is Time.CHOSEN:
+                read = [self.names.symbols[name] for name in ir.references(expression)]
+                own = [s.name for s in read if s.role is Role.ACTION]
+                self.names.behind[draft.symbol] = frozenset(own).union(
+                    *(self.names.behind.get(s.name, frozenset()) for s in read)
+                )
         return ir.Definition(
             draft.symbol, draft.indices, expression, draft.text, draft.group, draft.doc, place_of(draft.span)
         )

@@ -77,6 +77,7 @@ class Names:
     draws: int = 0
     mentions: list[Mention] = field(default_factory=list)
     scopes: list[tuple[Span, "Scope"]] = field(default_factory=list)  # of every expression that was inferred
+    behind: dict[str, frozenset[str]] = field(default_factory=dict)  # the choices from which a value follows
 
     @property
     def broken(self) -> set[str]:
@@ -141,6 +142,7 @@ class Scope:
     draws: bool = False
     offers: str | None = None  # what can be used here, where that is not a matter of time alone
     bare_numbers: bool = False  # whether a number without a unit may be compared with any
+    known: frozenset[str] = frozenset()  # choices of this step that are known, whatever `latest` says
     local: Mapping[str, ir.Symbol] = field(default_factory=dict)
     since: Mapping[str, Fraction] | None = None
 
@@ -389,7 +391,8 @@ class _Inference:
             return None
         self.names.use(symbol.name, self.scope.defines)
         self.names.mention(What.SYMBOL, symbol.name, node.name_span)
-        if symbol.type.time > self.scope.latest:
+        known = symbol.type.time is Time.CHOSEN and self.choices_behind(symbol) <= self.scope.known
+        if symbol.type.time > self.scope.latest and not known:
             self.too_late(node, symbol)
             return None
         indices = self.indices(node, symbol)
@@ -400,6 +403,9 @@ class _Inference:
         time = max([symbol.type.time, *(t.time for t in inner)])
         return ir.Reference(symbol.name, indices, replace(symbol.type, axes=axes, time=time))
 
+    def choices_behind(self, symbol: ir.Symbol) -> frozenset[str]:
+        return self.names.behind.get(symbol.name, frozenset({symbol.name}))
+
     def too_late(self, node: syntax.Reference, symbol: ir.Symbol) -> None:
         known = symbol.type.time.words
         if symbol.role in (Role.VALUE, Role.REWARD):
@@ -407,6 +413,9 @@ class _Inference:
                 Time.CHOSEN: "the result of choices in the step",
                 Time.WITHIN: "the result of shocks or choices in the step",
             }.get(symbol.type.time, known)
+        unknown = sorted(self.choices_behind(symbol) - self.scope.known)
+        if self.scope.known and symbol.role is Role.VALUE and symbol.type.time is Time.CHOSEN:
+            known = f"the result of {', '.join(unknown)}"
         words = f"is {known}, too late for {self.scope.purpose}"
         if self.scope.offers:
             words = f"cannot be used in {self.scope.purpose}"
@@ -418,6 +427,9 @@ class _Inference:
             help = f"in the next step it is known as the state '{self.names.held[symbol.name]}': observe that"
         elif self.scope.latest is Time.NOW and symbol.type.time in (Time.CHOSEN, Time.WITHIN):
             help = "agents can see the value of the step before: " + _PAST.format(name=node.name, index=index)
+            owners = dict.fromkeys(name.partition(".")[0] for name in unknown)
+            if symbol.type.time is Time.CHOSEN and self.scope.home and self.scope.home not in owners:
+                help += f"; or let the type choose later in the step: 'after: {', '.join(owners)}'"
         elif self.scope.latest is Time.FIXED and not self.scope.offers and symbol.type.time > Time.FIXED:
             help = "what changes from step to step is a state or a value, with an equation"
         self.error(

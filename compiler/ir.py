@@ -181,11 +181,14 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Agent:
+    """A type of agents; those of stage 0 choose first in a step, of stage 1 after they have seen these choices, ..."""
+
     name: str
     indices: tuple[str, ...]
     count: int
     discount: Expression | None
     doc: str | None
+    stage: int
 
 
 @dataclass(frozen=True)
@@ -203,11 +206,15 @@ class Definition:
 
 @dataclass(frozen=True)
 class Action:
-    """The choices of one action: numbers, or members of the agent type `of`."""
+    """The choices of one action: numbers, members of the agent type `of`, or all numbers between two `bounds`.
+
+    Bounds vary over the axes of the action's symbol, and are known when it is chosen.
+    """
 
     symbol: str
     choices: tuple[float, ...]
     of: str | None
+    bounds: "tuple[Expression, Expression] | None"
     place: Place
 
     @property
@@ -374,7 +381,7 @@ class Learner:
     """All settings with which one type learns in one phase."""
 
     agent: str
-    algorithm: Literal["ppo", "policy_gradient"]
+    algorithm: Literal["ppo", "policy_gradient", "pathwise"]
     network: tuple[int, ...]
     epochs: int
     period: int
@@ -452,6 +459,7 @@ class Model:
     digest: str
     files: tuple[str, ...]
     horizon: int
+    continuing: bool
     agents: tuple[Agent, ...]
     indices: tuple[tuple[str, str], ...]
     symbols: tuple[Symbol, ...]
@@ -491,6 +499,14 @@ class Model:
     def balances(self) -> tuple[Identity, ...]:
         """All equalities that must hold in every step: identities, and what accounts say."""
         return (*self.identities, *(account.identity() for account in self.accounts))
+
+    @property
+    def stages(self) -> int:
+        """How many times in a step agents choose, each knowing the choices before."""
+        return 1 + max(agent.stage for agent in self.agents)
+
+    def stage_of(self, action: str) -> int:
+        return self.agent(action.partition(".")[0]).stage
 
     def set_of(self, index: str) -> str:
         return self._named[3][index]
@@ -636,10 +652,11 @@ def _number(value: Fraction) -> str:
 
 
 def _model_lines(model: Model) -> Iterator[str]:
-    yield f"model {model.name}, horizon {model.horizon}"
+    yield f"model {model.name}, horizon {model.horizon}{', continuing' if model.continuing else ''}"
     for agent in model.agents:
         discount = f", discount {show(agent.discount)}" if agent.discount is not None else ""
-        yield f"agent {agent.name}[{', '.join(agent.indices)}], count {agent.count}{discount}"
+        stage = f", stage {agent.stage}" if agent.stage else ""
+        yield f"agent {agent.name}[{', '.join(agent.indices)}], count {agent.count}{discount}{stage}"
     yield ""
     for symbol in model.symbols:
         sets = f"[{', '.join(symbol.sets)}]" if symbol.sets else ""
@@ -658,6 +675,8 @@ def _model_lines(model: Model) -> Iterator[str]:
     yield "\nactions"
     for action in model.actions:
         shown = ", ".join(f"{choice:g}" for choice in action.choices[:12])
+        if action.bounds:
+            shown = f"from {show(action.bounds[0])} to {show(action.bounds[1])}"
         yield f"  {action.symbol}: {f'one {action.of}' if action.of else shown}"
     yield "\nobservations"
     for observation in model.observations:

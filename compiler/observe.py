@@ -45,9 +45,10 @@ class Observations:
                     span = self.context.document.span(("agents", owner, "observes", position))
                     self.names.mention(What.KEY, "public", span)
                     for k, shared in enumerate(self.spec.public):
-                        features += self.feature(shared, ("public", k), None, None)
+                        features += self.feature(shared, ("public", k), None, None, frozenset())
                 else:
-                    features += self.feature(item, ("agents", owner, "observes", position), own, owner)
+                    known = self.context.known_choices(owner)
+                    features += self.feature(item, ("agents", owner, "observes", position), own, owner, known)
             self.seen_twice(owner, features)
             if agent.actions:
                 shared, changing, fixed = [], [], []
@@ -80,14 +81,16 @@ class Observations:
                 )
             seen.add(text)
 
-    def feature(self, item: Observation, path: KeyPath, own: str | None, home: str | None) -> list[ir.Feature]:
+    def feature(
+        self, item: Observation, path: KeyPath, own: str | None, home: str | None, known: frozenset[str]
+    ) -> list[ir.Feature]:
         node = self.context.expression(*path, "value")
         if node is None:
             return []
         node = self.whole(node, own, home)
         free = self.context.free_indices(node)
         bound = tuple(dict.fromkeys(([own] if own else []) + free))
-        scope = Scope("an observation", bound, Time.NOW, home)
+        scope = Scope("an observation", bound, Time.NOW, home, known=known)
         expression = infer(node, scope, self.names)
         if expression is None:
             return []
@@ -204,11 +207,14 @@ class _Encoder:
         symbol = self.context.names.symbols[value.symbol]
         if symbol.role is Role.CLOCK:
             return "linear", constant(self.context.spec.horizon)
+        if symbol.role is Role.ACTION:
+            largest = max((abs(choice) for choice in self.actions[symbol.name].choices), default=0)
+            return ("linear", constant(largest)) if largest else None
         if symbol.role is Role.PARAMETER:
             axes = symbol.type.axes
             return "linear", _largest(ir.Reference(symbol.name, axes, symbol.type), axes)
         if copied := self.copies(value):
-            largest = max(abs(choice) for choice in copied.choices)
+            largest = max((abs(choice) for choice in copied.choices), default=0)
             return ("linear", constant(largest)) if largest else None
         if chain := self.chain(value):
             return "linear", constant(max(map(abs, chain.values)))

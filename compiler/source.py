@@ -230,7 +230,10 @@ def load(
         root = _override(root, name, value, applied, diagnostics)
     if (size := _words(root)) > MAX_WORDS:
         diagnostics.error(
-            "RB005", f"this spec has {size:,} words and signs", Span(sources[0], 0, 0), expected=f"at most {MAX_WORDS:,}"
+            "RB005",
+            f"this spec has {size:,} words and signs",
+            Span(sources[0], 0, 0),
+            expected=f"at most {MAX_WORDS:,}",
         )
         return None
     return Document(root, tuple(sources), tuple(applied))

@@ -182,6 +182,9 @@ class Action(Table):
     choices: Grid | Annotated[list[Number], Field(min_length=1)] | None = Field(
         default=None, description="the numbers to choose from: a list or {from, to, step}"
     )
+    between: tuple[Expression, Expression] | None = Field(
+        default=None, description="two expressions, known when it is chosen: any number from one to the other"
+    )
     choose: Name | None = Field(default=None, description="agent type one member of which is chosen")
     over: Name | None = Field(default=None, description="agent type for each member of which one choice is made")
     unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
@@ -189,9 +192,10 @@ class Action(Table):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Action":
-        if (self.choices is None) == (self.choose is None):
-            found = "neither" if self.choose is None else "both"
-            either = "either 'choices' (numbers) or 'choose' (an agent type)"
+        given = [key for key in ("choices", "between", "choose") if getattr(self, key) is not None]
+        if len(given) != 1:
+            either = "one of 'choices' (numbers), 'between' (two ends) and 'choose' (an agent type)"
+            found = " and ".join(given) or "none"
             raise PydanticCustomError("choices", "{either}", {"either": either, "found": found})
         return self
 
@@ -222,6 +226,9 @@ class Agent(Table):
     discount: Expression | None = Field(
         default=None, description="discount factor per step, if it differs from the model's"
     )
+    after: Name | list[Name] | None = Field(
+        default=None, description="agent types whose choices of the same step it knows when it chooses"
+    )
     parameters: dict[Name, Parameter] = Field(default={}, description="what each agent is: constants")
     state: dict[Name, State] = Field(default={}, description="what each agent owns: carried from step to step")
     actions: dict[Name, Action] = Field(default={}, description="what each agent chooses, all at the same time")
@@ -229,6 +236,11 @@ class Agent(Table):
     reward: Expression | None = Field(default=None, description="what each agent wants, per step")
     constraints: dict[Name, Constraint] = Field(default={}, description="limits enforced by penalties")
     doc: str | None = Field(default=None, description="who they are, for people")
+
+    @property
+    def precedents(self) -> list[str]:
+        """The types that choose before this one."""
+        return [self.after] if isinstance(self.after, str) else self.after or []
 
 
 class Account(Table):
@@ -254,7 +266,11 @@ class Window(Table):
 class Learner(Table):
     """How a type of agents learns; every setting left out is taken from `default`."""
 
-    algorithm: Literal["ppo", "policy_gradient"] | None = Field(default=None, description="how policies are improved")
+    algorithm: Literal["ppo", "policy_gradient", "pathwise"] | None = Field(
+        default=None,
+        description="how policies are improved; pathwise: by the derivative of payoffs through the model, which has to be "
+        "smooth, with choices 'between' two ends",
+    )
     network: Annotated[list[Positive], Field(min_length=1)] | None = Field(
         default=None, description="widths of the hidden layers"
     )
@@ -396,6 +412,10 @@ class Spec(Table):
     use: list[str] = Field(default=[], description="Python files with primitives of your own")
     units: list[Name] = Field(default=[], description="base units; util is built in")
     horizon: Positive = Field(description="steps in an episode")
+    continuing: bool = Field(
+        default=False,
+        description="whether the economy goes on after the horizon, which then only cuts it into episodes",
+    )
     discount: Expression | None = Field(default=None, description="discount factor per step")
     parameters: dict[Name, Parameter] = Field(default={}, description="constants of the model")
     state: dict[Name, State] = Field(default={}, description="state of the economy as a whole")

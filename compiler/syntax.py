@@ -561,7 +561,11 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         hint = "there is one ')' too many"
     if hint is None and re.search(r"\b(sum|product|mean|min|max)\s*\(\s*\w+\s+$", text.text[:place]):
         hint = "a comma is missing after the index"
-    if hint is None and (branch := re.search(r"\bif\b", text.text)) and re.search(r"\bthen\b", text.text[branch.end() :]):
+    if (
+        hint is None
+        and (branch := re.search(r"\bif\b", text.text))
+        and re.search(r"\bthen\b", text.text[branch.end() :])
+    ):
         hint = "a choice is written a if condition else b; both branches are needed"
     if hint is None and start == "equation" and re.match(r"\w+'?(\[[^\]]*\])?\s*=(?!=)", rest):
         hint = "a second equation begins in the same text: write 'name: |' above them, and each on a line of its own"

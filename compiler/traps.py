@@ -267,7 +267,9 @@ class _Reader:
     def quoted(self) -> tuple[Trap, Span]:
         if "escape" in self.problem:
             return Trap("'\\' in double quotes begins an escape", "write '...' for text with a backslash"), self.here(2)
-        return Trap("these quotes are never closed", f"end the text with {self.source.text[self.opened : self.opened + 1]}"), self.there()
+        return Trap(
+            "these quotes are never closed", f"end the text with {self.source.text[self.opened : self.opened + 1]}"
+        ), self.there()
 
     def after_quotes(self, line: str, quote: str) -> tuple[Trap, Span]:
         start = self.place - self.source.line_starts[self.row]

@@ -466,7 +466,9 @@ def _overridden(random: Random, base: str, text: str) -> Case:
         if random.random() < 0.3:
             path = random.choice((characters, odd_characters, other_names))(random, path)
         if random.random() < 0.2:
-            path += random.choice((".x", ".value", ".start", ".", "..", ".0", ".public", ".null", "'", "[0]", ".a" * 5000))
+            path += random.choice(
+                (".x", ".value", ".start", ".", "..", ".0", ".public", ".null", "'", "[0]", ".a" * 5000)
+            )
         new = value(random) if random.random() < 0.8 else [value(random)]
         shown = (
             new if isinstance(new, str) else yaml.dump(new, default_flow_style=True, Dumper=yaml.CSafeDumper).strip()

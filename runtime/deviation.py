@@ -9,13 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rbcc.runtime.blocks import in_blocks
 from rbcc.runtime.devices import ALL, BY_ECONOMY, Placement
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Plant, planted
-from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, choose_all, of_members
+from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, of_members
 from rbcc.runtime.ppo import batch_of, fresh_optimizer, update
-from rbcc.runtime.rollout import Player, Record, Trajectory, drawn, keys_of, penalised, rollout, sampling
+from rbcc.runtime.rollout import Player, Trajectory, drawn, individual, keys_of, penalised, rollout, sampling
 
 
 Notion = Literal["individual", "team"]
@@ -25,6 +24,8 @@ LEARNING_SHARE = 0.03
 # A team learns from at most this many of its agents, drawn anew in each iteration: they act alike and share the payoff.
 TEAM_SAMPLE = 8
 VALUE_WEIGHT, GRADIENT_CLIP = 0.5, 2.0
+# This share of an interval at either side counts as its end.
+END = 0.005
 
 
 def informed(policy: Policy) -> Policy:
@@ -42,25 +43,6 @@ def enlarged(policy: Policy, network: Parameters) -> Parameters:
     first, *rest = network["layers"]
     unused = jnp.zeros((first["own"].shape[0], policy.agents))
     return {**network, "layers": [{**first, "member": unused}, *rest]}
-
-
-def individual(policy: Policy, base: Player, network: Parameters, members: jax.Array) -> Player:
-    """All agents follow `base`, except `members` (economies, k), who follow the `informed` `network`, recorded."""
-    masks, deviator = policy.allowed(), informed(policy)
-    economies = jnp.arange(members.shape[0])[:, None]
-
-    def act(seen: Sight, uniform: jax.Array) -> tuple[Indices, jax.Array, jax.Array]:
-        logits, value = deviator(network, seen)
-        return *choose_all(logits, masks, uniform, policy.stacks), value
-
-    def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Record]:
-        indices, _ = base.play(sight, uniform)
-        seen, own = sight.of(members), of_members(uniform[: policy.draws], members)
-        chosen, chance, value = in_blocks(act, seen, own, deviator)
-        merged = [index.at[:, economies, members].set(new) for index, new in zip(indices, chosen, strict=True)]
-        return tuple(merged), Record(seen.shared, seen.own, chosen, chance, value)
-
-    return Player(base.draws, play)
 
 
 @dataclass(frozen=True)
@@ -97,13 +79,27 @@ class Arena:
         return rollout(self.model, self.policies, players, key, self.own, {})
 
     def payoffs(self, played: Trajectory) -> dict[str, jax.Array]:
-        """Discounted payoffs of whole episodes per type, (economies, agents)."""
-        factors = self.model.module.discounts()
-        steps = jnp.arange(self.model.ir.horizon)[:, None, None]
-        return {
-            agent: jnp.sum(factors[agent] ** steps * penalised(played, agent, self.multipliers), axis=0)
-            for agent in self.policies
-        }
+        """Discounted payoffs of whole episodes per type, (economies, agents).
+
+        Where the economy goes on after its episodes, what follows counts as the trained policies value it.
+        """
+        factors, horizon = self.model.module.discounts(), self.model.ir.horizon
+        steps = jnp.arange(horizon)[:, None, None]
+        found = {}
+        for agent, policy in self.policies.items():
+            payoff = jnp.sum(factors[agent] ** steps * penalised(played, agent, self.multipliers), axis=0)
+            if played.last:
+                _, value = policy(self.networks[agent], played.last[agent])
+                payoff = payoff + factors[agent] ** horizon * value * self.reward_scale(agent)
+            found[agent] = payoff
+        return found
+
+    def reward_scale(self, agent: str) -> jax.Array:
+        """By what a type's rewards are divided at the end of training."""
+        phase = self.model.ir.phases[-1]
+        return getattr(self.model.module, f"schedule_{phase.name}")(phase.iterations, 1.0)["learners"][agent][
+            "reward_scale"
+        ]
 
 
 def evaluate_base(arena: Arena) -> Callable[..., Any]:
@@ -144,14 +140,21 @@ def _recording(player: Player) -> Player:
 
 
 def _use(policy: Policy, indices: Indices) -> dict[str, jax.Array]:
-    """How often each choice of each action is taken, as shares; `indices` are (horizon, repeats, economies, agents)."""
+    """How often each choice of each action is taken, as shares; `indices` are (horizon, repeats, economies, agents).
+
+    Of an interval: the shares of its lower end, of all between, and of its upper end.
+    """
     found = {}
     for head, index in zip(
         policy.stacked_heads, policy.apart(tuple(jnp.moveaxis(x, 1, 0) for x in indices)), strict=True
     ):
         for action, part in zip(head.actions, head.split(index), strict=True):
-            counts = jnp.bincount(part.reshape(-1), length=len(action.values))
-            found[action.name] = counts / part.size
+            if action.interval:
+                share = jax.nn.sigmoid(part)
+                ends = jnp.mean(share < END), jnp.mean(share > 1 - END)
+                found[action.name] = jnp.stack([ends[0], 1 - ends[0] - ends[1], ends[1]])
+            else:
+                found[action.name] = jnp.bincount(part.reshape(-1), length=len(action.values)) / part.size
     return found
 
 
@@ -236,7 +239,8 @@ class Deviation:
         players = self.arena.players(networks)
         base = players[self.agent]
         if self.alone:
-            return {**players, self.agent: individual(self.policy, base, network, members)}
+            mixed = individual(self.policy, self.deviating, base, network, members, self.policy.allowed())
+            return {**players, self.agent: mixed}
         team = sampling(self.policy, network, self.policy.allowed(), members)
         return {**players, self.agent: Player(base.draws, lambda seen, u: team.play(seen, u[: team.draws]))}
 
@@ -282,9 +286,8 @@ class Deviation:
         rates: jax.Array,
     ) -> tuple[Parameters, Any]:
         model, share, agent = self.arena.model, self.arena.placement.share, self.agent
-        phase, chosen = model.ir.phases[-1], model.ir.verification
-        schedule = getattr(model.module, f"schedule_{phase.name}")(phase.iterations, 1.0)["learners"][agent]
-        rewards = penalised(played, agent, self.arena.multipliers) / schedule["reward_scale"]
+        chosen = model.ir.verification
+        rewards = penalised(played, agent, self.arena.multipliers) / self.arena.reward_scale(agent)
         if self.alone:
             rewards = of_members(rewards, members)
         else:
@@ -292,7 +295,10 @@ class Deviation:
             rewards = jnp.broadcast_to(mean, (*rewards.shape[:-1], self.together))
         known = members if self.deviating.numbered else None
         discount, full = model.module.discounts()[agent], jnp.ones(())
-        batch = batch_of(self.deviating, played.records[agent], rewards, discount, full, members=known, share=share)
+        last = self.deviating(deviator, played.last[agent].of(members))[1] if played.last else None
+        batch = batch_of(
+            self.deviating, played.records[agent], rewards, discount, full, members=known, last=last, share=share
+        )
         rate, entropy, total = rates
         done = number / total
         settings = {

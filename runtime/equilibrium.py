@@ -41,7 +41,7 @@ from rbcc.runtime.deviation import Arena, Deviation, Notion, evaluate_base
 from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
 from rbcc.runtime.model import Model
-from rbcc.runtime.plant import Plant, read_plant
+from rbcc.runtime.plant import Frozen, Plant, read_plant
 from rbcc.runtime.run import Run, write_file
 from rbcc.runtime.train import initial_state, networks_of
 
@@ -254,10 +254,16 @@ class _Verification:
         """What gains are compared with: the payoff above doing nothing, or above untrained play; and its name."""
         if not self.settings.shutdown:
             return improvement, "payoff above untrained play (the spec has no verify.shutdown)"
-        stopped = {}
+        stopped, held = {}, []
         for name, value in self.settings.shutdown:
-            values = np.array(self.model.spaces[name].values)
-            stopped[name] = np.arange(len(values)) == np.argmin(np.abs(values - value))
+            space = self.model.spaces[name]
+            if space.interval:
+                held.append(Frozen(space.agent, name, value))
+            else:
+                values = np.array(space.values)
+                stopped[name] = np.arange(len(values)) == np.argmin(np.abs(values - value))
+        if held:
+            base = evaluate_base(self.arena_with(held))
         nothing = base(self.networks, stopped, *self.test)[0]
         _check_finite(nothing, "verify.shutdown")
         return _change(test, nothing), "payoff above doing nothing"
@@ -341,11 +347,11 @@ class _Verification:
         for agent in use:
             for name, shares in use[agent].items():
                 space = self.model.spaces[name]
-                if space.of is None and len(space.values) > 2:
+                if space.interval or (space.of is None and len(space.values) > 2):
                     for end, word in ((0, "lowest"), (-1, "highest")):
                         if shares[end] >= EDGE:
-                            value = f"{space.values[end]:g}"
-                            found.append(f"{name} is at its {word} choice, {value}, in {shares[end]:.0%} of all cases")
+                            value = "" if space.interval else f", {space.values[end]:g},"
+                            found.append(f"{name} is at its {word} choice{value} in {shares[end]:.0%} of all cases")
         return tuple(found)
 
     def record(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rbcc.compiler.diagnostics import Diagnostic
 from rbcc.compiler.driver import Compiled, compile_spec
 from rbcc.compiler.emit.layout import layout
 from rbcc.runtime import noise
-from rbcc.runtime.spaces import ActionSpace, action_spaces
+from rbcc.runtime.spaces import ActionSpace, Bounds, action_spaces, within
 
 
 State = dict[str, jax.Array]
@@ -77,14 +77,17 @@ class Model:
 
     def sample(self, state: State, key: jax.Array) -> Actions:
         """Legal actions drawn uniformly, in physical units."""
-        del state
         # Cheap keys, whatever kind `key` is: drawing with JAX's own takes longer than a step.
         keys = noise.again(jax.random.key_data(jax.random.split(key, len(self.spaces)))[..., -2:])
-        drawn = {}
-        for own, (name, space) in zip(keys, self.spaces.items(), strict=True):
-            uniform = jax.random.uniform(own, tuple(space.shape[k] for k in space.stored))
-            drawn[name] = space.physical(jnp.floor(uniform * len(space.values)))
-        return self.written(drawn)
+        drawn: Actions = {}
+        for stage in range(self.ir.stages):
+            bounds = self.bounds(self.stored(state), drawn, None, stage)
+            for own, (name, space) in zip(keys, self.spaces.items(), strict=True):
+                if self.ir.stage_of(name) == stage:
+                    uniform = jax.random.uniform(own, tuple(space.shape[k] for k in space.stored))
+                    among = space.physical(jnp.floor(uniform * len(space.values))) if not space.interval else None
+                    drawn[name] = within(uniform, bounds[name]) if among is None else among
+        return self.written({name: drawn[name] for name in self.spaces})
 
     def step(
         self, state: State, actions: Actions, key: jax.Array, parameters: Mapping[str, Any] | None = None
@@ -100,20 +103,43 @@ class Model:
         result = {**result, "values": self.written(result["values"])}
         return self.written(following), Outcome(**result)
 
-    def observe(self, state: State, parameters: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
+    def observe(
+        self, state: State, parameters: Mapping[str, Any] | None = None, actions: Actions | None = None
+    ) -> dict[str, jax.Array]:
         """What each agent sees, (agents, numbers), or (numbers,) for a type without an index.
 
         First what all agents of the type see alike, then its own, then what is its own and never changes; within each
-        in the order of the spec.
+        in the order of the spec. Types that choose after others are there only if `actions` has the choices of those.
         """
-        found = {}
-        for agent, seen in self.module.observe(self.stored(state), self.given(parameters)).items():
+        found: dict[str, Any] = {}
+        for stage in range(self.ir.stages if actions is not None else 1):
+            found |= self.observed(self.stored(state), self.stored(actions or {}), self.given(parameters), stage)
+        for agent, seen in found.items():
             shared, own = seen["shared"], jnp.concatenate([seen["own"], seen["fixed"]])
             if own.ndim == 2:
                 own = own.T
                 shared = jnp.broadcast_to(shared, (own.shape[0], shared.shape[0]))
             found[agent] = jnp.concatenate([shared, own], axis=-1)
         return found
+
+    def observed(
+        self,
+        state: Mapping[str, jax.Array],
+        actions: Mapping[str, jax.Array],
+        parameters: Mapping[str, Any] | None,
+        stage: int,
+    ) -> Any:
+        """What the generated module has the types of one stage see, after the `actions` before theirs."""
+        if stage:
+            return getattr(self.module, f"observe_{stage}")(state, actions, parameters)
+        return self.module.observe(state, parameters)
+
+    def bounds(self, state: State, actions: Actions, parameters: Mapping[str, Any] | None, stage: int) -> Bounds:
+        """The ends of the intervals from which the types of one stage choose, in the layout of the generated module."""
+        found = getattr(self.module, f"bounds_{stage}" if stage else "bounds", None)
+        if found is None:
+            return {}
+        return found(state, actions, parameters) if stage else found(state, parameters)
 
     def given(self, parameters: Mapping[str, Any] | None) -> dict[str, jax.Array]:
         """Parameters for the generated module. Raises ValueError for an unknown name or a wrong shape."""

@@ -18,11 +18,14 @@ from rbcc.runtime.rollout import Player
 
 @dataclass(frozen=True)
 class Frozen:
-    """`action` is always the choice number `choice`, for all agents of its type or for one `member`."""
+    """`action` is always the choice number `choice`, for all agents of its type or for one `member`.
+
+    Of an interval `choice` is a share: 0 is its lower end, 1 its upper.
+    """
 
     agent: str
     action: str
-    choice: int
+    choice: float
     member: int | None = None
 
 
@@ -51,12 +54,22 @@ def _random(policy: Policy, player: Player, plant: Random) -> Player:
         strays = uniform[player.draws] < plant.share
         noise, row, mixed = uniform[player.draws + 1 :], 0, []
         for head, index in zip(policy.stacked_heads, policy.apart(indices), strict=True):
-            drawn = jnp.floor(noise[row : row + head.repeats] * head.choices).astype(index.dtype)
-            mixed.append(jnp.where(strays, jnp.minimum(drawn, head.choices - 1), index))
+            own = noise[row : row + head.repeats]
+            if head.interval:
+                drawn = _unbounded(own)
+            else:
+                drawn = jnp.minimum(jnp.floor(own * head.choices).astype(index.dtype), head.choices - 1)
+            mixed.append(jnp.where(strays, drawn, index))
             row += head.repeats
         return policy.together(mixed), record
 
     return Player(player.draws + 1 + policy.draws, play)
+
+
+def _unbounded(share: jax.Array | float) -> jax.Array:
+    """The number whose logistic function is `share`, of those that can be told from 0 and 1."""
+    least = jnp.finfo(float).eps
+    return jax.scipy.special.logit(jnp.clip(share, least, 1 - least))
 
 
 def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
@@ -69,7 +82,8 @@ def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
                 if action.name == plant.action:
                     members = jnp.arange(index.shape[-1])
                     held = jnp.ones_like(members, bool) if plant.member is None else members == plant.member
-                    parts[place] = jnp.where(held, plant.choice, parts[place])
+                    choice = _unbounded(plant.choice) if action.interval else int(plant.choice)
+                    parts[place] = jnp.where(held, choice, parts[place])
             changed.append(head.join(parts))
         return policy.together(changed), record
 
@@ -105,12 +119,20 @@ def read_plant(model: Model, text: str) -> Plant:
     if what not in own:
         raise RunError(f"'{text}': {agent} has no choice '{what}'{_meant(what, own)}")
     space = own[what]
+    if space.interval:
+        if not found["percent"] or not 0 <= value <= 1:
+            raise RunError(f"'{text}': {what} is chosen from an interval; write a share of it, from 0% to 100%")
+        return Frozen(agent, space.name, value, _member(model, agent, found["member"], text))
     choice = next((k for k, v in enumerate(space.values) if math.isclose(v, value, abs_tol=1e-12)), None)
     if choice is None:
         raise RunError(f"'{text}': {what} can be {', '.join(f'{v:g}' for v in space.values)}")
+    return Frozen(agent, space.name, choice, _member(model, agent, member, text))
+
+
+def _member(model: Model, agent: str, member: str | None, text: str) -> int | None:
     if member is not None and int(member) >= model.ir.count(agent):
         raise RunError(f"'{text}': {agent} are numbered 0 to {model.ir.count(agent) - 1}")
-    return Frozen(agent, space.name, choice, int(member) if member else None)
+    return int(member) if member else None
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Policies: one network per agent type, shared by its agents, with categorical choices.
+"""Policies: one network per agent type, shared by its agents, with categorical choices or such from intervals.
 
 Arrays have the features first and the agents last, (features, economies, agents), so that products, soft-maxes over a
 few choices and sampling all vectorise over agents. Features that all agents of a type share enter the first layer by a
@@ -99,6 +99,11 @@ class Policy:
         return stacks_of(self.heads)
 
     @property
+    def smooth(self) -> bool:
+        """Whether outputs have to be smooth in what is seen: numbers that agents choose are, as a rule."""
+        return any(head.interval for head in self.heads)
+
+    @property
     def stacked_heads(self) -> list[Head]:
         """The heads in the order in which stacks have them."""
         return [head for stack in self.stacks for head in stack.heads]
@@ -151,9 +156,10 @@ class Policy:
         if self.numbered:
             hidden = hidden + first["member"][:, sight.member]
         hidden = jnp.broadcast_to(hidden, (hidden.shape[0], *plane))
-        hidden = jax.nn.relu(hidden).reshape(hidden.shape[0], -1)
+        activation = jnp.tanh if self.smooth else jax.nn.relu
+        hidden = activation(hidden).reshape(hidden.shape[0], -1)
         for layer in rest:
-            hidden = jax.nn.relu(self.product(layer["weight"], hidden) + layer["bias"][:, None])
+            hidden = activation(self.product(layer["weight"], hidden) + layer["bias"][:, None])
         logits = []
         for stack, output in zip(self.stacks, parameters["choices"], strict=True):
             rows = self.product(output["weight"], hidden) + output["bias"][:, None]
@@ -276,6 +282,44 @@ def _assess_gradient(kept: Any, outer: tuple[jax.Array, jax.Array]) -> tuple[jax
 assess.defvjp(_assess, _assess_gradient)
 
 
+# --- choices from intervals ----------------------------------------------------------------------------------------
+
+# Logarithms of the smallest and largest standard deviation of what is drawn, before the logistic function.
+_NARROWEST, _WIDEST = -7.0, 0.5
+_HALF_LOG_TAU = 0.9189385332046727
+
+
+def _normal(outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and logarithm of the standard deviation, (repeats, n), from what a network gives, (repeats, 2, n)."""
+    mean, spread = outputs[:, 0], outputs[:, 1]
+    # The bounds are approached smoothly: a clipped output would get no gradient to come back.
+    spread = _WIDEST - jax.nn.softplus(-spread)
+    return mean, _NARROWEST + jax.nn.softplus(spread - _NARROWEST)
+
+
+def draw_between(outputs: jax.Array, uniform: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Draws normal numbers, (repeats, n), from `uniform` ones; their log probability, all repeats together, (n,)."""
+    mean, spread = _normal(outputs)
+    tiny = jnp.finfo(uniform.dtype).eps / 4
+    noise = jax.scipy.special.ndtri(jnp.clip(uniform, tiny, 1 - 2 * tiny))
+    return mean + jnp.exp(spread) * noise, -jnp.sum(noise**2 / 2 + spread + _HALF_LOG_TAU, axis=0)
+
+
+def assess_between(outputs: jax.Array, drawn: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The log probability of `drawn` numbers, and the entropy, of all repeats together, (n,).
+
+    The entropy is that of the shares of the interval, to first order: of the normal numbers, plus the logarithm of the
+    logistic function's slope at their mean. It is largest for choices all over the interval.
+    """
+    mean, spread = _normal(outputs)
+    chance = -((drawn - mean) ** 2) / (2 * jnp.exp(2 * spread)) - spread - _HALF_LOG_TAU
+    entropy = 0.5 + _HALF_LOG_TAU + spread + jax.nn.log_sigmoid(mean) + jax.nn.log_sigmoid(-mean)
+    return jnp.sum(chance, axis=0), jnp.sum(entropy, axis=0)
+
+
+# --- all choices together ------------------------------------------------------------------------------------------
+
+
 def choose_all(
     logits: Sequence[jax.Array], masks: Masks, uniform: jax.Array, stacks: Sequence[Stack]
 ) -> tuple[Indices, jax.Array]:
@@ -287,7 +331,8 @@ def choose_all(
     indices, chances, row = [], [], 0
     for one, mask, stack in zip(logits, masks, stacks, strict=True):
         noise = uniform[row : row + stack.repeats].reshape(stack.repeats, -1)
-        index, chance = choose(one.reshape(*one.shape[:2], -1), mask, noise)
+        outputs = one.reshape(*one.shape[:2], -1)
+        index, chance = draw_between(outputs, noise) if stack.interval else choose(outputs, mask, noise)
         indices.append(index.astype(stack.dtype).reshape(stack.repeats, *plane))
         chances.append(chance)
         row += stack.repeats
@@ -295,12 +340,13 @@ def choose_all(
 
 
 def assess_all(
-    logits: Sequence[jax.Array], masks: Masks, indices: Indices, plane: tuple[int, ...]
+    logits: Sequence[jax.Array], masks: Masks, indices: Indices, stacks: Sequence[Stack], plane: tuple[int, ...]
 ) -> tuple[jax.Array, jax.Array]:
     """The log probability of the choices of all stacks together, and the entropy, both of shape `plane`."""
     chances, spreads = [], []
-    for one, mask, index in zip(logits, masks, indices, strict=True):
-        chance, spread = assess(one.reshape(*one.shape[:2], -1), mask, index.reshape(index.shape[0], -1))
+    for one, mask, index, stack in zip(logits, masks, indices, stacks, strict=True):
+        outputs, made = one.reshape(*one.shape[:2], -1), index.reshape(index.shape[0], -1)
+        chance, spread = assess_between(outputs, made) if stack.interval else assess(outputs, mask, made)
         chances.append(chance)
         spreads.append(spread)
     nothing = jnp.zeros(plane[0] * plane[1])

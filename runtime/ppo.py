@@ -51,12 +51,15 @@ class Batch:
     size: int
 
 
-def advantages(rewards: jax.Array, values: jax.Array, discount: jax.Array, gae: jax.Array) -> jax.Array:
+def advantages(
+    rewards: jax.Array, values: jax.Array, discount: jax.Array, gae: jax.Array, last: jax.Array | None = None
+) -> jax.Array:
     """Generalised advantage estimates (Schulman et al. 2016) of episodes that end at the horizon.
 
-    `rewards` and `values` are (horizon, economies, agents); after the last step there is nothing to come.
+    `rewards` and `values` are (horizon, economies, agents); `last`, (economies, agents), is the value of what comes
+    after the last step, by default nothing.
     """
-    following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
+    following = jnp.concatenate([values[1:], (jnp.zeros_like(values[0]) if last is None else last)[None]])
     errors = rewards + discount * following - values
 
     def back(later: jax.Array, error: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -64,6 +67,15 @@ def advantages(rewards: jax.Array, values: jax.Array, discount: jax.Array, gae: 
         return now, now
 
     return jax.lax.scan(back, jnp.zeros_like(values[0]), errors, reverse=True)[1]
+
+
+def centred(rewards: jax.Array, share: Share) -> jax.Array:
+    """`rewards` of an economy that goes on, less their mean (Naik et al. 2024).
+
+    That changes all values by the same number and no choice; without it values are as large as the sum of discount
+    factors, and what depends on choices is lost in them.
+    """
+    return rewards - jax.lax.stop_gradient(share.mean(jnp.mean(rewards)))
 
 
 def standardised(estimate: jax.Array, share: Share) -> jax.Array:
@@ -81,14 +93,17 @@ def batch_of(
     gae: jax.Array,
     fixed: jax.Array | None = None,
     members: jax.Array | None = None,
+    last: jax.Array | None = None,
     share: Share = ALONE,
 ) -> Batch:
     """The samples of a trajectory with standardised advantages, cut into blocks.
 
     `fixed` are the features that never change, if the record does not hold them; `members` (economies, k) the agents
-    that are recorded, for a network that knows their numbers.
+    that are recorded, for a network that knows their numbers; `last` is the value of what comes after the last step.
     """
-    estimate = advantages(rewards, record.value, discount, gae)
+    if last is not None:
+        rewards = centred(rewards, share)
+    estimate = advantages(rewards, record.value, discount, gae, last)
     target = estimate + record.value
     horizon, economies, agents = rewards.shape
     cut = _Cut.of(horizon * economies, agents, block_size(policy))
@@ -193,7 +208,7 @@ def update(
 
         def network(parameters: Parameters) -> tuple[jax.Array, jax.Array, jax.Array]:
             logits, value = policy(parameters, replace(block.sight, fixed=fixed))
-            chance, spread = assess_all(logits, masks, block.indices, value.shape)
+            chance, spread = assess_all(logits, masks, block.indices, policy.stacks, value.shape)
             return chance, spread, value
 
         (chance, spread, value), back = jax.vjp(network, parameters)

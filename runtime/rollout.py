@@ -1,7 +1,8 @@
 """Playing episodes of many economies at once, on the device."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -39,6 +40,7 @@ class Trajectory:
     `records` per type as its player made them; `rewards` per type, (horizon, economies, agents), unscaled and without
     penalties; `violations` by `type.constraint`, of the same shape; `indicators`, (horizon, indicators), means over
     economies, in the order of the spec; `watched` what `watch` made of each economy's step, (horizon, economies, ...).
+    `last` is what all see when an episode of an economy that goes on is cut.
     """
 
     records: dict[str, Any]
@@ -46,6 +48,7 @@ class Trajectory:
     violations: dict[str, jax.Array]
     indicators: jax.Array
     watched: Any = None
+    last: dict[str, Sight] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -94,6 +97,29 @@ def sampling(policy: Policy, parameters: Parameters, masks: Masks, members: jax.
     return Player(policy.draws, play)
 
 
+def individual(
+    policy: Policy, deviator: Policy, base: Player, network: Parameters, members: jax.Array, masks: Masks
+) -> Player:
+    """All agents follow `base`, except `members` (economies, k), who follow `network`, of `deviator`, and are recorded.
+
+    `deviator` is `policy`, or one with the same heads that knows more.
+    """
+    economies = jnp.arange(members.shape[0])[:, None]
+
+    def act(seen: Sight, uniform: jax.Array) -> tuple[Indices, jax.Array, jax.Array]:
+        logits, value = deviator(network, seen)
+        return *choose_all(logits, masks, uniform, policy.stacks), value
+
+    def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Record]:
+        indices, _ = base.play(sight, uniform)
+        seen, own = sight.of(members), of_members(uniform[: policy.draws], members)
+        chosen, chance, value = in_blocks(act, seen, own, deviator)
+        merged = [index.at[:, economies, members].set(new) for index, new in zip(indices, chosen, strict=True)]
+        return tuple(merged), Record(seen.shared, seen.own, chosen, chance, value)
+
+    return Player(base.draws, play)
+
+
 def keys_of(key: jax.Array, number: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The keys of batch `number`: for `rollout`, and for drawing who is recorded. With the same they are paired."""
     playing, choosing = jax.random.split(jax.random.fold_in(key, number))
@@ -103,23 +129,37 @@ def keys_of(key: jax.Array, number: jax.Array) -> tuple[jax.Array, jax.Array]:
 def fixed_features(model: Model, parameters: Mapping[str, Any]) -> dict[str, jax.Array]:
     """For each type the features of its agents that never change, (f, agents)."""
     state = model.module.reset(jax.random.key(0), parameters)
-    seen = model.module.observe(state, parameters)
-    found = {agent: parts["fixed"] for agent, parts in seen.items()}
+    nothing = {
+        name: jnp.zeros([space.shape[k] for k in space.stored], int if space.of else float)
+        for name, space in model.spaces.items()
+    }
+    seen = [model.observed(state, nothing, parameters, stage) for stage in range(model.ir.stages)]
+    found = {agent: parts["fixed"] for part in seen for agent, parts in part.items()}
     return {agent: x if x.ndim == 2 else x[:, None] for agent, x in found.items()}
 
 
 def observe(
-    model: Model, state: Mapping[str, jax.Array], parameters: Mapping[str, Any], fixed: Mapping[str, jax.Array]
+    model: Model,
+    state: Mapping[str, jax.Array],
+    actions: Mapping[str, jax.Array],
+    parameters: Mapping[str, Any],
+    fixed: Mapping[str, jax.Array],
+    stage: int,
 ) -> dict[str, Sight]:
-    """What all types see in all economies; a type without an index counts as one agent."""
+    """What the types of one stage see in all economies, after the `actions` of those before them.
 
-    def changing(state: Mapping[str, jax.Array]) -> dict[str, tuple[jax.Array, jax.Array]]:
-        seen = model.module.observe(state, parameters)
+    A type without an index counts as one agent.
+    """
+
+    def changing(
+        state: Mapping[str, jax.Array], actions: Mapping[str, jax.Array]
+    ) -> dict[str, tuple[jax.Array, jax.Array]]:
+        seen = model.observed(state, actions, parameters, stage)
         return {agent: (parts["shared"], parts["own"]) for agent, parts in seen.items()}
 
     return {
         agent: Sight(shared, own if own.ndim == 3 else own[..., None], fixed[agent])
-        for agent, (shared, own) in jax.vmap(changing, out_axes=1)(state).items()
+        for agent, (shared, own) in jax.vmap(changing, out_axes=1)(state, actions).items()
     }
 
 
@@ -131,28 +171,43 @@ def rollout(
     economies: jax.Array,
     parameters: Mapping[str, Any],
     watch: Watch | None = None,
+    steps: int | None = None,
+    changes: Mapping[str, tuple[int, float]] = MappingProxyType({}),
 ) -> Trajectory:
     """One episode of copies of the model, of those with the numbers `economies`.
+
+    Of `steps`, by default as many as the model's horizon. `changes` are of states: at which step, and what is added.
 
     Random numbers depend on `key`, the step, the type, the number of the economy and the place of an agent only, not on
     what is chosen: rollouts with the same key and other players are paired, and economies can be played apart.
     """
-    count, horizon = economies.shape[0], model.ir.horizon
+    count, horizon = economies.shape[0], steps or model.ir.horizon
     each = jax.vmap(jax.random.fold_in, (None, 0))
     keys = jax.vmap(each, (0, None))(each(key, jnp.arange(horizon * (1 + len(policies)) + 1)), economies)
     sources, start = keys[:-1].reshape(horizon, 1 + len(policies), count), keys[-1]
     state = jax.vmap(lambda k: model.module.reset(k, parameters))(start)
     fixed = fixed_features(model, parameters)
 
-    def advance(state: dict[str, jax.Array], sources: jax.Array) -> tuple[dict[str, jax.Array], Trajectory]:
-        shocks, *noise = sources
-        sights = observe(model, state, parameters, fixed)
+    def choose(state: dict[str, jax.Array], noise: Iterable[jax.Array]) -> Any:
+        """What all see, what they do, and what their players record of it."""
+        own = dict(zip(policies, noise, strict=True))
+        sights: dict[str, Sight] = {}
         actions: dict[str, jax.Array] = {}
         records = {}
-        for keys, (agent, policy) in zip(noise, policies.items(), strict=True):
-            uniform = uniforms(keys, players[agent].draws, policy.agents)
-            indices, records[agent] = players[agent].play(sights[agent], uniform)
-            actions |= decode(agent, policy.stacks, indices, model.spaces, count)
+        for stage in range(model.ir.stages):
+            sights |= observe(model, state, actions, parameters, fixed, stage)
+            bounds = jax.vmap(lambda s, a: model.bounds(s, a, parameters, stage))(state, actions)  # noqa: B023
+            for agent in (agent for agent in policies if model.ir.agent(agent).stage == stage):
+                uniform = uniforms(own[agent], players[agent].draws, policies[agent].agents)
+                indices, records[agent] = players[agent].play(sights[agent], uniform)
+                actions = actions | decode(agent, policies[agent].stacks, indices, model.spaces, bounds, count)
+        return sights, actions, records
+
+    def advance(state: dict[str, jax.Array], numbered: Any) -> tuple[dict[str, jax.Array], Trajectory]:
+        number, (shocks, *noise) = numbered
+        for name, (step, change) in changes.items():
+            state = {**state, name: state[name] + jnp.where(number == step, change, 0.0)}
+        _, actions, records = choose(state, noise)
         following, result = jax.vmap(lambda s, a, k: model.module.step(s, a, k, parameters))(state, actions, shocks)
         rewards = {agent: result["rewards"][agent].reshape(count, -1) for agent in policies}
         violations = {name: v.reshape(count, -1) for name, v in result["violations"].items()}
@@ -160,8 +215,12 @@ def rollout(
         watched = jax.vmap(watch)(state, actions, following, result) if watch else None
         return following, Trajectory(records, rewards, violations, indicators, watched)
 
-    _, trajectory = jax.lax.scan(advance, state, sources)
-    return trajectory
+    state, trajectory = jax.lax.scan(advance, state, (jnp.arange(horizon), sources))
+    if not model.ir.continuing:
+        return trajectory
+    # Those who choose after others see choices of the step that will not be played; its random numbers are the first's.
+    last, _, _ = choose(state, sources[0][1:])
+    return replace(trajectory, last=last)
 
 
 def uniforms(keys: jax.Array, draws: int, agents: int) -> jax.Array:

@@ -1,7 +1,9 @@
 """Trained episodes as labelled arrays."""
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -10,22 +12,27 @@ import xarray as xr
 
 from rbcc.compiler import ir
 from rbcc.runtime import noise
+from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
 from rbcc.runtime.rollout import rollout, sampling
 from rbcc.runtime.run import Run
 from rbcc.runtime.train import TrainState, networks_of
 
 
-def simulate(folder: str | Path, *, episodes: int = 100, seed: int = 0) -> xr.Dataset:
-    """Plays `episodes` with the trained policies of a run.
+def simulate(folder: str | Path, *, episodes: int = 100, steps: int | None = None, seed: int = 0) -> xr.Dataset:
+    """Plays `episodes` with the trained policies of a run, of `steps` steps, by default the horizon of the model.
 
     Every state (at the start of a step), choice, value of an equation, reward and indicator is a variable with the
     dimensions episode, step and the agent types it is indexed by, in the order of the spec; units and descriptions are
-    attributes. Raises RunError if the run has no checkpoint.
+    attributes. Raises RunError if the run has no checkpoint, or if episodes that end are to go on.
     """
     run = Run.open(folder)
     model, state = run.model, run.state()
-    arrays = jax.device_get(_play(model, state, episodes, seed))
+    if steps and steps > model.ir.horizon and not model.ir.continuing:
+        raise RunError(
+            f"episodes of {model.ir.name} end after {model.ir.horizon} steps; only a 'continuing' model goes on"
+        )
+    arrays = jax.device_get(play(model, state, episodes, steps, seed))
     variables = {name: _variable(model, name, array) for name, array in arrays.items()}
     attributes = {
         "title": model.ir.title or model.ir.name,
@@ -38,7 +45,18 @@ def simulate(folder: str | Path, *, episodes: int = 100, seed: int = 0) -> xr.Da
     return xr.Dataset(variables, attrs=attributes)
 
 
-def _play(model: Model, state: TrainState, episodes: int, seed: int) -> dict[str, jax.Array]:
+def play(
+    model: Model,
+    state: TrainState,
+    episodes: int,
+    steps: int | None,
+    seed: int,
+    changes: Mapping[str, tuple[int, float]] = MappingProxyType({}),
+) -> dict[str, jax.Array]:
+    """All states, choices, values, rewards and indicators by name, (steps, episodes, ...).
+
+    With the same seed and other `changes`, what happens differs only by what they change.
+    """
     nets = networks_of(model)
 
     def watch(now: Any, actions: Any, following: Any, result: dict[str, Any]) -> dict[str, jax.Array]:
@@ -50,11 +68,11 @@ def _play(model: Model, state: TrainState, episodes: int, seed: int) -> dict[str
         return {**kept, **rewards, **indicators}
 
     @jax.jit
-    def play(state: TrainState, key: jax.Array) -> Any:
+    def run(state: TrainState, key: jax.Array) -> Any:
         players = {a: sampling(policy, state.networks[a], policy.allowed()) for a, policy in nets.items()}
-        return rollout(model, nets, players, key, jnp.arange(episodes), {}, watch).watched
+        return rollout(model, nets, players, key, jnp.arange(episodes), {}, watch, steps, changes).watched
 
-    return play(state, jax.random.fold_in(noise.key(seed), 0x51A))
+    return run(state, jax.random.fold_in(noise.key(seed), 0x51A))
 
 
 def _variable(model: Model, name: str, array: Any) -> xr.Variable:

@@ -17,9 +17,9 @@ from rbcc.compiler.emit.layout import layout
 class ActionSpace:
     """One action of an agent type.
 
-    `values` are its choices in physical units, or 0, 1, ... for members of the agent type `of`. An array of it in the
-    API has the axes (agents of the type, members it is chosen for), each left out where the spec has no such index;
-    `stored` is their order in the generated module.
+    `values` are its choices in physical units, or 0, 1, ... for members of the agent type `of`; an `interval` has none.
+    An array of it in the API has the axes (agents of the type, members it is chosen for), each left out where the spec
+    has no such index; `stored` is their order in the generated module.
     """
 
     name: str
@@ -29,6 +29,7 @@ class ActionSpace:
     agents: int | None
     repeats: int | None
     stored: tuple[int, ...]
+    interval: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,14 +52,32 @@ class ActionSpace:
         return jnp.asarray(table)[index.astype(int)]
 
 
+INTERVAL = ("mean", "log_deviation")
+"""The parameters of a draw from an interval."""
+
+Bounds = Mapping[str, tuple[jax.Array, jax.Array]]
+"""The ends of the intervals from which actions are chosen, by action."""
+
+
+def within(share: jax.Array, ends: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """The number that lies `share` of the way from the lower to the upper end."""
+    low, high = ends
+    return low + share * (high - low)
+
+
 @dataclass(frozen=True)
 class Head:
-    """A categorical choice of a network: `repeats` independent draws among `choices`.
+    """A choice of a network: `repeats` independent draws among `choices`, or from an interval.
 
-    Several actions in one head are drawn jointly: a choice is one combination of theirs.
+    Several actions in one head are drawn jointly: a choice is one combination of theirs. Of an interval what is drawn
+    is a number of any size; the logistic function makes it a share of the interval.
     """
 
     actions: tuple[ActionSpace, ...]
+
+    @property
+    def interval(self) -> bool:
+        return self.actions[0].interval
 
     @property
     def repeats(self) -> int:
@@ -66,10 +85,13 @@ class Head:
 
     @property
     def choices(self) -> int:
-        return prod(len(action.values) for action in self.actions)
+        """The number of choices; of an interval the parameters of a draw."""
+        return len(INTERVAL) if self.interval else prod(len(action.values) for action in self.actions)
 
     def split(self, index: jax.Array) -> list[jax.Array]:
         """The choice of each action in a joint choice."""
+        if self.interval:
+            return [index]
         index, parts = index.astype(int), []
         for action in reversed(self.actions[1:]):
             parts.append(index % len(action.values))
@@ -78,6 +100,8 @@ class Head:
 
     def join(self, parts: Sequence[jax.Array]) -> jax.Array:
         """The joint choice of one choice per action; the inverse of `split`."""
+        if self.interval:
+            return parts[0]
         index = jnp.zeros_like(parts[0])
         for action, part in zip(self.actions, parts, strict=True):
             index = index * len(action.values) + part
@@ -103,10 +127,15 @@ def opened(action: ActionSpace, start: float, share: jax.Array) -> jax.Array:
 class Stack:
     """Heads of similar size side by side, with their choices padded to the same number: one array, one softmax.
 
-    An array over a stack has the axes (repeats, choices, ...), the heads' repeats one after another.
+    An array over a stack has the axes (repeats, choices, ...), the heads' repeats one after another. Intervals form a
+    stack of their own, with the parameters of a draw in place of choices.
     """
 
     heads: tuple[Head, ...]
+
+    @property
+    def interval(self) -> bool:
+        return self.heads[0].interval
 
     @property
     def repeats(self) -> int:
@@ -118,11 +147,13 @@ class Stack:
 
     @property
     def dtype(self) -> np.dtype:
-        """The smallest type that holds the number of a choice."""
-        return np.min_scalar_type(self.choices - 1)
+        """The smallest type that holds the number of a choice; of an interval that of a real number."""
+        return np.dtype(jnp.result_type(float)) if self.interval else np.min_scalar_type(self.choices - 1)
 
     def allowed(self, offered: Mapping[str, jax.Array]) -> jax.Array:
         """Which choices exist and consist of such as are offered, (repeats, choices)."""
+        if self.interval:
+            return jnp.ones((self.repeats, self.choices), bool)
         rows = []
         for head in self.heads:
             mask = jnp.pad(head.allowed(offered), (0, self.choices - head.choices))
@@ -140,9 +171,10 @@ MAX_PADDING = 0.25
 
 
 def stacks_of(heads: Sequence[Head]) -> tuple[Stack, ...]:
-    """Heads, the largest first, in as few stacks as padding allows."""
+    """Heads, the largest first, in as few stacks as padding allows; then those of intervals, in one."""
     stacks: list[Stack] = []
-    for head in sorted(heads, key=lambda head: -head.choices):
+    intervals = tuple(head for head in heads if head.interval)
+    for head in sorted((head for head in heads if not head.interval), key=lambda head: -head.choices):
         if stacks:
             wider = Stack((*stacks[-1].heads, head))
             exact = sum(one.repeats * one.choices for one in wider.heads)
@@ -150,7 +182,7 @@ def stacks_of(heads: Sequence[Head]) -> tuple[Stack, ...]:
                 stacks[-1] = wider
                 continue
         stacks.append(Stack((head,)))
-    return tuple(stacks)
+    return (*stacks, *([Stack(intervals)] if intervals else []))
 
 
 def action_spaces(model: ir.Model) -> dict[str, ActionSpace]:
@@ -164,14 +196,14 @@ def action_spaces(model: ir.Model) -> dict[str, ActionSpace]:
         agents = counts.pop(0) if indexed else None
         repeats = counts[0] if counts else None
         found[action.symbol] = ActionSpace(
-            action.symbol, owner, action.choices, action.of, agents, repeats, layout(model, symbol)
+            action.symbol, owner, action.choices, action.of, agents, repeats, layout(model, symbol), bool(action.bounds)
         )
     return found
 
 
 def heads_of(agent: str, spaces: Mapping[str, ActionSpace], joint: Sequence[str]) -> tuple[Head, ...]:
     """The heads of a type's network; an action with a single choice needs none."""
-    mine = [space for space in spaces.values() if space.agent == agent and len(space.values) > 1]
+    mine = [space for space in spaces.values() if space.agent == agent and (space.interval or len(space.values) > 1)]
     together = tuple(space for space in mine if space.name in joint)
     heads = [Head((space,)) for space in mine if space not in together]
     return tuple(heads + ([Head(together)] if together else []))
@@ -182,11 +214,12 @@ def decode(
     stacks: Sequence[Stack],
     indices: Sequence[jax.Array],
     spaces: Mapping[str, ActionSpace],
+    bounds: Bounds,
     economies: int,
 ) -> dict[str, jax.Array]:
     """Choices of each stack, (repeats, economies, agents), as actions in physical units, economies first.
 
-    The remaining axes stand in the order of the compiled model's layout.
+    The remaining axes stand in the order of the compiled model's layout, those of `bounds` too.
     """
     chosen: dict[str, jax.Array] = {}
     for stack, index in zip(stacks, indices, strict=True):
@@ -201,9 +234,10 @@ def decode(
             shape = tuple(space.shape[k] for k in space.stored)
             actions[name] = jnp.full((economies, *shape), space.table[0])
             continue
-        values = space.physical(chosen[name])
+        values = jax.nn.sigmoid(chosen[name]) if space.interval else space.physical(chosen[name])
         # (repeats, economies, agents) -> (economies, agents, repeats) -> only the axes that exist, in stored order
         values = jnp.moveaxis(values, 0, -1)
         values = values.reshape((economies, *space.shape))
-        actions[name] = jnp.transpose(values, (0, *(1 + k for k in space.stored)))
+        values = jnp.transpose(values, (0, *(1 + k for k in space.stored)))
+        actions[name] = within(values, bounds[name]) if space.interval else values
     return actions

@@ -15,10 +15,20 @@ from rbcc.runtime.checks import Checks
 from rbcc.runtime.devices import ALL, ALONE, BY_SEED, SINGLE, Placement, Share, check_memory
 from rbcc.runtime.errors import Violated
 from rbcc.runtime.model import Model
+from rbcc.runtime.pathwise import ascend
 from rbcc.runtime.policy import Parameters, Policy, of_members, policies
 from rbcc.runtime.ppo import METRICS, batch_of, fresh_optimizer, update
 from rbcc.runtime.precision import check_precision
-from rbcc.runtime.rollout import drawn, fixed_features, keys_of, penalised, rollout, sampling
+from rbcc.runtime.rollout import (
+    Player,
+    Trajectory,
+    drawn,
+    fixed_features,
+    keys_of,
+    penalised,
+    rollout,
+    sampling,
+)
 from rbcc.runtime.schedule import iteration
 from rbcc.runtime.watch import Caught, earlier, explanation, first_of, watching
 
@@ -99,10 +109,11 @@ def stretch(
         now = iteration(model, phase, nets, number)
         playing, choosing = keys_of(key, number)
         own = share.economies(phase.economies)
-        members = {}
+        members, choosers = {}, {}
         for place, settings in enumerate(phase.learners):
+            sources = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(choosing, place), own)
+            choosers[settings.agent] = sources
             if settings.sample and settings.sample < nets[settings.agent].agents:
-                sources = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(choosing, place), own)
                 members[settings.agent] = drawn(sources, nets[settings.agent].agents, settings.sample)
         players = {a: sampling(policy, state.networks[a], now.masks[a], members.get(a)) for a, policy in nets.items()}
         played = rollout(model, nets, players, playing, own, now.parameters, watch)
@@ -118,12 +129,40 @@ def stretch(
             def learn(
                 network: Parameters, optimizer: Any, agent: str = agent, settings: Any = settings, values: Any = values
             ) -> Any:
+                if settings.algorithm == "pathwise":
+
+                    def play(player: Player) -> tuple[Trajectory, jax.Array]:
+                        found = rollout(model, nets, {**players, agent: player}, playing, own, now.parameters)
+                        return found, penalised(found, agent, state.multipliers)
+
+                    alone, masks = drawn(choosers[agent], nets[agent].agents, 1), now.masks[agent]
+                    return ascend(
+                        nets[agent],
+                        players[agent],
+                        play,
+                        network,
+                        optimizer,
+                        masks,
+                        alone,
+                        factors[agent],
+                        values,
+                        share,
+                    )
                 rewards = penalised(played, agent, state.multipliers) / values["reward_scale"]
                 seen: jax.Array | None = fixed[agent]
+                last = nets[agent](state.networks[agent], played.last[agent])[1] if played.last else None
                 if agent in members:
                     rewards, seen = of_members(rewards, members[agent]), None
+                    last = None if last is None else of_members(last, members[agent])
                 batch = batch_of(
-                    nets[agent], played.records[agent], rewards, factors[agent], values["gae"], seen, share=share
+                    nets[agent],
+                    played.records[agent],
+                    rewards,
+                    factors[agent],
+                    values["gae"],
+                    seen,
+                    last=last,
+                    share=share,
                 )
                 return update(
                     nets[agent],

@@ -176,14 +176,14 @@ def test_joint_choices_split_and_join() -> None:
 def test_decoded_choices_are_physical() -> None:
     model = compile("open_rbc_small")
     policy = networks_of(model)["firm"]
-    actions = decode("firm", policy.stacks, [jnp.full((1, 2, 4), 5 * 3 + 2, jnp.uint8)], model.spaces, 2)
+    actions = decode("firm", policy.stacks, [jnp.full((1, 2, 4), 5 * 3 + 2, jnp.uint8)], model.spaces, {}, 2)
     assert np.array_equal(actions["firm.set_price"], np.full((2, 4), 1500))
     assert np.array_equal(actions["firm.set_wage"], np.full((2, 4), 22))
     assert np.allclose(actions["firm.invest"], np.full((2, 4), 0.1))
     consumer = networks_of(model)["consumer"]
     places = [head.actions[0].name for head in consumer.stacked_heads for _ in range(head.repeats)]
     index = jnp.arange(6)[:, None, None] % 4 + jnp.zeros((6, 2, 20), jnp.uint8)
-    actions = decode("consumer", consumer.stacks, [index], model.spaces, 2)
+    actions = decode("consumer", consumer.stacks, [index], model.spaces, {}, 2)
     written = model.written({"consumer.demand": actions["consumer.demand"][0]})["consumer.demand"]
     assert np.array_equal(written, np.broadcast_to(np.arange(4), (20, 4)))
     assert np.array_equal(actions["consumer.hours"], np.full((2, 20), 260.0 * (places.index("consumer.hours") % 4)))

@@ -145,7 +145,7 @@ def test_recorded_chances_are_those_of_the_policy() -> None:
     for agent, policy in nets.items():
         record = jax.tree.map(lambda x: x[3], trajectory.records[agent])
         logits, value = policy(state.networks[agent], Sight(record.shared, record.own, fixed_of(agent)))
-        chance, _ = assess_all(logits, policy.allowed(), record.indices, value.shape)
+        chance, _ = assess_all(logits, policy.allowed(), record.indices, policy.stacks, value.shape)
         assert np.allclose(chance, record.log_probability, atol=1e-5)
         assert np.allclose(value, record.value, atol=1e-5)
 

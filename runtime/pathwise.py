@@ -1,0 +1,79 @@
+"""Learning by the derivative of payoffs through the model itself, where that is smooth.
+
+An agent's payoff is a function of what its network makes it do, through the equations, the states and what others do in
+answer; all of this is one differentiable program. Its derivative has none of the noise of a policy gradient, which
+learns from rewards alone. (The short horizon and the value of what follows are those of Xu et al., 2022.)
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from rbcc.runtime.devices import Share
+from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, assess_all, of_members
+from rbcc.runtime.ppo import OPTIMIZER, Settings, advantages, centred
+from rbcc.runtime.rollout import Player, Trajectory, individual
+
+
+def ascend(
+    policy: Policy,
+    base: Player,
+    play: Callable[[Player], tuple[Trajectory, jax.Array]],
+    network: Parameters,
+    optimizer: Any,
+    masks: Masks,
+    members: jax.Array,
+    discount: jax.Array,
+    settings: Settings,
+    share: Share,
+) -> tuple[Parameters, Any, jax.Array]:
+    """One step of Adam up the payoff of a single agent of a type in each economy, `members` (economies, 1).
+
+    The others of its type play as `base` does; that they answer to what the agent does is part of the derivative, that
+    their network is the same is not: what is found is a best response, and where it is the network itself an
+    equilibrium. `play` gives the episodes in which the type plays in a given way, and its rewards in them, (horizon,
+    economies, agents). Returns new parameters, optimizer state and `METRICS`.
+    """
+    start, whole = ravel_pytree(network)
+
+    def loss(flat: jax.Array) -> tuple[jax.Array, jax.Array]:
+        own = whole(flat)
+        played, rewards = play(individual(policy, policy, base, own, members, masks))
+        record = played.records[policy.agent]
+        rewards = of_members(rewards, members) / settings["reward_scale"]
+        if played.last:
+            rewards = centred(rewards, share)
+        horizon = rewards.shape[0]
+        payoff = jnp.sum(discount ** jnp.arange(horizon)[:, None, None] * rewards, axis=0)
+        seen = Sight(record.shared, record.own, None, jnp.broadcast_to(members, (horizon, *members.shape)))
+
+        def again(sight: Sight, indices: Indices) -> tuple[jax.Array, jax.Array]:
+            """Values of what was seen, and the entropy of what could have been done."""
+            logits, value = policy(own, sight)
+            return value, assess_all(logits, masks, indices, policy.stacks, value.shape)[1]
+
+        values, spread = jax.vmap(again)(*jax.lax.stop_gradient((seen, record.indices)))
+        last = None
+        if played.last:
+            frozen = jax.lax.stop_gradient(own)
+            last = policy(frozen, played.last[policy.agent].of(members))[1]
+            payoff = payoff + discount**horizon * last
+        fixed = jax.lax.stop_gradient((rewards, values, last))
+        target = advantages(fixed[0], fixed[1], discount, settings["gae"], fixed[2]) + fixed[1]
+        error = jnp.mean(optax.huber_loss(values, target))
+        entropy = jnp.mean(spread)
+        weight = settings["value_weight"] if played.last else 0.0  # else nothing needs values
+        return weight * error - jnp.mean(payoff) - settings["entropy"] * entropy, jnp.stack([entropy, error])
+
+    gradient, (entropy, error) = share.mean(jax.grad(loss, has_aux=True)(start))
+    norm = jnp.sqrt(jnp.sum(gradient**2))
+    gradient = gradient * jnp.minimum(1.0, settings["gradient_clip"] / (norm + 1e-12))
+    direction, optimizer = OPTIMIZER.update(gradient, optimizer)
+    assert isinstance(direction, jax.Array)
+    none = jnp.zeros(())
+    metrics = jnp.stack([entropy, error, none, none, norm])
+    return whole(start - settings["learning_rate"] * direction), optimizer, metrics

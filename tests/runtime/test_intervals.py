@@ -1,0 +1,213 @@
+"""Choices from intervals, types that choose after others, economies that go on, learning by derivatives."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from rbcc.runtime.devices import ALONE, SINGLE
+from rbcc.runtime.errors import RunError
+from rbcc.runtime.model import Model, compile
+from rbcc.runtime.moments import hp_filter, moments, responses
+from rbcc.runtime.plant import read_plant
+from rbcc.runtime.policy import assess_between, draw_between
+from rbcc.runtime.ppo import advantages, centred
+from rbcc.runtime.run import train
+from rbcc.runtime.simulate import simulate
+from rbcc.runtime.train import Progress, training
+
+
+KEY = jax.random.key(3)
+
+LEADER = """
+rbcc: 1
+model: leader
+horizon: 2
+discount: 1
+agents:
+  leader:
+    count: 1
+    actions:
+      tax: {between: [0, 1]}
+    reward: tax * sum(i, work[i])
+  follower:
+    index: i
+    count: 3
+    after: leader
+    state: {tired: {start: 1, scale: 1}}
+    actions:
+      work: {between: [-1, 2 - tax]}
+      rest: {between: [0, "tired[i]"]}
+    observes: [{value: tax, scale: 1}, {value: doubled, scale: 2}, tired]
+    reward: -(work[i] - (1 - tax))^2
+equations:
+  all: |
+    doubled   = 2 * tax
+    tired'[i] = tired[i] / 2
+indicators: {tax: tax, work: "mean(i, work[i])", rest: "sum(i, rest[i])"}
+training:
+  phases: {learn: {iterations: 1500, economies: 16, algorithm: pathwise, learning_rate: 1e-2 * (1 - 0.95 * progress)}}
+  default: {entropy: "0.03 * max(1 - 1.3 * progress, 0)"}
+"""
+
+
+@pytest.fixture(scope="module")
+def leader(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    path = tmp_path_factory.mktemp("spec") / "leader.yaml"
+    path.write_text(LEADER)
+    return compile(path)
+
+
+def trained(model: Model, seed: int = 0) -> Progress:
+    return list(training(model, [seed], SINGLE))[-1][0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-3, 3, width=32), st.floats(-4, 3, width=32))
+def test_a_draw_has_the_density_it_is_assessed_with(mean: float, spread: float) -> None:
+    """Chances of draws and of assessment agree, and integrate to one over what is drawn."""
+    outputs = jnp.full((1, 2, 20_001), jnp.array([[mean], [spread]]))
+    uniform = ((jnp.arange(20_001) + 0.5) / 20_001)[None]
+    drawn, chance = draw_between(outputs, uniform)
+    again, _ = assess_between(outputs, drawn)
+    assert np.allclose(chance, again, atol=2e-3)
+    density = np.exp(np.asarray(again, float))
+    assert np.trapezoid(density, np.asarray(drawn[0], float)) == pytest.approx(1, abs=1e-3)
+
+
+def test_entropy_is_largest_all_over_the_interval() -> None:
+    """To first order it is that of the shares: near that of a uniform share, 0, and less for narrow or extreme ones."""
+
+    def entropy(mean: float, spread: float) -> float:
+        outputs = jnp.array([[[mean], [spread]]])
+        return float(assess_between(outputs, jnp.zeros((1, 1)))[1][0])
+
+    assert entropy(0, 5) > entropy(0, 0) > entropy(0, -2)
+    assert entropy(0, 0) > entropy(2, 0) == pytest.approx(entropy(-2, 0), abs=1e-6)
+    narrow = entropy(0.5, -4)
+    drawn, _ = draw_between(
+        jnp.full((1, 2, 40_001), jnp.array([[0.5], [-4.0]])), ((jnp.arange(40_001) + 0.5) / 40_001)[None]
+    )
+    share = np.asarray(jax.nn.sigmoid(drawn[0]), float)
+    density = 1 / (40_001 * np.gradient(share))
+    assert narrow == pytest.approx(float(np.mean(-np.log(density))), abs=0.01)
+
+
+def test_choices_stay_within_bounds_that_depend_on_the_state(leader: Model) -> None:
+    state = {"time": jnp.int32(0), "follower.tired": jnp.array([0.0, 1.0, 5.0])}
+    for number in range(20):
+        actions = leader.sample(state, jax.random.key(number))
+        assert 0 <= actions["leader.tax"] <= 1
+        work, rest = actions["follower.work"], actions["follower.rest"]
+        assert (work >= -1).all()
+        assert (work <= 2 - actions["leader.tax"] + 1e-6).all()
+        assert (rest >= 0).all()
+        assert (rest <= state["follower.tired"]).all()
+
+
+def test_who_chooses_after_sees_the_choice(leader: Model) -> None:
+    state = leader.reset(KEY)
+    assert set(leader.observe(state)) == {"leader"}
+    actions = {"leader.tax": jnp.float32(0.25)}
+    seen = leader.observe(state, actions=actions)["follower"]
+    assert np.allclose(seen[:, :2], [[0.25, 0.25]] * 3)
+
+
+def test_a_leader_learns_what_its_followers_answer(leader: Model) -> None:
+    """Followers work 1 - t, so the revenue t (1 - t) is largest at one half; who chose at once would take all."""
+    progress = trained(leader)
+    tax, work = progress.metrics["indicator.tax"], progress.metrics["indicator.work"]
+    assert tax == pytest.approx(0.5, abs=0.05)
+    assert work == pytest.approx(1 - tax, abs=0.02)
+
+
+@pytest.mark.parametrize("algorithm", ["pathwise", "ppo"])
+def test_learners_find_bertrand_prices(algorithm: str) -> None:
+    changes: dict[str, object] = {"training.default.algorithm": algorithm, "training.phases.learn.iterations": 800}
+    if algorithm == "ppo":
+        changes |= {"training.phases.learn.economies": 256}
+    progress = trained(compile("bertrand_linear", changes))
+    assert progress.metrics["indicator.price"] == pytest.approx(4, abs=0.04 if algorithm == "pathwise" else 0.2)
+
+
+def test_agents_of_a_type_compete_when_they_learn_by_derivatives() -> None:
+    """A cartel of Cournot's sellers would sell 22.5; each for itself sells 30."""
+    changes = {"training.phases.learn.iterations": 800, "training.phases.learn.economies": 16}
+    assert trained(compile("cournot_interval", changes)).metrics["indicator.quantity"] == pytest.approx(30, abs=0.3)
+
+
+def test_the_value_of_what_follows_is_in_the_advantages() -> None:
+    rewards, values = jnp.ones((3, 2, 1)), jnp.zeros((3, 2, 1))
+    found = advantages(rewards, values, jnp.float32(0.5), jnp.float32(1), jnp.array([[8.0], [0.0]]))
+    assert np.allclose(found[:, 0, 0], [1 + 0.5 + 0.25 + 1, 1 + 0.5 + 2, 1 + 4])
+    assert np.allclose(found[:, 1, 0], [1.75, 1.5, 1])
+    assert float(jnp.mean(centred(jax.random.normal(KEY, (5, 3, 1)), ALONE))) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def growth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "growth"
+    changes = {"training.phases.learn.iterations": 600, "training.phases.learn.economies": 8}
+    train("brock_mirman_shocks", changes, out=folder)
+    return folder
+
+
+def test_an_economy_that_goes_on_is_not_eaten_up_at_the_end_of_an_episode(growth: Path) -> None:
+    share = simulate(growth, episodes=64, steps=100)["indicator.share"].values.mean(axis=0)
+    assert np.allclose(share, 1 - 0.36 * 0.96, atol=0.02)
+
+
+def test_moments_of_a_known_process(growth: Path) -> None:
+    """Productivity is an AR(1), and log output inherits its persistence: the first autocorrelation is .976."""
+    found = moments(growth, relative_to="output", steps=2000, burn=100, paths=32)
+    row = found.loc["output"]
+    assert row["mean"] == pytest.approx(0.5504, abs=0.01)
+    assert row["rho_1"] == pytest.approx(0.976155, abs=0.008)
+    assert found.loc["share"]["relative_sd"] < 0.5
+    assert 0 < row["mean_error"] < 0.01
+
+
+def test_responses_to_a_shock_come_from_paired_paths(growth: Path) -> None:
+    """Output moves by the shock itself at once, then by what the capital adds: alpha more a period later."""
+    found = responses(growth, "productivity=0.01", steps=3, paths=64).query("indicator == 'output'")
+    assert bool(np.all(found["in_percent"]))
+    assert found["response"].iloc[0] == pytest.approx(100 * np.expm1(0.01), abs=1e-3)
+    assert found["response"].iloc[1] == pytest.approx(100 * (0.95 + 0.36) * 0.01, abs=0.1)
+    assert found["error"].iloc[0] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda run: responses(run, "capitol=1"), "did you mean 'planner.capital'"),
+        (lambda run: responses(run, "capital"), "no shock"),
+        (lambda run: moments(run, relative_to="outputs", steps=20), "did you mean 'output'"),
+        (lambda run: moments(run, steps=4), "8 steps"),
+    ],
+)
+def test_mistakes_are_told_in_words(growth: Path, call: object, words: str) -> None:
+    with pytest.raises(RunError, match=words):
+        call(growth)  # type: ignore[operator]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(3, 60), st.floats(1, 1e5), st.floats(-5, 5), st.floats(-5, 5))
+def test_a_line_has_no_cycle(steps: int, smoothness: float, level: float, slope: float) -> None:
+    line = level + slope * np.arange(steps)
+    assert np.allclose(hp_filter(line[None], smoothness), 0, atol=1e-6)
+
+
+def test_hp_filter_solves_its_minimisation() -> None:
+    series = np.random.default_rng(0).normal(size=(2, 40)).cumsum(axis=1)
+    second = np.diff(np.eye(40), 2, axis=0)
+    trend = np.linalg.solve(np.eye(40) + 1600 * second.T @ second, series.T).T
+    assert np.allclose(hp_filter(series, 1600), series - trend)
+
+
+def test_plants_of_intervals_are_shares(leader: Model) -> None:
+    assert read_plant(leader, "leader.tax=25%").choice == 0.25  # type: ignore[union-attr]
+    with pytest.raises(RunError, match="write a share"):
+        read_plant(leader, "leader.tax=0.25")
