@@ -281,7 +281,8 @@ class _Reader:
         details, words = self.details(symbol)
         of = self.names.type(action.of)
         shown = f"one {of}" if of else action.words
-        return key, _Item((of or action.choices, details), shown + words, parts)
+        ends = tuple(self.meaning(end, symbol.type.axes) for end in action.bounds or ())
+        return key, _Item((of or ends or action.choices, details), shown + words, parts)
 
     def feature(self, observation: ir.Observation, feature: ir.Feature) -> tuple[Key, _Item]:
         owner, indices = self.names.type(observation.agent), (observation.index,) if observation.index else ()

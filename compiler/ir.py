@@ -226,6 +226,8 @@ class Action:
         """The choices for people: all of a few, the ends and the step of many that are equally spaced."""
         if self.of is not None:
             return f"one {self.of}"
+        if self.bounds is not None:
+            return f"from {show(self.bounds[0])} to {show(self.bounds[1])}"
         if self.size > 5:
             first, last = self.choices[0], self.choices[-1]
             step = (last - first) / (self.size - 1)

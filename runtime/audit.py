@@ -17,6 +17,7 @@ import numpy as np
 from rbcc.runtime.checks import Check, Checks, Failure, record_of
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
+from rbcc.runtime.spaces import within
 
 
 EPISODES, STATES = 192, 64
@@ -25,6 +26,8 @@ MAX_NUMBERS = 50_000_000
 """Numbers in all cases together, of states, choices and values; cases are fewer where they would be more."""
 MAX_FAILURES = 8
 MAX_ROUNDS = 12
+SHARES = tuple(k / 8 for k in range(9))
+"""Of an interval, what is tried."""
 SHOWN = 8
 
 
@@ -97,12 +100,29 @@ class _Tests:
         return {name: np.asarray(array) for name, array in self.model.reset(jax.random.key(self.seed)).items()}
 
     @cached_property
+    def values(self) -> dict[str, tuple[float, ...]]:
+        """What is tried of each choice; of one from an interval, shares of it."""
+        return {name: SHARES if space.interval else space.values for name, space in self.model.spaces.items()}
+
+    @cached_property
     def least(self) -> dict[str, np.ndarray]:
         """The choices nearest to nothing: 0, or the first member, in one step."""
         return {
-            name: np.full(space.shape, min(space.values, key=abs), int if space.of else float)
+            name: np.full(space.shape, min(self.values[name], key=abs), int if space.of else float)
             for name, space in self.model.spaces.items()
         }
+
+    def actions(self, state: Any, choices: Any) -> Any:
+        """Choices in physical units: shares of intervals become numbers, stage by stage."""
+        if not any(space.interval for space in self.model.spaces.values()):
+            return choices
+        found, stored, given = {}, self.model.stored(state), self.model.given(None)
+        for stage in range(self.model.ir.stages):
+            bounds = self.model.bounds(stored, found, given, stage)
+            for name, own in self.model.stored(choices).items():
+                if self.model.ir.stage_of(name) == stage:
+                    found[name] = within(own, bounds[name]) if name in bounds else own
+        return self.model.written(found)
 
     def run(self, numbers: bool) -> Audit:
         failures = tuple(self.failures(numbers))
@@ -130,7 +150,7 @@ class _Tests:
     def chosen(self, name: str, kind: str) -> np.ndarray:
         """Choices of all agents in all steps, (steps, ...)."""
         space = self.model.spaces[name]
-        values = np.array(space.values, int if space.of else float)
+        values = np.array(self.values[name], int if space.of else float)
         shape = (self.steps, *space.shape)
         match kind:
             case "lowest" | "highest":
@@ -178,7 +198,8 @@ class _Tests:
     @cached_property
     def program(self) -> Callable[..., jax.Array]:
         def advance(state: Any, given: Any) -> Any:
-            actions, key = given
+            choices, key = given
+            actions = self.actions(state, choices)
             following, outcome = self.model.step(state, actions, jax.random.wrap_key_data(key))
             return following, self.checks.hold(record_of(state, actions, following, outcome), outcome)
 
@@ -245,7 +266,7 @@ class _Tests:
         state = {name: jnp.asarray(array) for name, array in case.state.items()}
         record = self.model.written(self.model.module.constants())
         for step in range(case.steps):
-            actions = {name: jnp.asarray(array[step]) for name, array in case.choices.items()}
+            actions = self.actions(state, {name: jnp.asarray(array[step]) for name, array in case.choices.items()})
             key = jax.random.wrap_key_data(jnp.asarray(case.keys[step]))
             following, outcome = self.model.step(state, actions, key)
             record |= record_of(state, actions, following, outcome)
@@ -369,7 +390,7 @@ class _Smaller:
                 if abs(nearer - usual) < abs(value - usual) or nearer == round_ != value:
                     yield [(name, place, step, nearer)]
             else:
-                values = sorted(self.tests.model.spaces[name].values, key=lambda v: (abs(v - usual), v))
+                values = sorted(self.tests.values[name], key=lambda v: (abs(v - usual), v))
                 rank = values.index(float(case.choices[name][(step, *place)]))
                 if rank > 1:
                     yield [(name, place, step, values[rank // 2])]

@@ -169,11 +169,19 @@ class _Writer:
         return Timing(
             (
                 Stage("Known", "at the start of the step", (*known, *_by_group(early))),
-                Stage("Chosen", "by all at the same time", self.named(lambda s: s.role is Role.ACTION)),
+                *(self.chosen(number) for number in range(self.model.stages)),
                 Stage("Follows", order, follows),
                 Stage("Next", "known in the next step", self.named(lambda s: s.name.endswith("'"))),
             )
         )
+
+    def chosen(self, stage: int) -> Stage:
+        """What those choose who choose at the same time."""
+        owners = {agent.name for agent in self.model.agents if agent.stage == stage}
+        when = "by all at the same time" if self.model.stages == 1 else "at the same time"
+        if stage:
+            when = "by those who have seen the choices before"
+        return Stage("Chosen", when, self.named(lambda s: s.role is Role.ACTION and s.owner in owners))
 
     def named(self, wanted: Callable[[ir.Symbol], bool]) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """The names of the symbols that are wanted, by owner."""

@@ -52,9 +52,10 @@ class Ranges:
         self.start["time"] = Interval(0, 0)
 
     def choices(self, symbol: str) -> Interval | None:
-        """The range of a choice among numbers."""
+        """The range of a choice from a list of numbers."""
         action = self.actions.get(symbol)
-        return Interval(action.choices[0], action.choices[-1]) if action and action.of is None else None
+        listed = action is not None and action.of is None and action.bounds is None
+        return Interval(action.choices[0], action.choices[-1]) if listed else None
 
     def exact(self, symbol: str) -> Interval | None:
         """The range of a symbol where it is sure that both ends are met: parameters, choices and what holds them."""
