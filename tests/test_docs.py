@@ -7,6 +7,7 @@ import jax
 import pytest
 
 import rbcc
+from rbcc.compiler.diagnostics import WARNINGS
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.source import shipped_models
 
@@ -70,6 +71,16 @@ def test_the_primitive_in_the_readme_is_one(write_spec, tmp_path: Path) -> None:
     spec = "rbcc: 1\nextends: open_rbc\nmodel: m\nuse: [mine.py]\nparameters: {eta: null, utility_shift: null}\n"
     spec += "equations:\n  preferences: utility[i] = sum(j, stone_geary(consumption[i,j], -1))\n"
     assert compile_spec(write_spec(spec)).model.symbol("utility")
+
+
+def test_the_messages_in_the_readme_are_those_of_the_program() -> None:
+    text = (CHECKOUT / "tests/specs/bad/several_errors.txt").read_text(encoding="utf-8")
+    assert f"```\n{text}```" in (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_warnings_in_the_docs_are_all() -> None:
+    text = (CHECKOUT / "docs/language.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| (RB\d+) \|", text, re.MULTILINE)) == WARNINGS
 
 
 def test_links_lead_somewhere() -> None:
