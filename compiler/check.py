@@ -116,8 +116,8 @@ class _Checker:
                     "RB102",
                     f"'{owner}' has a reward but no discount factor",
                     self.context.key("agents", owner),
-                    help=f"the one at {self.context.key('parameters', 'discount').place} is indented below 'parameters': "
-                    "indent it less"
+                    help=f"the one at {self.context.key('parameters', 'discount').place} is indented below "
+                    "'parameters': indent it less"
                     if misplaced
                     else "add 'discount: 0.99' to the spec or to the agent type; 1 for none",
                 )
@@ -253,7 +253,8 @@ class _Checker:
                     "RB401",
                     f"an indicator is a number, this is a choice of one {value.type.of}",
                     node.span,
-                    help="look something up with it, x[choice[i]], or count who chose what: count(i where choice[i] == j)",
+                    help="look something up with it, x[choice[i]], or count who chose what: "
+                    "count(i where choice[i] == j)",
                 )
             elif node and value is not None:
                 found.append(ir.Statement(name, (), value, place_of(self.context.key("indicators", name))))

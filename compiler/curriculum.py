@@ -78,7 +78,8 @@ class _Training:
                 if changed:
                     self.diagnostics.error(
                         "RB702",
-                        f"'{key}' of {' and '.join(changed)} changes between the phases {phases[0].name} and {phase.name}",
+                        f"'{key}' of {' and '.join(changed)} changes between the phases {phases[0].name} "
+                        f"and {phase.name}",
                         self.document.key(("training", "phases", phase.name)),
                         help=f"set '{key}' once, under the agent type or 'default': a network goes through all phases",
                     )

@@ -60,7 +60,8 @@ class Definitions:
                     "RB103",
                     f"'{group}' stands where the name of a group of equations is expected",
                     self.document.key(("equations", group)),
-                    help=f"write a name with '|', such as 'market: |', and below it {group} = {' '.join(scalar.text.split())}",
+                    help="write a name with '|', such as 'market: |', and below it "
+                    f"{group} = {' '.join(scalar.text.split())}",
                 )
                 continue
             equations, broken = syntax.parse_equations(scalar, self.diagnostics)

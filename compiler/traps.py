@@ -101,7 +101,7 @@ WORDS = {
     **dict.fromkeys(("no", "off", "False", "FALSE", "No", "Off", "NO", "OFF"), "a flag is written true or false"),
     **dict.fromkeys(("None", "NA", "nothing"), "what has no value is left out"),
     **dict.fromkeys(("inf", "infinity", "Inf", "nan", "NaN", "oo"), "write a large number, such as 1e9"),
-    "E": "there is no expectation operator: agents learn from what they experience; a mean over agents is mean(i, x[i])",
+    "E": "there is no expectation operator, as agents learn from what they experience; over agents it is mean(i, x[i])",
 }
 """Words of other languages that may stand where a name is expected, and what is written here."""
 

@@ -13,6 +13,7 @@ import rbcc
 from rbcc.cli import app
 from rbcc.compiler.accounting import flow_table
 from rbcc.compiler.accounting.tables import markdown_table
+from rbcc.compiler.diagnostics import WARNINGS
 from rbcc.compiler.difference import difference, model_of, show
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.source import shipped_models
@@ -122,6 +123,16 @@ def test_flow_tables_are_those_of_the_models() -> None:
     if os.environ.get("RBCC_ACCEPT"):
         page.write_text(made, encoding="utf-8")
     assert page.read_text(encoding="utf-8") == made
+
+
+def test_the_messages_in_the_readme_are_those_of_the_program() -> None:
+    text = (CHECKOUT / "tests/specs/bad/several_errors.txt").read_text(encoding="utf-8")
+    assert f"```\n{text}```" in (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_warnings_in_the_docs_are_all() -> None:
+    text = (CHECKOUT / "docs/language.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| (RB\d+) \|", text, re.MULTILINE)) == WARNINGS
 
 
 def test_links_lead_somewhere() -> None:

@@ -33,15 +33,14 @@ class Diagnostics:
     _known: set[Diagnostic] = field(default_factory=set)
     _errors: int = 0
 
-    def error(self, code: str, message: str, span: Span | None = None, **details: object) -> None:
-        self._add(Diagnostic(code, Severity.ERROR, message, span, **details))  # type: ignore[arg-type]
+    def error(self, code: str, message: str, span: Span | None = None, **details: object) -> Diagnostic:
+        return self._add(Diagnostic(code, Severity.ERROR, message, span, **details))  # type: ignore[arg-type]
 
     def missing(self, name: str, code: str, message: str, span: Span, **details: object) -> None:
         """An error about a `name` that means nothing: reported where it is first met, other places are added to it."""
         first = self._missing.get((code, name))
         if first is None:
-            self._missing[code, name] = Diagnostic(code, Severity.ERROR, message, span, **details)  # type: ignore[arg-type]
-            self._add(self._missing[code, name])
+            self._missing[code, name] = self.error(code, message, span, **details)
         elif len(first.labels) < MAX_PLACES and span not in (first.span, *(label.span for label in first.labels)):
             again = replace(first, labels=(*first.labels, Label(span, "also at")))
             self.found[self.found.index(first)] = self._missing[code, name] = again
@@ -49,14 +48,14 @@ class Diagnostics:
     def warning(self, code: str, message: str, span: Span | None = None, **details: object) -> None:
         self._add(Diagnostic(code, Severity.WARNING, message, span, **details))  # type: ignore[arg-type]
 
-    def _add(self, diagnostic: Diagnostic) -> None:
-        if diagnostic in self._known:
-            return
-        self._known.add(diagnostic)
-        self.found.append(diagnostic)
-        self._errors += diagnostic.severity is Severity.ERROR
-        if self._errors >= MAX_ERRORS:
-            raise CompileError(self.sorted())
+    def _add(self, diagnostic: Diagnostic) -> Diagnostic:
+        if diagnostic not in self._known:
+            self._known.add(diagnostic)
+            self.found.append(diagnostic)
+            self._errors += diagnostic.severity is Severity.ERROR
+            if self._errors >= MAX_ERRORS:
+                raise CompileError(self.sorted())
+        return diagnostic
 
     @property
     def failed(self) -> bool:

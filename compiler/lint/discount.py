@@ -36,8 +36,8 @@ def discount(model: ir.Model, ranges: Ranges, report: Report) -> None:
         elif 0 < factor < 1 and model.horizon > LONG * (ahead := math.log(0.01) / math.log(factor)):
             report.warning(
                 "RB801",
-                f"a discount factor of {factor:g}: of {model.horizon:,} steps agents look {ahead:.0f} ahead, what comes "
-                "later counts for less than 1%",
+                f"a discount factor of {factor:g}: of {model.horizon:,} steps agents look {ahead:.0f} ahead, "
+                "what comes later counts for less than 1%",
                 span,
                 f"is it of a year, and a step shorter? That of a quarter is {factor:g}^(1/4) = {factor**0.25:.4g}",
             )

@@ -36,7 +36,8 @@ def shares(model: ir.Model, ranges: Ranges, report: Report) -> None:
                 "RB803",
                 f"'{name}' {verb} {rounded(outside)}, and {use}",
                 report.span(symbol.place),
-                "a share lies between 0 and 1: 30% is written 0.3 or 30%",
+                "a share lies between 0 and 1"
+                + (f": {outside:g}% is written {outside / 100:g} or {outside:g}%" if 2 < outside <= 100 else ""),
                 (Label(report.span(place), "used at"),) if place else (),
             )
 
