@@ -164,8 +164,8 @@ class _Declarations:
         spec, actions = self.spec, []
         clock = Type(unit=ONE if self.names.units else None, time=Time.NOW)
         file = self.document.sources[0].name
-        self.names.symbols["time"] = ir.Symbol(
-            "time", Role.CLOCK, None, (), clock, "number of the step", ir.Place(file, 1, 1)
+        self.names.enter(
+            ir.Symbol("time", Role.CLOCK, None, (), clock, "number of the step", ir.Place(file, 1, 1))
         )
         for name, parameter in spec.parameters.items():
             path = ("parameters", name)
@@ -188,6 +188,15 @@ class _Declarations:
                 actions.append(self.declare_action(owner, name))
         return tuple(action for action in actions if action is not None)
 
+    def too_many_choices(self, number: float, path: KeyPath) -> None:
+        self.diagnostics.error(
+            "RB701",
+            f"{number:,.0f} choices are too many",
+            self.document.key((*path, "choices")),
+            expected=f"at most {MAX_CHOICES:,}",
+            help="take a larger step",
+        )
+
     def declare_action(self, owner: str, name: str) -> ir.Action | None:
         action, path = self.spec.agents[owner].actions[name], ("agents", owner, "actions", name)
         declared = Type(unit=self.context.unit(action.unit, *path), time=Time.CHOSEN)
@@ -207,20 +216,23 @@ class _Declarations:
                 self.names.broken.add(name)
                 return None
             declared = Type(Kind.CHOICE, unit=ONE, time=Time.CHOSEN, of=action.choose)
-            choices = tuple(float(k) for k in range(agent.count))
+            choices = tuple(float(k) for k in range(min(agent.count, MAX_CHOICES)))
+            if agent.count > MAX_CHOICES:
+                self.diagnostics.error(
+                    "RB701",
+                    f"{agent.count:,} of '{action.choose}' are too many to choose one from",
+                    self.document.span((*path, "choose")),
+                    expected=f"at most {MAX_CHOICES:,}",
+                )
+        elif isinstance(action.choices, list) and len(action.choices) > MAX_CHOICES:
+            self.too_many_choices(len(action.choices), path)
         elif isinstance(action.choices, list):
             choices = tuple(action.choices)
         elif action.choices is not None:
             grid = action.choices
             steps = (grid.to - grid.from_) / grid.step
             if steps >= MAX_CHOICES:
-                self.diagnostics.error(
-                    "RB701",
-                    f"{steps + 1:,.0f} choices are too many",
-                    self.document.key((*path, "choices")),
-                    expected=f"at most {MAX_CHOICES:,}",
-                    help="take a larger step",
-                )
+                self.too_many_choices(steps + 1, path)
                 choices = (grid.from_, grid.to)
             elif steps < 0:
                 self.diagnostics.error(

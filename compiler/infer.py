@@ -4,6 +4,7 @@ Every function returns None after reporting an error, so that one mistake gives 
 expression is still examined.
 """
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -26,10 +27,12 @@ _DRAWN = {
 DISTRIBUTIONS = {"normal": 0, "uniform": 0, "bernoulli": 1}
 SPECIAL = ("time", "horizon")
 
-LARGEST = 1e38  # in single precision
+MAX_BITS = 10_000  # of a number that is computed here, exactly
 
 _OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
 
+
+_EXACT = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 # What other languages call it.
 _OTHER_NAMES = {
@@ -70,6 +73,7 @@ class Names:
     poisoned: set[str] = field(default_factory=set)  # symbols whose definition has a mistake: of unknown kind and unit
     held: dict[str, str] = field(default_factory=dict)  # states by the choice that they hold in the next step
     used_units: set[str] = field(default_factory=set)
+    _meanings: dict[str, list[str]] = field(default_factory=dict)  # symbols by their name without the agent type
     draws: int = 0
 
     @property
@@ -91,8 +95,13 @@ class Names:
             )
             self.broken.add(symbol.name.rpartition(".")[2])
             return
-        self.symbols[symbol.name] = symbol
+        self.enter(symbol)
         self.spans[symbol.name] = span
+
+    def enter(self, symbol: ir.Symbol) -> None:
+        """Adds a symbol that stands in no spec, or whose place is kept by `declare`."""
+        self.symbols[symbol.name] = symbol
+        self._meanings.setdefault(symbol.name.rpartition(".")[2], []).append(symbol.name)
 
     def use(self, symbol: str, definition: str | None) -> None:
         """Notes that `definition`, or something other than a definition, reads `symbol`."""
@@ -104,7 +113,7 @@ class Names:
 
     def candidates(self, name: str) -> list[ir.Symbol]:
         """The symbols that the unqualified `name` can mean."""
-        return [s for s in self.symbols.values() if s.name == name or s.name.partition(".")[2] == name]
+        return [self.symbols[full] for full in self._meanings.get(name, ())]
 
     def describe(self, name: str) -> str:
         """What `name` is and where it was declared, for messages."""
@@ -136,9 +145,10 @@ def infer(node: syntax.Expression, scope: Scope, names: Names) -> ir.Expression 
     return _Inference(scope, names).expression(node)
 
 
+@ir.remembered
 def is_literal(node: ir.Expression) -> bool:
     """Whether `node` consists of written numbers only, and so has no unit of its own."""
-    return all(isinstance(inner, (ir.Constant, ir.Unary, ir.Binary)) for inner in ir.walk(node))
+    return isinstance(node, (ir.Constant, ir.Unary, ir.Binary)) and all(map(is_literal, ir.children(node)))
 
 
 def constant(value: Fraction | float | bool) -> ir.Constant:
@@ -283,8 +293,12 @@ class _Inference:
                     return None
                 unit = self.power(left, right, node)
         result = ir.Binary(node.operator, left, right, _joined(Kind.NUMBER, unit, left, right))  # type: ignore[arg-type]
-        if abs(literal_value(result) or 0) > LARGEST:
-            self.error("RB401", "a number that a computer cannot hold", node.span, expected="numbers up to 1e38")
+        value = literal_value(result)
+        if value and not syntax.SMALLEST <= abs(value) <= syntax.LARGEST:
+            self.error(
+                "RB401", "a number that a computer cannot hold", node.span,
+                expected=f"0, or numbers from {syntax.SMALLEST:g} to {syntax.LARGEST:g}",
+            )  # fmt: skip
             return None
         return result
 
@@ -513,6 +527,9 @@ class _Inference:
                 help=f"give the number a name: 'parameters: {{x: {{value: 1, unit: {node.name}}}}}'",
             )
             return
+        shown = f"{node.owner}.{name}" if node.owner else name
+        if self.names.diagnostics.again(shown, "RB202", node.name_span):
+            return
         pool = {s.name.rpartition(".")[2]: s.name for s in symbols.values() if node.owner in (None, s.owner)}
         pool |= dict.fromkeys((*SPECIAL, *self.scope.local, *self.names.indices, *self.names.broken), "")
         close = suggest(name, pool)
@@ -524,7 +541,6 @@ class _Inference:
             help = f"did you mean {self.names.describe(pool[close])}?"
         else:
             help = f"did you mean '{close}'?"
-        shown = f"{node.owner}.{name}" if node.owner else name
         expected = self.scope.offers if close is None else None
         missing(shown, "RB202", f"'{shown}' is not defined", node.name_span, expected=expected, help=help)
 
@@ -923,6 +939,7 @@ class _Inference:
         return f"{unit}, the unit of '{_text(node.arguments[same].value.span)}'" if same is not None else str(unit)
 
 
+@ir.remembered
 def literal_value(node: ir.Expression) -> Fraction | None:
     """The value of an expression of written numbers, or None if it is not one or not rational."""
     match node:
@@ -933,16 +950,17 @@ def literal_value(node: ir.Expression) -> Fraction | None:
         case ir.Unary("-", operand):
             value = literal_value(operand)
             return None if value is None else -value
-        case ir.Binary(operator, left, right):
+        case ir.Binary(sign, left, right):
             a, b = literal_value(left), literal_value(right)
             if a is None or b is None:
                 return None
-            if operator == "/" and b != 0:
+            if sign == "/" and b != 0:
                 return a / b
-            if operator == "^" and b.denominator == 1 and abs(b) <= 64 and (a != 0 or b >= 0):
+            bits = a.numerator.bit_length() + a.denominator.bit_length()
+            if sign == "^" and b.denominator == 1 and abs(b) * bits <= MAX_BITS and (a != 0 or b >= 0):
                 return a ** int(b)
-            results = {"+": a + b, "-": a - b, "*": a * b}
-            return results.get(operator)
+            exact = _EXACT.get(sign)
+            return exact(a, b) if exact else None
     return None
 
 

@@ -8,8 +8,8 @@ in which they can be evaluated. All records are frozen; `Model.text()` prints th
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
-from functools import cache
-from typing import Any, Literal, get_args
+from functools import cache, cached_property
+from typing import Any, Literal, TypeVar, get_args
 
 from rbcc.compiler.types import Kind, Precision, Role, Time, Type
 from rbcc.compiler.units import Unit
@@ -25,6 +25,22 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
+
+
+_T = TypeVar("_T")
+
+
+def remembered(function: Callable[[Any], _T]) -> Callable[[Any], _T]:
+    """`function` of an expression, computed once: what is asked of a node is asked by every node above it again."""
+    key = f"remembered {function.__qualname__}"
+
+    def found(node: Any) -> _T:
+        known = vars(node)
+        if key not in known:
+            known[key] = function(node)
+        return known[key]
+
+    return found
 
 
 # --- expressions ---------------------------------------------------------------------------------------------------
@@ -123,6 +139,9 @@ class Draw:
 
 Expression = Constant | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
 _EXPRESSIONS = get_args(Expression)
+
+for _record in _EXPRESSIONS:
+    _record.__hash__ = remembered(_record.__hash__)
 
 
 # --- declarations --------------------------------------------------------------------------------------------------
@@ -355,20 +374,25 @@ class Model:
     verification: Verification
     primitives: tuple[PrimitiveSource, ...]
 
+    @cached_property
+    def _named(self) -> tuple[dict[str, Agent], dict[str, Symbol], dict[str, Action], dict[str, str]]:
+        agents, symbols = ({item.name: item for item in items} for items in (self.agents, self.symbols))
+        return agents, symbols, {action.symbol: action for action in self.actions}, dict(self.indices)  # type: ignore[return-value]
+
     def count(self, agent: str) -> int:
         return self.agent(agent).count
 
     def agent(self, name: str) -> Agent:
-        return next(agent for agent in self.agents if agent.name == name)
+        return self._named[0][name]
 
     def symbol(self, name: str) -> Symbol:
-        return next(symbol for symbol in self.symbols if symbol.name == name)
+        return self._named[1][name]
 
     def action(self, name: str) -> Action:
-        return next(action for action in self.actions if action.symbol == name)
+        return self._named[2][name]
 
     def set_of(self, index: str) -> str:
-        return dict(self.indices)[index]
+        return self._named[3][index]
 
     def text(self) -> str:
         """The model as people read it, one declaration a line."""
@@ -388,10 +412,12 @@ def children(node: Expression) -> Iterator[Expression]:
 
 
 def walk(node: Expression) -> Iterator[Expression]:
-    """`node` and every expression inside it."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    """`node` and every expression inside it, each before what it contains."""
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack += reversed(list(children(node)))
 
 
 def expressions(record: Any) -> Iterator[Expression]:
@@ -424,7 +450,12 @@ def with_children(node: Expression, change: Callable[[Expression], Expression]) 
             return tuple(map(changed, value))
         return change(value) if isinstance(value, Expression) else value
 
-    return replace(node, **{field.name: changed(getattr(node, field.name)) for field in fields(node)})
+    return replace(node, **{name: changed(getattr(node, name)) for name in _field_names(type(node))})
+
+
+@cache
+def _has_expressions(record: type) -> bool:
+    return is_dataclass(record) and record not in (Type, Unit, Place)
 
 
 def rebuild(node: Any, change: Any) -> Any:
@@ -433,10 +464,11 @@ def rebuild(node: Any, change: Any) -> Any:
     `node` may be any record of this module, or a tuple of them.
     """
     if isinstance(node, tuple):
-        return tuple(rebuild(item, change) for item in node)
-    if not is_dataclass(node) or isinstance(node, (Type, Unit, Place)):
+        items = tuple(rebuild(item, change) for item in node)
+        return items if any(new is not old for new, old in zip(items, node, strict=True)) else node
+    if not _has_expressions(type(node)):
         return node
-    values = {field.name: rebuild(getattr(node, field.name), change) for field in fields(node)}
+    values = {name: rebuild(getattr(node, name), change) for name in _field_names(type(node))}
     fresh = replace(node, **values) if any(values[k] is not getattr(node, k) for k in values) else node  # type: ignore[type-var]
     return change(fresh) if isinstance(fresh, Expression) else fresh
 

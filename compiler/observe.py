@@ -46,9 +46,11 @@ class Observations:
                     features += self.feature(item, ("agents", owner, "observes", position), own, owner)
             self.seen_twice(owner, features)
             if agent.actions:
-                mine = [f for f in features if own in f.expression.type.axes and own not in f.axes]
-                fixed = [f for f in mine if f.expression.type.time is Time.FIXED]
-                shared, changing = ([f for f in features if f not in mine], [f for f in mine if f not in fixed])
+                shared, changing, fixed = [], [], []
+                for feature in features:
+                    mine = own in feature.expression.type.axes and own not in feature.axes
+                    known = feature.expression.type.time is Time.FIXED
+                    (fixed if mine and known else changing if mine else shared).append(feature)
                 found.append(ir.Observation(owner, own, tuple(shared), tuple(changing), tuple(fixed)))
         if self.spec.public and not public_used:
             self.context.diagnostics.warning(
@@ -61,17 +63,16 @@ class Observations:
 
     def seen_twice(self, owner: str, features: list[ir.Feature]) -> None:
         seen: set[str] = set()
+        last = {" ".join(item.value.split()): k for k, item in enumerate(self.spec.agents[owner].observes)}
         for feature in features:
             text = ir.show(feature.expression)
             if text in seen:
-                position = [" ".join(item.value.split()) for item in self.spec.agents[owner].observes]
-                again = [k for k, name in enumerate(position) if name == feature.name]
-                item = again[-1] if again else position.index("public")
+                item = last[feature.name] if feature.name in last else last["public"]
                 self.context.diagnostics.warning(
                     "RB607",
                     f"'{owner}' observes '{feature.name}' twice",
                     self.context.document.span(("agents", owner, "observes", item)),
-                    help="'public' has it already: remove it here" if "public" in position else "remove one of the two",
+                    help="'public' has it already: remove it here" if "public" in last else "remove one of the two",
                 )
             seen.add(text)
 

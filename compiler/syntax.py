@@ -20,9 +20,9 @@ from rbcc.compiler.traps import number_trap
 from rbcc.compiler.units import Unit
 
 
-MAX_DEPTH = 100
-MAX_OPERATORS = 300
+MAX_DEPTH = 100  # later stages walk expressions by recursion, with up to six calls a level of Python's thousand
 MAX_DIGITS = 40
+SMALLEST, LARGEST = 1e-37, 1e38  # what single precision holds, apart from 0
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def parse_equations(scalar: Scalar, diagnostics: Diagnostics) -> tuple[list[Equa
             equations.append(node)
         else:
             # All that could be a left side: YAML may have made one text of several equations.
-            names = re.findall(r"([^\W\d]\w*'?)(?:\[[^\]]*\])?\s*(?::[^=]*)?=(?!=)", text)
+            names = re.findall(r"\b([^\W\d]\w*+'?+)(?:\[[^\[\]]*+\])?+\s*+(?::[^=:]*+)?+=(?!=)", text)
             broken.update(names or re.findall(r"^[^\W\d]\w*'?", text) or [""])
     return equations, broken
 
@@ -252,7 +252,8 @@ def _parse(
         diagnostics.error("RB104", trap.message, text.span(0, len(text.text.rstrip())), help=trap.help)
         return None
     try:
-        if _too_deep(text.text):
+        tree = _parser().parse(text.text, start=start)
+        if _depth(tree) > MAX_DEPTH:
             diagnostics.error(
                 "RB201",
                 f"this {start} is too long or nested too deeply",
@@ -260,7 +261,7 @@ def _parse(
                 help="split it: write equations for its parts, and use their names here",
             )
             return None
-        return _Builder(text, diagnostics, doc).build(_parser().parse(text.text, start=start))
+        return _Builder(text, diagnostics, doc).build(tree)
     except UnexpectedInput as error:
         _report(text, start, error, diagnostics)
     except _Failed:
@@ -268,14 +269,16 @@ def _parse(
     return None
 
 
-def _too_deep(text: str) -> bool:
-    """Whether later stages, which walk the tree by recursion, could run out of stack."""
-    deepest = depth = 0
-    for character in text:
-        depth += (character in "([") - (character in ")]")
+def _depth(tree: Tree) -> int:
+    """How deep the abstract syntax of `tree` is; a chain such as a + b + c nests in its first operand."""
+    deepest, stack = 0, [(tree, 1)]
+    while stack:
+        node, depth = stack.pop()
         deepest = max(deepest, depth)
-    operators = sum(text.count(operator) for operator in "+-*/^<>=") + len(re.findall(r"\b(?:and|or|not|else)\b", text))
-    return deepest > MAX_DEPTH or operators > MAX_OPERATORS
+        inner = [child for child in node.children if isinstance(child, Tree)]
+        chain = len(inner) if node.data in _CHAINS else 1
+        stack += [(child, depth + chain - min(max(place, 1), chain - 1)) for place, child in enumerate(inner)]
+    return deepest
 
 
 class _Builder:
@@ -313,13 +316,16 @@ class _Builder:
         )
 
     def build_number(self, tree: Any) -> Number:
-        text = str(tree.children[0])
-        if trap := number_trap(text):
+        if trap := number_trap(str(tree.children[0])):
             self.diagnostics.error("RB104", trap.message, self.span(tree.children[0]), help=trap.help)
             raise _Failed
-        if len(text) > MAX_DIGITS or abs(float(text.rstrip("%"))) > 1e38:
-            self.fail(tree.children[0], "a number that a computer cannot hold")
-        return Number(_fraction(text), self.span(tree.children[0]))
+        return Number(self.number(tree.children[0]), self.span(tree.children[0]))
+
+    def number(self, token: Token) -> Fraction:
+        digits, size = float(re.split("[eE%]", token)[0]), float(token.rstrip("%"))
+        if len(token) > MAX_DIGITS or (digits and not SMALLEST <= size <= LARGEST):
+            self.fail(token, "a number that a computer cannot hold")
+        return _fraction(token) if digits else Fraction(0)
 
     def build_true(self, tree: Any) -> Boolean:
         return Boolean(True, self.span(tree.children[0]))
@@ -409,7 +415,7 @@ class _Builder:
                 sign = 1 if child == "*" else -1
                 continue
             base, _, minus, exponent = child.children
-            power = _fraction(str(exponent)) if exponent is not None else Fraction(1)
+            power = self.number(exponent) if exponent is not None else Fraction(1)
             power *= -1 if minus == "-" else 1
             if base.type == "NUMBER":
                 if str(base) != "1":
@@ -433,6 +439,8 @@ def _fraction(text: str) -> Fraction:
 def _join(left: Span, right: Span) -> Span:
     return Span(left.source, left.start, max(left.end, right.end))
 
+
+_CHAINS = ("disjunction", "conjunction", "comparison", "sum", "product")
 
 _TOKENS = {
     "NAME": "a name",
@@ -536,7 +544,7 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         hint = "there is one ')' too many"
     if hint is None and re.search(r"\b(sum|product|mean|min|max)\s*\(\s*\w+\s+$", text.text[:place]):
         hint = "a comma is missing after the index"
-    if hint is None and re.search(r"\bif\b.*\bthen\b", text.text):
+    if hint is None and (branch := re.search(r"\bif\b", text.text)) and re.search(r"\bthen\b", text.text[branch.end() :]):
         hint = "a choice is written a if condition else b; both branches are needed"
     if hint is None and start == "equation" and re.match(r"\w+'?(\[[^\]]*\])?\s*=(?!=)", rest):
         hint = "a second equation begins in the same text: write 'name: |' above them, and each on a line of its own"

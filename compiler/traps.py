@@ -150,11 +150,10 @@ class _Reader:
         self.source = source
         self.problem = str(getattr(error, "problem", ""))
         self.context = str(getattr(error, "context", ""))
-        self.place = source.offset(mark.line, mark.column)
-        self.row = mark.line
-        opened = getattr(error, "context_mark", None)
-        self.opened = source.offset(opened.line, opened.column) if opened else self.place
-        self.opened_row = opened.line if opened else mark.line
+        opened = getattr(error, "context_mark", None) or mark
+        # Not by the lines of the marks: YAML ends lines at characters that do not end those of a `Source`.
+        self.place, self.opened = (min(m.index, len(source.text)) for m in (mark, opened))
+        self.row, self.opened_row = (source.position(place)[0] - 1 for place in (self.place, self.opened))
 
     def line(self, row: int) -> str:
         return self.source.line(row + 1) if 0 <= row < len(self.source.line_starts) else ""
@@ -191,7 +190,7 @@ class _Reader:
         if "quoted scalar" in self.context:
             return *self.quoted(), ()
         if "block scalar" in self.context:
-            sign = self.source.text[self.opened]
+            sign = self.source.text[self.opened : self.opened + 1]
             return *self.plain(f"'{sign}' at the start of a value begins a block of text"), ()
         if after := re.search(r"(['\"])[^'\"]*$", self.source.text[max(0, self.place - 2) : self.place]):
             return *self.after_quotes(line, after.group(1)), ()
@@ -225,7 +224,7 @@ class _Reader:
         return Trap("':' is missing", f"write {text}:" if re.fullmatch(r"\w+", text) else "write key: value"), span
 
     def bracket(self) -> tuple[Trap, Span, tuple[Label, ...]]:
-        opening = self.source.text[self.opened]
+        opening = self.source.text[self.opened : self.opened + 1]
         closing = {"[": "]", "{": "}"}.get(opening, "]")
         label = (Label(self.there(), "the bracket was opened at"),)
         inside = self.source.text[self.opened + 1 : self.place]
@@ -268,7 +267,7 @@ class _Reader:
     def quoted(self) -> tuple[Trap, Span]:
         if "escape" in self.problem:
             return Trap("'\\' in double quotes begins an escape", "write '...' for text with a backslash"), self.here(2)
-        return Trap("these quotes are never closed", f"end the text with {self.source.text[self.opened]}"), self.there()
+        return Trap("these quotes are never closed", f"end the text with {self.source.text[self.opened : self.opened + 1]}"), self.there()
 
     def after_quotes(self, line: str, quote: str) -> tuple[Trap, Span]:
         start = self.place - self.source.line_starts[self.row]

@@ -1,8 +1,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from rbcc.compiler.diagnostics.diagnostic import Diagnostic, Label, Severity, Span
+from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, Diagnostic, Label, Severity, Span
 from rbcc.compiler.diagnostics.render import render_text
+
+
+MAX_PLACES = 10  # that one message names
 
 
 class CompileError(Exception):
@@ -21,30 +24,44 @@ class Diagnostics:
     """Collects the findings of all stages, so that one run reports them all.
 
     `broken` holds names whose definition was reported and left out: that they are missing later is no news.
+    After `MAX_ERRORS` errors it raises CompileError: nobody reads more, and the time they take has a bound.
     """
 
     found: list[Diagnostic] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     _missing: dict[tuple[str, str], Diagnostic] = field(default_factory=dict)
+    _known: set[Diagnostic] = field(default_factory=set)
+    _errors: int = 0
 
     def error(self, code: str, message: str, span: Span | None = None, **details: object) -> Diagnostic:
         return self._add(Diagnostic(code, Severity.ERROR, message, span, **details))  # type: ignore[arg-type]
 
     def missing(self, name: str, code: str, message: str, span: Span, **details: object) -> None:
         """An error about a `name` that means nothing: reported where it is first met, other places are added to it."""
+        if not self.again(name, code, span):
+            self._missing[code, name] = self.error(code, message, span, **details)
+
+    def again(self, name: str, code: str, span: Span) -> bool:
+        """Whether it was reported already that `name` means nothing; then `span` is added to the places."""
         first = self._missing.get((code, name))
         if first is None:
-            self._missing[code, name] = self.error(code, message, span, **details)
-        elif span not in (first.span, *(label.span for label in first.labels)):
+            return False
+        if len(first.labels) < MAX_PLACES and span not in (first.span, *(label.span for label in first.labels)):
             again = replace(first, labels=(*first.labels, Label(span, "also at")))
             self.found[self.found.index(first)] = self._missing[code, name] = again
+        return True
 
     def warning(self, code: str, message: str, span: Span | None = None, **details: object) -> None:
         self._add(Diagnostic(code, Severity.WARNING, message, span, **details))  # type: ignore[arg-type]
 
     def _add(self, diagnostic: Diagnostic) -> Diagnostic:
-        if diagnostic not in self.found:
-            self.found.append(diagnostic)
+        if diagnostic in self._known:
+            return diagnostic
+        self._known.add(diagnostic)
+        self.found.append(diagnostic)
+        self._errors += diagnostic.severity is Severity.ERROR
+        if self._errors >= MAX_ERRORS:
+            raise CompileError(self.sorted())
         return diagnostic
 
     @property

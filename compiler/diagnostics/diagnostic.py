@@ -8,6 +8,13 @@ from functools import cached_property
 from rbcc.compiler.diagnostics.codes import CODES
 
 
+MAX_ERRORS = 100
+"""After so many errors a spec is not looked at any further."""
+
+CLOSE = 0.6  # difflib's measure of likeness, from 0 to 1
+LONGEST_NAME = 100  # that is worth a comparison with others
+
+
 class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
@@ -94,5 +101,17 @@ def suggest(name: str, candidates: Iterable[str]) -> str | None:
     folded = {c.casefold(): c for c in pool}
     if name.casefold() in folded:
         return folded[name.casefold()]
-    close = difflib.get_close_matches(name, pool, n=1, cutoff=0.6)
+    if len(name) > LONGEST_NAME:
+        return None
+    close = difflib.get_close_matches(name, [c for c in pool if _may_be_close(name, c)], n=1, cutoff=CLOSE)
     return close[0] if close else None
+
+
+def _may_be_close(a: str, b: str) -> bool:
+    """Whether `a` and `b` can have a ratio of `CLOSE`: quick to tell, for pools of thousands of names.
+
+    They have at most those characters in common that are left of each without the ones that the other has not.
+    """
+    letters, others = set(a), set(b)
+    common = min(len(a) - len(letters - others), len(b) - len(others - letters))
+    return 2 * common >= CLOSE * (len(a) + len(b))

@@ -1,9 +1,10 @@
 from collections.abc import Iterable
 
-from rbcc.compiler.diagnostics.diagnostic import Diagnostic, Severity, Span
+from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, Diagnostic, Severity, Span
 
 
 WIDTH = 120
+LONGEST = 600  # characters of one message; names can be as long as a file
 
 
 def render_text(diagnostics: Iterable[Diagnostic]) -> str:
@@ -18,6 +19,8 @@ def render_text(diagnostics: Iterable[Diagnostic]) -> str:
     if not blocks:
         return ""
     first = min(diagnostics, key=lambda diagnostic: diagnostic.severity is not Severity.ERROR)
+    if sum(d.severity is Severity.ERROR for d in diagnostics) >= MAX_ERRORS:
+        counts.append("the rest of the spec was not looked at")
     return "\n\n".join([*blocks, f"{', '.join(counts)}; `rbcc explain {first.code}` says more"])
 
 
@@ -41,8 +44,9 @@ def _block(diagnostic: Diagnostic) -> str:
 
 
 def _printable(text: str) -> str:
-    """`text` with line breaks and other control characters, which a spec may bring in, escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """`text` with line breaks and other control characters, which a spec may bring in, escaped, and of bounded length."""
+    shown = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def _excerpt(span: Span) -> list[str]:

@@ -35,8 +35,7 @@ def _matched(node: ir.Expression, model: ir.Model, most: int) -> ir.Expression:
 def _lookup(node: ir.Reference, model: ir.Model, most: int) -> ir.Expression:
     """`x[chosen[i]]` as the sum of `x[j]` over the one j that `chosen[i]` is, if there are few j."""
     lookups = [index for index in node.indices if not isinstance(index, str)]
-    symbol = next((s for s in model.symbols if s.name == node.symbol), None)
-    if symbol is None or len(lookups) != 1 or symbol.type.kind is not Kind.NUMBER:
+    if len(lookups) != 1 or model.symbol(node.symbol).type.kind is not Kind.NUMBER:
         return node
     chosen = lookups[0]
     owner = chosen.type.of or ""

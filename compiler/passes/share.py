@@ -87,12 +87,17 @@ def _records(model: ir.Model) -> Iterator[ir.Expression]:
 
 def _worthwhile(node: ir.Expression) -> bool:
     """Whether it is an array of numbers or flags, no constant, and the same wherever it stands."""
-    parts = list(ir.walk(node))
-    return (
-        node.type.kind in (Kind.NUMBER, Kind.FLAG)
-        and any(isinstance(part, ir.Reference) for part in parts)
-        and not any(isinstance(part, ir.Draw) for part in parts)
-    )
+    return node.type.kind in (Kind.NUMBER, Kind.FLAG) and _reads(node) and not _draws(node)
+
+
+@ir.remembered
+def _reads(node: ir.Expression) -> bool:
+    return isinstance(node, ir.Reference) or any(map(_reads, ir.children(node)))
+
+
+@ir.remembered
+def _draws(node: ir.Expression) -> bool:
+    return isinstance(node, ir.Draw) or any(map(_draws, ir.children(node)))
 
 
 def _changed(records: tuple[Any, ...], change: Callable[[ir.Expression], ir.Expression]) -> tuple[Any, ...]:
