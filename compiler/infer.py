@@ -548,6 +548,9 @@ class _Inference:
                 help=f"give the number a name: 'parameters: {{x: {{value: 1, unit: {node.name}}}}}'",
             )
             return
+        shown = f"{node.owner}.{name}" if node.owner else name
+        if self.names.diagnostics.again(shown, "RB202", node.name_span):
+            return
         pool = {s.name.rpartition(".")[2]: s.name for s in symbols.values() if node.owner in (None, s.owner)}
         pool |= dict.fromkeys((*SPECIAL, *self.scope.local, *self.names.indices, *self.names.broken), "")
         close = suggest(name, pool)
@@ -559,7 +562,6 @@ class _Inference:
             help = f"did you mean {self.names.describe(pool[close])}?"
         else:
             help = f"did you mean '{close}'?"
-        shown = f"{node.owner}.{name}" if node.owner else name
         expected = self.scope.offers if close is None else None
         missing(shown, "RB202", f"'{shown}' is not defined", node.name_span, expected=expected, help=help)
 

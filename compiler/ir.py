@@ -574,16 +574,22 @@ def with_children(node: Expression, change: Callable[[Expression], Expression]) 
     return replace(node, **{name: changed(getattr(node, name)) for name in _fields(type(node))})
 
 
+@cache
+def _has_expressions(record: type) -> bool:
+    return is_dataclass(record) and record not in (Type, Unit, Place)
+
+
 def rebuild(node: Any, change: Any) -> Any:
     """`node` with `change` applied to every expression in it, innermost first.
 
     `node` may be any record of this module, or a tuple of them.
     """
     if isinstance(node, tuple):
-        return tuple(rebuild(item, change) for item in node)
+        items = tuple(rebuild(item, change) for item in node)
+        return items if any(new is not old for new, old in zip(items, node, strict=True)) else node
     if isinstance(node, Table):
         return change(node)
-    if isinstance(node, (str, int, float, Fraction, Type, Unit, Place)) or not is_dataclass(node):
+    if not _has_expressions(type(node)):
         return node
     values = {name: rebuild(getattr(node, name), change) for name in _fields(type(node))}
     fresh = replace(node, **values) if any(values[k] is not getattr(node, k) for k in values) else node  # type: ignore[type-var]

@@ -24,7 +24,7 @@ from rbcc.compiler.traps import empty_trap, yaml_trap
 
 # A spec within these limits is compiled in about a second; those that people write are ten times smaller.
 MAX_CHARACTERS = 1_000_000
-MAX_WORDS = 30_000
+MAX_WORDS = 20_000
 MAX_DEPTH = 40
 MAX_NODES = 100_000
 MAX_EXTENDS = 20

@@ -337,7 +337,7 @@ class Training(ByType):
         default="float32",
         description="how networks multiply; a GPU is faster in the other two, which have fewer digits",
     )
-    phases: Annotated[dict[Name, Phase], Field(min_length=1, max_length=100)] = Field(description="one after another")
+    phases: Annotated[dict[Name, Phase], Field(min_length=1, max_length=20)] = Field(description="one after another")
     schedules: dict[Name, Expression] = Field(
         default={}, description="named expressions in progress, iteration, since(type)"
     )

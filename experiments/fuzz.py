@@ -21,8 +21,8 @@ import os
 import re
 import resource
 import signal
-import sys
 import symtable
+import sys
 import tempfile
 import time
 import traceback

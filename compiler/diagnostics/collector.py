@@ -38,23 +38,30 @@ class Diagnostics:
 
     def missing(self, name: str, code: str, message: str, span: Span, **details: object) -> None:
         """An error about a `name` that means nothing: reported where it is first met, other places are added to it."""
+        if not self.again(name, code, span):
+            self._missing[code, name] = self.error(code, message, span, **details)
+
+    def again(self, name: str, code: str, span: Span) -> bool:
+        """Whether it was reported already that `name` means nothing; then `span` is added to the places."""
         first = self._missing.get((code, name))
         if first is None:
-            self._missing[code, name] = self.error(code, message, span, **details)
-        elif len(first.labels) < MAX_PLACES and span not in (first.span, *(label.span for label in first.labels)):
+            return False
+        if len(first.labels) < MAX_PLACES and span not in (first.span, *(label.span for label in first.labels)):
             again = replace(first, labels=(*first.labels, Label(span, "also at")))
             self.found[self.found.index(first)] = self._missing[code, name] = again
+        return True
 
     def warning(self, code: str, message: str, span: Span | None = None, **details: object) -> None:
         self._add(Diagnostic(code, Severity.WARNING, message, span, **details))  # type: ignore[arg-type]
 
     def _add(self, diagnostic: Diagnostic) -> Diagnostic:
-        if diagnostic not in self._known:
-            self._known.add(diagnostic)
-            self.found.append(diagnostic)
-            self._errors += diagnostic.severity is Severity.ERROR
-            if self._errors >= MAX_ERRORS:
-                raise CompileError(self.sorted())
+        if diagnostic in self._known:
+            return diagnostic
+        self._known.add(diagnostic)
+        self.found.append(diagnostic)
+        self._errors += diagnostic.severity is Severity.ERROR
+        if self._errors >= MAX_ERRORS:
+            raise CompileError(self.sorted())
         return diagnostic
 
     @property

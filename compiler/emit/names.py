@@ -3,6 +3,7 @@
 import builtins
 import keyword
 import unicodedata
+from collections import Counter
 
 from rbcc.compiler import ir
 from rbcc.compiler.types import Role
@@ -29,7 +30,7 @@ def local_names(model: ir.Model) -> dict[str, str]:
     taken = {*_TAKEN, *(primitive.name for primitive in model.primitives)}
     taken |= {seen_name(k) for k in range(len(model.observations))}
     bare = [symbol.name.rpartition(".")[2] for symbol in model.symbols]
-    names: dict[str, str] = {}
+    owners, names = Counter(bare), dict[str, str]()
 
     def allocate(symbol: str, wanted: str) -> None:
         wanted = "".join(c if c.isalnum() or c == "_" else "_" for c in unicodedata.normalize("NFKC", wanted))
@@ -41,7 +42,7 @@ def local_names(model: ir.Model) -> dict[str, str]:
 
     # Next values last: an equation of one's own may have the name that one of them would get.
     for symbol, short in sorted(zip(model.symbols, bare, strict=True), key=lambda pair: pair[1].endswith("'")):
-        unique = bare.count(short) == 1 and symbol.role is not Role.REWARD
+        unique = owners[short] == 1 and symbol.role is not Role.REWARD
         local = short if unique else symbol.name.replace(".", "_")
         allocate(symbol.name, f"next_{local[:-1]}" if local.endswith("'") else local.removeprefix("@"))
     for statement in {s.name: s for phase in model.phases for s in phase.schedules}.values():
