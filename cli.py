@@ -104,13 +104,13 @@ def check(
     seed: Seed = 0,
 ) -> None:
     """Find mistakes in a spec, prove its accounts, and test what must hold in many random cases."""
-    from rbcc.compiler.examine import as_data, examine, report
+    from rbcc.compiler.report import report_on
 
-    found = examine(spec, _overrides(set_))
+    found = report_on(spec, _overrides(set_))
     if not json_ and found.diagnostics:
         typer.echo(render_text(found.diagnostics), err=True)
     if not json_ and found.compiled:
-        typer.echo(report(found))
+        typer.echo(found.text())
     audit = None
     if found.compiled and not fast:
         from rbcc.runtime.audit import try_out
@@ -123,7 +123,7 @@ def check(
             typer.echo(audit.text())
     if json_:
         results = {"tests": audit.as_data() if audit else None}
-        typer.echo(json.dumps(as_data(found) | results, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(found.as_data() | results, indent=2, ensure_ascii=False))
     if not found.compiled or (audit and audit.failures):
         raise typer.Exit(1)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.accounting import Loose, Missing, Term, flow_table
+from rbcc.compiler.accounting import Loose, Missing, Term, flow_tables
 from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.diagnostics import Label, Span
 from rbcc.compiler.equations import Draft
@@ -19,12 +19,11 @@ def read_accounts(context: Context) -> tuple[ir.Account, ...]:
 
 def check_accounts(context: Context, drafts: Mapping[str, Draft], model: ir.Model) -> None:
     """Reports what the equations of `model` add to stocks or take from them, and its accounts do not say."""
-    for account in model.accounts:
-        table = flow_table(model, account)
+    for table in flow_tables(model):
         for loose in table.loose:
-            _report_loose(context, drafts, account, loose)
+            _report_loose(context, drafts, table.account, loose)
         for missing in table.missing:
-            _report_missing(context, account, missing)
+            _report_missing(context, table.account, missing)
 
 
 class _Reader:

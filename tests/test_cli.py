@@ -207,7 +207,7 @@ def test_check_proves_and_tests(tmp_path: Path) -> None:
     assert "parameter 'spare' is never used" in result.stderr
     assert "invariant price > 0: tested only" in result.stdout
     assert "invariant 'price > 0' does not hold at step 0" in result.stdout
-    assert "seller.quantity[" in result.stdout
+    assert "with the choices all seller.quantity = " in result.stdout
 
 
 def test_check_as_data(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import rbcc
 from rbcc.cli import app
-from rbcc.compiler.accounting import flow_table
+from rbcc.compiler.accounting import flow_tables
 from rbcc.compiler.accounting.tables import markdown_table
 from rbcc.compiler.diagnostics import WARNINGS
 from rbcc.compiler.difference import difference, model_of, show
@@ -110,7 +110,7 @@ def test_flow_tables_are_those_of_the_models() -> None:
     pages: dict[str, list[str]] = {}
     for path in sorted(shipped_models().glob("*.yaml")):
         model = compile_spec(path).model
-        tables = "\n\n".join(markdown_table(model, flow_table(model, account)) for account in model.accounts)
+        tables = "\n\n".join(markdown_table(model, table) for table in flow_tables(model))
         if tables:
             pages.setdefault(tables, []).append(model.name)
     assert {"closed_rbc", "open_rbc"} <= {name for names in pages.values() for name in names}

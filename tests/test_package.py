@@ -75,7 +75,7 @@ def test_nothing_knows_an_economy(package: str) -> None:
     [
         "import rbcc; rbcc.primitive; rbcc.CompileError",
         "from rbcc.compiler.driver import compile_spec; compile_spec('open_rbc').python()",
-        "from rbcc.compiler.examine import examine, report; report(examine('open_rbc'))",
+        "from rbcc.compiler.report import report_on; report_on('open_rbc').text()",
         pytest.param("import rbcc.editor.server", marks=needs_pygls),
         "import rbcc.cli, rbcc.compiler.starter",
         *(

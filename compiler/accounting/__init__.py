@@ -6,6 +6,6 @@ from rbcc.compiler.accounting.flows import (
     Missing as Missing,
     Row as Row,
     Term as Term,
-    flow_table as flow_table,
+    flow_tables as flow_tables,
 )
-from rbcc.compiler.accounting.proof import proved as proved
+from rbcc.compiler.accounting.proof import proofs as proofs

@@ -18,15 +18,16 @@ from rbcc.compiler import ir
 from rbcc.compiler.types import Kind
 
 
-MAX_PRODUCTS = 20_000
+MAX_WORK = 20_000
+"""Products made for one model before it is given up; long ones count once for every 1000 characters."""
 MAX_DEPTH = 30
 MAX_POWER = 4
-MAX_ORDERS = 120
-MAX_TEXT = 20_000
+MAX_ORDERS = 24
+MAX_TEXT = 5_000
 
 
 class TooLarge(Exception):
-    """Taking the expressions apart makes more products, or deeper ones, than are worth the time."""
+    """Taking expressions apart makes more products, or larger ones, than are worth the time."""
 
 
 BOUND = re.compile(r"#\w+\.\w+")
@@ -37,11 +38,11 @@ _WORD = re.compile(r"[^\s(),]+")
 class Atom:
     """A factor that is not taken apart; `text` says all of it.
 
-    value: the symbol `name` at `indices`; draw: the random draw `name`; index: an index as a number; same: whether two
-    indices are the same member; positive: max(argument, 0); less: whether the argument is above 0; zero: whether it is
-    0; sum: the argument, which is divided by; apply: the function `name`; power: one argument to the other; over: min,
-    max or product of the first argument, where the second holds, over the variable in `indices`; choose: the first of
-    two members where the argument holds, else the second.
+    value: the symbol `name` at `indices`; draw, given: the random draw, or anything else, called `name`; index: an index
+    as a number; same: whether two indices are the same member; positive: max(argument, 0); less: whether the argument
+    is above 0; zero: whether it is 0; sum: the argument, which is divided by; apply: the function `name`; power: one
+    argument to the other; over: min, max or product of the first argument, where the second holds, over the variable in
+    `indices`; choose: the first of two members where the argument holds, else the second.
     """
 
     kind: str
@@ -176,13 +177,13 @@ def minus(left: Sum, right: Sum) -> Sum:
 
 
 class Algebra:
-    """Sums of products of the expressions of one model."""
+    """Sums of products of the expressions of one model. All methods raise TooLarge when there is too much to do."""
 
     def __init__(self, model: ir.Model):
         self.model = model
         self.definitions = {definition.symbol: definition for definition in model.equations}
         self.order = {definition.symbol: place for place, definition in enumerate(model.equations)}
-        self.products = self.names = 0
+        self.work = self.names = 0
         self.taken: dict[str, tuple[Sum, ...]] = {}
 
     # --- from expressions --------------------------------------------------------------------------------------
@@ -212,9 +213,13 @@ class Algebra:
             case ir.Reduce():
                 return self.reduce(node, at)
             case ir.Draw(_, _, place):
-                inner = tuple(self.index_of(index, at) for index in node.type.axes)
-                return self.of(Atom("draw", str(place), inner, flag=node.type.kind is Kind.FLAG))
-        raise TypeError(node)
+                return self.given("draw", str(place), node, at)
+        return self.given("given", ir.show(node), node, at)
+
+    def given(self, kind: str, name: str, node: ir.Expression, at: Mapping[str, Index]) -> Sum:
+        """Something that is only equal to itself."""
+        indices = tuple(self.index_of(index, at) for index in node.type.axes)
+        return self.of(Atom(kind, name, indices, flag=node.type.kind is Kind.FLAG))
 
     def index_of(self, index: str | ir.Expression, at: Mapping[str, Index]) -> Index:
         match index:
@@ -380,12 +385,14 @@ class Algebra:
 
     def product(self, coefficient: Fraction, bound: Iterable[str], factors: Iterable[tuple[Atom, int]]) -> Sum:
         """The sum that a product is: itself in its normal form, more than one in rare cases, or nothing."""
-        self.products += 1
-        if self.products > MAX_PRODUCTS:
-            raise TooLarge
         powers: dict[Atom, int] = {}
+        size = 0
         for atom, power in factors:
             powers[atom] = powers.get(atom, 0) + power
+            size += len(atom.text)
+        self.work += 1 + size // 1000
+        if self.work > MAX_WORK:
+            raise TooLarge
         powers = {atom: min(power, 1) if atom.flag else power for atom, power in powers.items() if power}
         bound = tuple(bound)
         for atom in powers:

@@ -6,6 +6,7 @@ that adds up to nothing too; so a flow is found where both sides first speak of 
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -85,9 +86,10 @@ class FlowTable:
         return not (self.loose or self.missing or self.gave_up)
 
 
-def flow_table(model: ir.Model, account: ir.Account) -> FlowTable:
-    """The flows of `account`, and what keeps it from balancing."""
-    return _Balance(model, account).table()
+def flow_tables(model: ir.Model) -> tuple[FlowTable, ...]:
+    """The flows of every account, and what keeps it from balancing."""
+    algebra = Algebra(model)
+    return tuple(_Balance(model, account, algebra).table() for account in model.accounts)
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,8 @@ class _State:
 
 
 class _Balance:
-    def __init__(self, model: ir.Model, account: ir.Account):
-        self.model, self.account = model, account
-        self.algebra = Algebra(model)
+    def __init__(self, model: ir.Model, account: ir.Account, algebra: Algebra):
+        self.model, self.account, self.algebra = model, account, algebra
         self.passing = {_reference(value).symbol for _, value in account.through}
 
     def table(self) -> FlowTable:
@@ -137,7 +138,7 @@ class _Balance:
         try:
             state, steps = self.solve(set(self.algebra.order))
             if state.rest():
-                state = self.coarsest(steps)
+                state = self.coarsest(state, steps)
         except TooLarge:
             return replace(blank, gave_up=True)
         loose, missing = self.findings(state)
@@ -145,19 +146,21 @@ class _Balance:
         rows = sorted(state.rows, key=lambda row: declared[row.name] if row.gains[-1] else 0)
         return replace(blank, rows=tuple(rows), loose=loose, missing=missing)
 
-    def coarsest(self, steps: list[tuple[str, int]]) -> _State:
+    def coarsest(self, state: _State, steps: list[tuple[str, int]]) -> _State:
         """What is left where the least is, with values kept whole that can be, so that authors see their own words."""
         least = min(rest for _, rest in steps)
         last = next(number for number, (_, rest) in enumerate(steps) if rest == least)
         expanded = {symbol for symbol, _ in steps[: last + 1]}
-        for symbol, _ in reversed(steps[: last + 1]):
-            if len(self.solve(expanded - {symbol})[0].rest()) <= least:
-                expanded.discard(symbol)
-        return self.solve(expanded)[0]
+        with suppress(TooLarge):
+            state, _ = self.solve(expanded)
+            for symbol, _ in reversed(steps[: last + 1]):
+                trial, _ = self.solve(expanded - {symbol})
+                if len(trial.rest()) <= least:
+                    state, expanded = trial, expanded - {symbol}
+        return state
 
     def solve(self, expanded: set[str]) -> tuple[_State, list[tuple[str, int]]]:
         """Rows, and what is left when `expanded` values are; also each in turn, with how much was left after it."""
-        self.algebra.products = 0
         state, steps = _State(self.columns()), [("", 0)]
         while True:
             self.match(state)

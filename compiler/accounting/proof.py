@@ -5,12 +5,16 @@ from rbcc.compiler.accounting.algebra import Algebra, TooLarge, minus
 from rbcc.compiler.accounting.divide import reduced
 
 
-def proved(model: ir.Model, identity: ir.Identity) -> bool:
-    """Whether an identity follows from the equations, for all states, choices, draws and parameters.
+def proofs(model: ir.Model) -> tuple[bool, ...]:
+    """Which of the identities follow from the equations, for all states, choices, draws and parameters.
 
-    False does not mean that it is wrong: it may hold for a reason that is not looked for, or take too much work.
+    False does not mean that one is wrong: it may hold for a reason that is not looked for, or take too much work.
     """
     algebra = Algebra(model)
+    return tuple(_proved(algebra, identity) for identity in model.identities)
+
+
+def _proved(algebra: Algebra, identity: ir.Identity) -> bool:
     try:
         rest = reduced(algebra, minus(algebra.sum_of(identity.left), algebra.sum_of(identity.right)))
         while rest.terms:

@@ -162,7 +162,7 @@ CHOICES = {{
         expressions = [d.expression for d in model.equations]
         expressions += [s.expression for s in (*model.invariants, *model.indicators)]
         expressions += [c.violation for c in model.constraints]
-        expressions += [side for identity in model.identities for side in (identity.left, identity.right)]
+        expressions += [side for identity in model.balances for side in (identity.left, identity.right)]
         lines = [*self.inputs(expressions), *self.keys(expressions), '    done = state["time"] + 1 >= HORIZON']
         group: str | None = None
         for definition in model.equations:
@@ -180,7 +180,7 @@ CHOICES = {{
         lines += _entries("indicators", {s.name: number(s.expression) for s in model.indicators})
         lines += _entries("violations", dict(map(self.violation, model.constraints)))
         full = self.full
-        sides = {i.name: f"({full(i.left, i.indices)}, {full(i.right, i.indices)})" for i in model.identities}
+        sides = {i.name: f"({full(i.left, i.indices)}, {full(i.right, i.indices)})" for i in model.balances}
         lines += _entries("identities", sides)
         conditions = {s.name: full(s.expression, s.indices, "bool") for s in model.invariants}
         lines += _entries("invariants", conditions)

@@ -1,7 +1,5 @@
 """Small pure functions from IR to IR, one a file, applied in this order before a module is emitted."""
 
-from dataclasses import replace
-
 from rbcc.compiler.ir import Model
 from rbcc.compiler.passes.fold import fold
 from rbcc.compiler.passes.pairs import most_members, pairs
@@ -10,5 +8,4 @@ from rbcc.compiler.passes.share import share
 
 def optimise(model: Model, device: str = "cpu") -> Model:
     """The model as it is computed fastest on a kind of device, named as JAX does."""
-    equalities = replace(model, identities=model.balances, accounts=())
-    return share(pairs(fold(equalities), most_members(device)))
+    return share(pairs(fold(model), most_members(device)))

@@ -4,19 +4,19 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from rbcc.compiler.examine import as_data, examine, report
+from rbcc.compiler.report import report_on
 
 
 LEDGER = Path(__file__).parent.parent / "specs" / "ledger.yaml"
 
 
 def test_report_says_what_is_proved(write_spec: Callable[..., Path]) -> None:
-    text = report(examine(LEDGER))
+    text = report_on(LEDGER).text()
     assert "rent                        -                    +   count(seller) * rent" in text
     assert text.endswith("account money: proved\naccount goods: proved")
     claims = "identities: {all: 'tolls == tolls', none: 'tolls == 0'}\ninvariants: ['tolls >= 0']\n"
-    found = examine(write_spec(f"rbcc: 1\nextends: {LEDGER}\nmodel: m\n{claims}"))
-    assert report(found).splitlines()[-3:] == [
+    found = report_on(write_spec(f"rbcc: 1\nextends: {LEDGER}\nmodel: m\n{claims}"))
+    assert found.text().splitlines()[-3:] == [
         "identity all: proved",
         "identity none: tested only",
         "invariant tolls >= 0: tested only",
@@ -24,11 +24,11 @@ def test_report_says_what_is_proved(write_spec: Callable[..., Path]) -> None:
 
 
 def test_nothing_declared(write_spec: Callable[..., Path]) -> None:
-    assert "no accounts, identities or invariants are declared" in report(examine("cournot"))
+    assert "no accounts, identities or invariants are declared" in report_on("cournot").text()
 
 
 def test_data_of_a_good_spec() -> None:
-    data = json.loads(json.dumps(as_data(examine(LEDGER))))
+    data = json.loads(json.dumps(report_on(LEDGER).as_data()))
     assert data["model"] == "ledger"
     assert data["diagnostics"] == []
     assert [(claim["kind"], claim["name"], claim["proved"]) for claim in data["claims"]] == [
@@ -48,7 +48,7 @@ def test_data_of_a_good_spec() -> None:
 
 def test_data_of_a_bad_spec(write_spec: Callable[..., Path]) -> None:
     path = write_spec(f"rbcc: 1\nextends: {LEDGER}\nmodel: m\nequations:\n  books: |\n    purse'[i] = purse + tols\n")
-    data = json.loads(json.dumps(as_data(examine(path))))
+    data = json.loads(json.dumps(report_on(path).as_data()))
     assert data["model"] is None
     first = data["diagnostics"][0]
     assert first["code"] == "RB301"
@@ -62,6 +62,6 @@ def test_data_of_a_bad_spec(write_spec: Callable[..., Path]) -> None:
     assert set(first) >= {"message", "expected", "found", "help", "labels"}
     assert first["labels"][0]["text"] == "declared at"
     assert first["labels"][0]["file"] == str(LEDGER)
-    missing = examine("nowhere.yaml").diagnostics[0]
+    missing = report_on("nowhere.yaml").diagnostics[0]
     assert missing.code == "RB001"
-    assert as_data(examine("nowhere.yaml"))["diagnostics"][0]["line"] is None
+    assert report_on("nowhere.yaml").as_data()["diagnostics"][0]["line"] is None
