@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from pylatexenc.latexwalker import LatexWalker
 
+from rbcc.compiler import ir
 from rbcc.compiler.document import FORMS, document
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.emit.page import Heading, Timing, page
@@ -19,6 +21,12 @@ from rbcc.compiler.source import shipped_models
 
 HOSTILE = Path(__file__).parent.parent / "specs" / "hostile.yaml"
 MODELS = [*sorted(path.stem for path in shipped_models().glob("*.yaml")), str(HOSTILE)]
+
+
+@cache
+def model_of(name: str) -> ir.Model:
+    return compile_spec(name).model
+
 
 VOID = {"meta", "path", "rect"}
 TAGS = set(
@@ -55,7 +63,7 @@ class Reader(HTMLParser):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_html_is_whole_and_loads_nothing(name: str) -> None:
-    text = document(compile_spec(name).model, ".html")
+    text = document(model_of(name), ".html")
     reader = Reader()
     reader.feed(text)
     assert reader.open == []
@@ -76,7 +84,7 @@ def tokens(text: str) -> list[Token]:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_markdown_has_the_structure_of_the_page(name: str) -> None:
-    model = compile_spec(name).model
+    model = model_of(name)
     found = tokens(document(model, ".md"))
     kinds = {token.type for token in found}
     assert not kinds & {
@@ -103,7 +111,7 @@ def test_markdown_has_the_structure_of_the_page(name: str) -> None:
 
 
 def test_hostile_words_are_shown_as_they_are() -> None:
-    model = compile_spec(HOSTILE).model
+    model = model_of(str(HOSTILE))
     reader = Reader()
     reader.feed(document(model, ".html"))
     title = " ".join(str(model.title).replace("\u202e", "�").replace("\0", "�").split())
@@ -116,7 +124,7 @@ def test_hostile_words_are_shown_as_they_are() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_latex_can_be_parsed(name: str) -> None:
-    text = document(compile_spec(name).model, ".tex")
+    text = document(model_of(name), ".tex")
     assert text.isascii() or name == str(HOSTILE)
     nodes, _, _ = LatexWalker(text, tolerant_parsing=False).get_latex_nodes()
     macros = [node.macroname for node in nodes if hasattr(node, "macroname")]
@@ -127,7 +135,7 @@ def test_latex_can_be_parsed(name: str) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 @pytest.mark.parametrize("name", ["open_rbc", str(HOSTILE)])
 def test_latex_compiles(name: str, tmp_path: Path) -> None:
-    (tmp_path / "page.tex").write_text(document(compile_spec(name).model, ".tex"), encoding="utf-8")
+    (tmp_path / "page.tex").write_text(document(model_of(name), ".tex"), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
     assert result.returncode == 0, result.stdout[-2000:]
@@ -136,7 +144,7 @@ def test_latex_compiles(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_everything_is_on_the_page(form: str) -> None:
-    model = compile_spec("open_rbc").model
+    model = model_of("open_rbc")
     text = document(model, form)
     for definition in model.equations:
         if definition.doc:
@@ -163,7 +171,7 @@ def test_everything_is_on_the_page(form: str) -> None:
 
 
 def test_timing_follows_the_equations() -> None:
-    model = compile_spec("open_rbc").model
+    model = model_of("open_rbc")
     (timing,) = (block for block in page(model).blocks if isinstance(block, Timing))
     known, chosen, follows, following = timing.stages
     assert dict(known.groups)["consumer"] == ("budget",)

@@ -202,7 +202,7 @@ def untidy(text: str, rng: random.Random) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.sampled_from(["closed_rbc", "cournot", "starter"]), st.integers(0, 1000))
 def test_same_model(tmp_path_factory: pytest.TempPathFactory, name: str, seed: int) -> None:
     text = (shipped_models() / f"{name}.yaml").read_text(encoding="utf-8")
