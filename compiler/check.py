@@ -94,6 +94,9 @@ class _Checker:
                 continue
             if self.definitions.lost or short.removesuffix("'") in self.names.broken:
                 continue  # the equation that is missing may be one that could not be read
+            table = self.spec.agents[symbol.owner].state if symbol.owner else self.spec.state
+            if table[short.removesuffix("'")].markov is not None:
+                continue  # its chain was reported
             index = f"[{','.join(symbol.type.axes)}]" if symbol.sets else ""
             self.diagnostics.error(
                 "RB603",

@@ -243,6 +243,8 @@ class Misfits:
         self.touched.add(path)
         node = self.document.node(path)
         self.diagnostics.broken |= {str(path[-1]), str(path[-1]).strip(), str(path[0]), *names_in(node)}
+        if "markov" in path:  # the state has no equation either
+            self.diagnostics.broken.add(str(path[path.index("markov") - 1]))
         if isinstance(node, Scalar):  # such as `cost = 2`, or equations, in place of a table
             self.diagnostics.broken.update(re.findall(r"(\w+)'?(?:\[[^\]]*\])?\s*(?::[^=\n]*)?=(?!=)", node.text))
             if path[0] == "agents" and "=" in node.text:
