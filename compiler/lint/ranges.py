@@ -54,8 +54,9 @@ class Ranges:
     def choices(self, symbol: str) -> Interval | None:
         """The range of a choice from a list of numbers."""
         action = self.actions.get(symbol)
-        listed = action is not None and action.of is None and action.bounds is None
-        return Interval(action.choices[0], action.choices[-1]) if listed else None
+        if action is None or action.of is not None or action.bounds is not None:
+            return None
+        return Interval(action.choices[0], action.choices[-1])
 
     def exact(self, symbol: str) -> Interval | None:
         """The range of a symbol where it is sure that both ends are met: parameters, choices and what holds them."""
@@ -188,15 +189,17 @@ _NUMBERS = SimpleNamespace(
     where=lambda condition, a, b: a if condition else b,
 )
 _FUNCTIONS: dict[str, Callable[..., float]] = {}
+_ONE_OF: dict[str, Callable[[int], range]] = {"cycle": lambda n: range(1, n), "steps": lambda n: range(1, n, 2)}
 
 
 def _applied(function: str, parts: list[Interval | None]) -> Interval | None:
     """The range of a function of the language; that of others is not known."""
     if function not in BUILTIN:
         return None
-    if function == "cycle":
-        known = [part for part in parts[1:] if part is not None]
-        return Interval(min(p.low for p in known), max(p.high for p in known)) if len(known) == len(parts) - 1 else None
+    if function in _ONE_OF:  # the result is one of some arguments, of which there may be many
+        choices = [parts[k] for k in _ONE_OF[function](len(parts))]
+        known = [part for part in choices if part is not None]
+        return Interval(min(p.low for p in known), max(p.high for p in known)) if len(known) == len(choices) else None
     if function == "abs" and parts[0] is not None and parts[0].low < 0 < parts[0].high:
         return Interval(0, parts[0].size)
     if function in ("min", "max"):

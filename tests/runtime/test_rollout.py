@@ -49,7 +49,7 @@ def starts(model: Model, key: jax.Array, economies: jax.Array, seed: int = 0) ->
     players = {agent: sampling(policy, networks[agent], policy.allowed()) for agent, policy in policies.items()}
 
     def played(key: jax.Array) -> dict[str, jax.Array]:
-        watched = rollout(model, policies, players, key, economies, {}, lambda state, actions, result: state).watched
+        watched = rollout(model, policies, players, key, economies, {}, lambda state, *_: state).watched
         return {name: array[0] for name, array in watched.items()}
 
     return jax.device_get(jax.jit(played)(key))
