@@ -1,0 +1,170 @@
+"""Trains every model with a known answer, compares what is found with it, and writes docs/known_answers.md.
+
+    python3 experiments/known_answers.py [--seeds 0 1 2] [--only fish_war ...]
+
+Models are trained as `rbcc train MODEL --seed SEED` does, with the schedule of their spec and nothing else.
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import rbcc
+from rbcc.runtime.devices import configure
+from rbcc.runtime.moments import moments
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "known_answers.md"
+Found = dict[str, tuple[float, float]]
+"""What was asked: (exact, found)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    model: str
+    source: str
+    measure: Callable[[Path], Found]
+
+
+def indicator(run: Path, name: str, steps: int | None = None) -> np.ndarray:
+    """The mean of an indicator over episodes in each step."""
+    return rbcc.simulate(run, episodes=256, steps=steps)[f"indicator.{name}"].values.mean(axis=0)
+
+
+def payoff(run: Path, reward: str, discount: float) -> float:
+    """The mean discounted payoff of an agent."""
+    values = rbcc.simulate(run, episodes=256)[reward].values
+    values = values.reshape(*values.shape[:2], -1).mean(axis=2)
+    return float((values * discount ** np.arange(values.shape[1])).sum(axis=1).mean())
+
+
+def brock_mirman(run: Path) -> Found:
+    exact = [(1 - 0.36 * 0.96) / (1 - (0.36 * 0.96) ** (10 - t)) for t in range(10)]
+    shares = indicator(run, "share")
+    found = {f"share consumed in period {t}": (exact[t], float(shares[t])) for t in range(10)}
+    return found | {"welfare": (-8.600616, payoff(run, "planner.reward", 0.96))}
+
+
+def brock_mirman_shocks(run: Path) -> Found:
+    table = moments(run, steps=2000, burn=100, paths=64)
+    # Moments of log output: small deviations from the mean, in which a level and its logarithm differ by a factor.
+    output = table.loc["output"]
+    return {
+        "share consumed": (1 - 0.36 * 0.96, float(table.loc["share"]["mean"])),
+        "sd of log output": (0.034316, float(output["sd"] / output["mean"])),
+        "first autocorrelation of output": (0.976155, float(output["rho_1"])),
+    }
+
+
+def consumption_saving(run: Path) -> Found:
+    path = indicator(run, "consumption")
+    return {
+        "consumption at first": (2.238302, float(path[0])),
+        "consumption at last": (2.029750, float(path[-1])),
+        "utility": (4.275537, payoff(run, "household.reward", 0.95)),
+    }
+
+
+def fish_war(run: Path) -> Found:
+    return {"share caught by each": (0.395551, float(indicator(run, "share").mean()))}
+
+
+def cournot(run: Path) -> Found:
+    return {
+        "quantity": (30.0, float(indicator(run, "quantity")[0])),
+        "profit": (900.0, payoff(run, "seller.reward", 1)),
+    }
+
+
+def bertrand(run: Path) -> Found:
+    return {"price": (4.0, float(indicator(run, "price")[0])), "profit": (18.0, payoff(run, "seller.reward", 1))}
+
+
+def leader_tax(run: Path) -> Found:
+    return {"tax": (0.237256, float(indicator(run, "tax")[0]))}
+
+
+def hansen(run: Path) -> Found:
+    table = moments(run, relative_to="output", hp=1600, steps=1500, burn=100, paths=100)
+    exact = {"output": 1.804, "consumption": 0.524, "investment": 5.763, "hours": 1.373}
+    return {f"sd of {name}, %": (value, float(table.loc[name]["sd"])) for name, value in exact.items()}
+
+
+def rbc_textbook(run: Path) -> Found:
+    table = moments(run, steps=1500, burn=100, paths=100)
+    exact = {"output": 1.0806825, "consumption": 0.8035924, "hours": 0.2917563, "capital": 11.0836044}
+    return {f"{name}, steady state": (value, float(table.loc[name]["mean"])) for name, value in exact.items()}
+
+
+CASES = (
+    Case("brock_mirman", "Brock and Mirman (1972)", brock_mirman),
+    Case("brock_mirman_shocks", "Brock and Mirman (1972)", brock_mirman_shocks),
+    Case("consumption_saving", "backward recursion", consumption_saving),
+    Case("fish_war", "Levhari and Mirman (1980)", fish_war),
+    Case("cournot_interval", "first-order condition", cournot),
+    Case("bertrand_linear", "first-order condition", bertrand),
+    Case("leader_tax", "numerical maximum", leader_tax),
+    Case("hansen", "Hansen (1985), theoretical, first order", hansen),
+    Case("rbc_textbook", "steady state; means of a stochastic economy differ a little", rbc_textbook),
+)
+
+
+def rows(case: Case, seeds: Sequence[int]) -> list[str]:
+    results, seconds = [], []
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            run = Path(folder) / case.model
+            began = time.monotonic()
+            rbcc.train(case.model, seed=seed, out=run)
+            seconds.append(time.monotonic() - began)
+            results.append(case.measure(run))
+        print(case.model, seed, f"{seconds[-1]:.0f} s", results[-1], flush=True)
+    lines = []
+    for place, name in enumerate(results[0]):
+        exact = results[0][name][0]
+        found = [result[name][1] for result in results]
+        worst = max(found, key=lambda value: abs(value - exact))
+        shown = ", ".join(f"{value:.5g}" for value in found)
+        head = (f"`{case.model}`", case.source, f"{max(seconds):.0f} s") if place == 0 else ("", "", "")
+        lines.append(
+            f"| {head[0]} | {name} | {exact:.6g} | {shown} | {worst / exact - 1:+.2%} | {head[1]} | {head[2]} |"
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", default=[case.model for case in CASES])
+    arguments = parser.parse_args()
+    configure()
+    lines = [line for case in CASES if case.model in arguments.only for line in rows(case, arguments.seeds)]
+    seeds = ", ".join(map(str, arguments.seeds))
+    page = [
+        "# Known answers",
+        "",
+        "Economies whose solution is known, trained from their specs by `rbcc train MODEL --seed SEED`, with no code of their own. Written by",
+        "",
+        "    python3 experiments/known_answers.py --seeds " + seeds.replace(",", ""),
+        "",
+        f"JAX {jax.__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores. The time is that of the slowest training, with its",
+        "compilation; the error that of the seed that is furthest off.",
+        "",
+        f"| model | what | exact | found (seeds {seeds}) | error | source | time |",
+        "|---|---|---|---|---|---|---|",
+        *lines,
+    ]
+    PAGE.write_text("\n".join(page) + "\n", encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
