@@ -71,6 +71,8 @@ class Names:
     held: dict[str, str] = field(default_factory=dict)  # states by the choice that they hold in the next step
     used_units: set[str] = field(default_factory=set)
     draws: int = 0
+    _by_short_name: dict[str, list[str]] = field(default_factory=dict)
+    _indexed: int = 0  # for how many symbols that is
 
     @property
     def broken(self) -> set[str]:
@@ -104,7 +106,12 @@ class Names:
 
     def candidates(self, name: str) -> list[ir.Symbol]:
         """The symbols that the unqualified `name` can mean."""
-        return [s for s in self.symbols.values() if s.name == name or s.name.partition(".")[2] == name]
+        if self._indexed != len(self.symbols):
+            self._indexed = len(self.symbols)
+            self._by_short_name.clear()
+            for full in self.symbols:
+                self._by_short_name.setdefault(full.rpartition(".")[2], []).append(full)
+        return [self.symbols[full] for full in self._by_short_name.get(name, ())]
 
     def describe(self, name: str) -> str:
         """What `name` is and where it was declared, for messages."""
