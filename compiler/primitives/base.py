@@ -91,8 +91,8 @@ class Primitive:
     """A function of the language.
 
     `text` is its Python definition. It goes into the generated module as it stands, so it may use only its arguments,
-    `jax`, `jnp` and other primitives. `inline` names a function of `jnp` that is called instead. `latex` is a
-    template with the arguments in braces.
+    `jax`, `jnp` and other primitives. `inline` names a function of `jnp` that is called instead, without any text.
+    `latex` is a template with the arguments in braces.
     """
 
     name: str
@@ -145,7 +145,7 @@ def primitive(
             raise PrimitiveError(
                 f"{name} has {len(arguments)} arguments, its unit rule {units!r} has {len(rule.arguments)}"
             )
-        text = _definition(function)
+        text = _definition(function) if inline is None else ""
         function.primitive = Primitive(  # type: ignore[attr-defined]
             name, arguments, rule, latex, text, inspect.getdoc(function) or "", inline, flag
         )
