@@ -202,8 +202,8 @@ def _applied(function: str, parts: list[Interval | None]) -> Interval | None:
         return Interval(min(p.low for p in known), max(p.high for p in known)) if len(known) == len(choices) else None
     if function == "abs" and parts[0] is not None and parts[0].low < 0 < parts[0].high:
         return Interval(0, parts[0].size)
-    if function in ("min", "max"):
-        return _corners(min if function == "min" else max, parts)
+    if (inline := BUILTIN[function].inline) is not None:
+        return _corners(getattr(_NUMBERS, inline), parts)
     if function not in _FUNCTIONS:
         names: dict[str, Callable[..., float]] = {}
         exec(BUILTIN[function].text, {"jnp": _NUMBERS}, names)

@@ -116,9 +116,9 @@ class Primitive:
     """A function of the language.
 
     `text` is its Python definition. It goes into the generated module as it stands, so it may use only its arguments,
-    `jax`, `jnp` and other primitives. `inline` names a function of `jnp` that is called instead. `latex` is a
-    template with the arguments in braces. The last `optional` arguments have defaults and may be left out; `rest` is the
-    name of the one that takes all further arguments. It was declared in `file`, at `line`.
+    `jax`, `jnp` and other primitives. `inline` names a function of `jnp` that is called instead, without any text.
+    `latex` is a template with the arguments in braces. The last `optional` arguments have defaults and may be left out;
+    `rest` is the name of the one that takes all further arguments. It was declared in `file`, at `line`.
     """
 
     name: str
@@ -185,7 +185,7 @@ def primitive(
             )
         if latex is not None:
             _check_latex(name, latex, (*arguments, *rest))
-        text, code = _definition(function), function.__code__
+        text, code = _definition(function) if inline is None else "", function.__code__
         function.primitive = Primitive(  # type: ignore[attr-defined]
             name, arguments, rule, latex, text, inspect.getdoc(function) or "", code.co_filename, code.co_firstlineno,
             inline, flag, sum(one.default is not one.empty for one in found), rest,
