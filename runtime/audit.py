@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rbcc.compiler import ir
 from rbcc.runtime.checks import Check, Checks, Failure, record_of
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
@@ -131,14 +132,24 @@ class _Tests:
     # --- cases -------------------------------------------------------------------------------------------------
 
     def random_episodes(self) -> Iterator[Case]:
-        """Every choice at its ends for all agents, alone and together with the others, and mixtures of all kinds."""
+        """All choices random, all at either end, each at either end while the others are random, and mixtures."""
         names = list(self.model.spaces)
-        for number in range(self.episodes):
-            kinds = dict.fromkeys(names, "random") if number < 2 * len(names) + 1 else self.mixture(names)
-            if 0 < number <= 2 * len(names):
-                kinds[names[(number - 1) // 2]] = ("lowest", "highest")[number % 2]
+        fixed = [dict.fromkeys(names, kind) for kind in ("random", "lowest", "highest")]
+        fixed += [{**fixed[0], name: end} for name in names for end in ("lowest", "highest")]
+        for number, start in enumerate(self.starts()):
+            kinds = fixed[number] if number < len(fixed) else self.mixture(names)
             choices = {name: self.chosen(name, kind) for name, kind in kinds.items()}
-            yield Case(self.start, choices, self.keys(), False)
+            yield Case(start, choices, self.keys(), False)
+
+    def starts(self) -> Iterator[dict[str, np.ndarray]]:
+        """A start for each episode, other ones if they are drawn."""
+        drawn = any(isinstance(node, ir.Draw) for start in self.model.ir.starts for node in ir.walk(start.expression))
+        if not drawn:
+            yield from [self.start] * self.episodes
+            return
+        keys = jax.random.split(jax.random.key(self.seed), self.episodes)
+        states = jax.device_get(jax.jit(jax.vmap(self.model.reset))(keys))
+        yield from ({name: array[k] for name, array in states.items()} for k in range(self.episodes))
 
     def mixture(self, names: Sequence[str]) -> dict[str, str]:
         """A kind of behaviour for each choice; in every other case all keep to the ends."""
@@ -284,7 +295,7 @@ class _Tests:
         if case.free:
             yield f"from a state that need not be reached: {_listed(changed) or 'the start'}"
         else:
-            yield "from the start"
+            yield f"from a start that was drawn with {_listed(changed)}" if changed else "from the start"
         chosen = []
         for name, array in case.choices.items():
             for step, now in enumerate(array):

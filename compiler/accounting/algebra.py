@@ -38,8 +38,8 @@ _WORD = re.compile(r"[^\s(),]+")
 class Atom:
     """A factor that is not taken apart; `text` says all of it.
 
-    value: the symbol `name` at `indices`; draw, given: the random draw, or anything else, called `name`; index: an index
-    as a number; same: whether two indices are the same member; positive: max(argument, 0); less: whether the argument
+    value: the symbol `name` at `indices`; draw, given: the draw, or anything else, called `name`; index: an index as a
+    number; same: whether two indices are the same member; positive: max(argument, 0); less: whether the argument
     is above 0; zero: whether it is 0; sum: the argument, which is divided by; apply: the function `name`; power: one
     argument to the other; over: min, max or product of the first argument, where the second holds, over the variable in
     `indices`; choose: the first of two members where the argument holds, else the second.

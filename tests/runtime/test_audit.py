@@ -156,3 +156,11 @@ def test_audit_before_training_asks_for_accounts_not_for_numbers(write_spec: Cal
     audit(compile(write_spec(text + "    f[i] = log(flour[i])\nindicators: {f: 'mean(i, f[i])'}\n")))
     with pytest.raises(RunError, match="invariant 'till < 30' does not hold at step 3"):
         audit(compile(write_spec(text + "invariants: ['till < 30']\n")))
+
+
+def test_starts_that_are_drawn_differ_between_episodes(write_spec: Callable[..., Path]) -> None:
+    """An episode that starts with more than two deviations above the mean is among them."""
+    text = HEAD.replace("flour: 3", "flour: {start: 3 + normal()}") + "invariants: ['flour[i] < 5']\n"
+    failure = only(try_out(compile(write_spec(text.replace("HORIZON", "1")))))
+    assert float(failure.values["baker.flour[i]"]) >= 5
+    assert failure.case[0].startswith("from a start that was drawn with baker.flour[0] = ")
