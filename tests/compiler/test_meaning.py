@@ -146,7 +146,7 @@ class Writer:
                 )  # fmt: skip
             case "match":  # a sum by segments, where there are many to choose from
                 index, choice, member = self.draw(st.sampled_from(matches))
-                body = self.number(self.draw(st.sampled_from([(*bound, index), (index,)])), depth - 1)
+                body = self.one_of(self.number((*bound, index), depth - 1), self.read(self.numbers, (index,)))
                 return f"sum({index} where {choice}[{index}] == {member}, {body})"
             case "reduce":
                 index = self.one_of(*free)
