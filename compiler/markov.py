@@ -34,25 +34,29 @@ class _Reader:
     def numbers(self, key: str, *more: int) -> list[Fraction] | None:
         node = self.context.document.node((*self.path, key, *more))
         assert isinstance(node, List)
+        if more and len(node.items) > MAX_VALUES:
+            self.error(f"a row of {len(node.items)} chances", node.span, expected=f"at most {MAX_VALUES} numbers")
+            return None
         found = [written_number(self.context, item) for item in node.items]
         return None if None in found else found  # type: ignore[return-value]
 
     def chain(self) -> Chain | None:
-        values = self.numbers("values")
-        rows = self.context.document.node((*self.path, "transitions"))
+        given, rows = (self.context.document.node((*self.path, key)) for key in ("values", "transitions"))
+        assert isinstance(given, List)
         assert isinstance(rows, List)
-        chances = [self.numbers("transitions", k) for k in range(len(rows.items))]
+        count = len(given.items)
+        if not 2 <= count <= MAX_VALUES:
+            self.error(f"a chain of {count} values", given.span, expected=f"2 to {MAX_VALUES}")
+            return None
+        if len(rows.items) != count:
+            found = len(rows.items)
+            self.error(f"{count} values, but {found} rows of transitions", rows.span, expected=f"{count} rows")
+            return None
+        values, chances = self.numbers("values"), [self.numbers("transitions", k) for k in range(count)]
         if values is None or None in chances:
             return None
-        count, span = len(values), self.context.document.span((*self.path, "values"))
-        if not 2 <= count <= MAX_VALUES:
-            self.error(f"a chain of {count} values", span, expected=f"2 to {MAX_VALUES}")
-            return None
         if len(set(values)) < count:
-            self.error("a value that is given twice", span, expected="values that differ")
-            return None
-        if len(chances) != count:
-            self.error(f"{count} values, but {len(chances)} rows of transitions", rows.span, expected=f"{count} rows")
+            self.error("a value that is given twice", given.span, expected="values that differ")
             return None
         table: list[list[Fraction]] = chances  # type: ignore[assignment]
         wrong = [row for row, item in zip(table, rows.items, strict=True) if not self.sound(row, count, item.span)]
@@ -94,7 +98,10 @@ def _rouwenhorst(context: Context, path: KeyPath, given: spec.Rouwenhorst) -> Ch
     steps = given.states - 1
     limits = {
         "persistence": (abs(persistence) < 1, "a number between -1 and 1"),
-        size: (deviation > 0, "a number above 0"),
+        size: (
+            deviation > 1e-6 * abs(mean),
+            "a number above a millionth of the mean" if deviation > 0 else "a number above 0",
+        ),
         "states": (steps < MAX_VALUES, f"2 to {MAX_VALUES} values"),
     }
     for key, (fits, expected) in limits.items():

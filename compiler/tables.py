@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from rbcc.compiler import ir, syntax
+from rbcc.compiler import ir
 from rbcc.compiler.context import Context
 from rbcc.compiler.diagnostics import Label, Source, Span, suggest
-from rbcc.compiler.infer import Scope, infer, literal_value
 from rbcc.compiler.source import KeyPath, Node, Scalar, Sequence as List
 from rbcc.compiler.spec import DataFile
+from rbcc.compiler.syntax import LARGEST, MAX_DIGITS
 from rbcc.compiler.types import Kind, Time
 
 
@@ -19,21 +19,17 @@ MAX_BYTES = 16_000_000
 MAX_ROWS = 1_000_000
 MAX_BAD_CELLS = 10
 
-_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?")
+_WRITTEN = re.compile(rf"({_NUMBER.pattern})\s*(%|/\s*(\d+))?")
 _CELL = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*)')
 
 
 def written_number(context: Context, node: Node, help: str | None = None) -> Fraction | None:
     """The number that `node` holds, also if it is written as 1/3 or 5%, or None after an error."""
-    if isinstance(node, Scalar) and not isinstance(node.value, bool) and node.value is not None:
-        parsed = syntax.parse_expression(node, context.diagnostics)
-        if parsed is None:
-            return None
-        if not any(syntax.references(parsed)):
-            value = infer(parsed, Scope("a list", latest=Time.FIXED), context.names)
-            known = None if value is None else literal_value(value)
-            if value is None or known is not None:
-                return known
+    found = _WRITTEN.fullmatch(node.text.strip()) if isinstance(node, Scalar) and len(node.text) <= MAX_DIGITS else None
+    part = int(found[6] or 1) if found else 0
+    if found and part and abs(value := Fraction(found[1]) / (100 if found[5] == "%" else part)) <= LARGEST:
+        return value
     context.diagnostics.error(
         "RB103", "a written number is needed here", node.span, expected="a number such as 2, 0.5, 1/3 or 5%", help=help
     )
@@ -110,7 +106,7 @@ class Tables:
 
     def number(self, node: Node) -> float | None:
         value = node.value if isinstance(node, Scalar) else None
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= syntax.LARGEST:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST:
             return float(value)
         help = "a formula may stand in place of a whole list, and use the agent's index"
         found = written_number(self.context, node, help)
@@ -268,7 +264,7 @@ class Tables:
     def cell(self, table: "_Csv", number: int, column: int) -> float | None:
         """The number in a column of a line, counted from 0."""
         text = table.cells[number][column].strip()
-        if _NUMBER.fullmatch(text) and abs(value := float(text)) <= syntax.LARGEST:
+        if _NUMBER.fullmatch(text) and abs(value := float(text)) <= LARGEST:
             return value
         title = table.header[column]
         self.diagnostics.error(

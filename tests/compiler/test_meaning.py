@@ -1,5 +1,6 @@
 """What the generated module computes is what the IR means, by an interpreter that shares nothing with the compiler."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -114,6 +115,11 @@ class Writer:
         name = self.one_of(*(name for name, sets in table.items() if set(sets) <= reach))
         return name + bracket([self.index(agent, bound) for agent in table[name]])
 
+    def matches(self, bound: tuple[str, ...], free: tuple[str, ...]) -> list[tuple[str, str, str]]:
+        """(index, choice, member) where the agents of a free index choose members like a bound one."""
+        triples = itertools.product(free, ("pick", "pal"), bound)
+        return [(i, c, m) for i, c, m in triples if self.chosen and CHOICES[c] == ((INDICES[i],), INDICES[m])]
+
     def number(self, bound: tuple[str, ...], depth: int) -> str:
         if depth == 0:
             return self.one_of(
@@ -122,6 +128,8 @@ class Writer:
         a, b, c = self.number(bound, depth - 1), self.number(bound, 0), self.number(bound, 0)
         free = tuple(index for index in INDICES if index not in bound)
         kinds = ["binary", "binary", "if", "function", "flag", "power", *["reduce", "reduce"] * bool(free)]
+        matches = self.matches(bound, free)
+        kinds += ["match", "match"] * bool(matches)
         match self.one_of(*kinds, *["draw"] * self.drawn):
             case "binary":
                 return f"({a} {self.one_of('+', '-', '*')} {self.number(bound, depth - 1)})"
@@ -136,6 +144,10 @@ class Writer:
                     f"({a} + normal())", f"uniform() * {a}", f"({a} if bernoulli(0.25) else 1)", f"pareto(2) * {a}",
                     f"lognormal(0.5, abs({b}) / (1 + abs({b})))", f"({a} - exponential())",
                 )  # fmt: skip
+            case "match":  # a sum by segments, where there are many to choose from
+                index, choice, member = self.draw(st.sampled_from(matches))
+                body = self.one_of(self.number((*bound, index), depth - 1), self.read(self.numbers, (index,)))
+                return f"sum({index} where {choice}[{index}] == {member}, {body})"
             case "reduce":
                 index = self.one_of(*free)
                 body, condition = self.number((*bound, index), depth - 1), self.flag((*bound, index), depth - 1)
@@ -189,7 +201,7 @@ def specs(draw: Callable[..., Any]) -> str:
     equations = "\n".join(f"    {line}" for line in within.equations())
     after = Writer(draw, within.numbers, chosen=True, drawn=False)
     bound = after.indices()
-    ants, bees = draw(st.sampled_from([(3, 2), (2, 4), (1, 3)]))
+    ants, bees = draw(st.sampled_from([(3, 2), (2, 7), (7, 1)]))
     table = [[draw(st.integers(-3, 3)) for _ in range(bees)] for _ in range(ants)]
     return SPEC.format(
         ants=ants, bees=bees, table=table, start=start.number(("i", "k"), 1),
