@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from rbcc.compiler.diagnostics import Diagnostics, Span, suggest
 from rbcc.compiler.source import Document, Entry, KeyPath, Mapping, Node, Scalar, Sequence, names_in
+from rbcc.compiler.syntax import left_sides
 
 
 MAX_REPAIRS = 100
@@ -244,7 +245,7 @@ class Misfits:
         node = self.document.node(path)
         self.diagnostics.broken |= {str(path[-1]), str(path[-1]).strip(), str(path[0]), *names_in(node)}
         if isinstance(node, Scalar):  # such as `cost = 2`, or equations, in place of a table
-            self.diagnostics.broken.update(re.findall(r"(\w+)'?(?:\[[^\]]*\])?\s*(?::[^=\n]*)?=(?!=)", node.text))
+            self.diagnostics.broken.update(left_sides(node.text))
             if path[0] == "agents" and "=" in node.text:
                 self.diagnostics.broken.add("equations")
         self.put(path, None)
