@@ -4,6 +4,7 @@ Every function returns None after reporting an error, so that one mistake gives 
 expression is still examined.
 """
 
+import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -301,8 +302,7 @@ class _Inference:
                     return None
                 unit = self.power(left, right, node)
         result = ir.Binary(node.operator, left, right, _joined(Kind.NUMBER, unit, left, right))  # type: ignore[arg-type]
-        value = literal_value(result)
-        if value and not syntax.SMALLEST <= abs(value) <= syntax.LARGEST:
+        if not _can_hold(result):
             self.error(
                 "RB401", "a number that a computer cannot hold", node.span,
                 expected=f"0, or numbers from {syntax.SMALLEST:g} to {syntax.LARGEST:g}",
@@ -1033,6 +1033,16 @@ def literal_value(node: ir.Expression) -> Fraction | None:
             exact = _EXACT.get(sign)
             return exact(a, b) if exact else None
     return None
+
+
+def _can_hold(node: ir.Binary) -> bool:
+    """Whether the value of an expression of written numbers is 0 or within single precision."""
+    value = literal_value(node)
+    if value is None and node.operator == "^":
+        base, exponent = literal_value(node.left), literal_value(node.right)
+        if base and exponent:
+            return math.log2(syntax.SMALLEST) <= float(exponent) * math.log2(abs(base)) <= math.log2(syntax.LARGEST)
+    return not value or syntax.SMALLEST <= abs(value) <= syntax.LARGEST
 
 
 def _joined(kind: Kind, unit: Unit | None, *parts: ir.Expression) -> Type:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from rbcc.compiler.diagnostics import Diagnostics, Span, suggest
 from rbcc.compiler.source import Document, Entry, KeyPath, Mapping, Node, Scalar, Sequence, names_in
+from rbcc.compiler.syntax import left_sides
 
 
 MAX_REPAIRS = 100
@@ -246,7 +247,7 @@ class Misfits:
         if "markov" in path:  # the state has no equation either
             self.diagnostics.broken.add(str(path[path.index("markov") - 1]))
         if isinstance(node, Scalar):  # such as `cost = 2`, or equations, in place of a table
-            self.diagnostics.broken.update(re.findall(r"(\w+)'?(?:\[[^\]]*\])?\s*(?::[^=\n]*)?=(?!=)", node.text))
+            self.diagnostics.broken.update(left_sides(node.text))
             if path[0] == "agents" and "=" in node.text:
                 self.diagnostics.broken.add("equations")
         self.put(path, None)

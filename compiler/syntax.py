@@ -167,9 +167,13 @@ def parse_equations(scalar: Scalar, diagnostics: Diagnostics) -> tuple[list[Equa
             equations.append(node)
         else:
             # All that could be a left side: YAML may have made one text of several equations.
-            names = re.findall(r"\b([^\W\d]\w*+'?+)(?:\[[^\[\]]*+\])?+\s*+(?::[^=:]*+)?+=(?!=)", text)
-            broken.update(names or re.findall(r"^[^\W\d]\w*'?", text) or [""])
+            broken.update(left_sides(text) or re.findall(r"^[^\W\d]\w*", text) or [""])
     return equations, broken
+
+
+def left_sides(text: str) -> list[str]:
+    """All names in `text` that stand where the left side of an equation does."""
+    return re.findall(r"\b([^\W\d]\w*+)'?+(?:\[[^\[\]]*+\])?+\s*+(?::[^=:]*+)?+=(?!=)", text)
 
 
 def parse_unit(scalar: Scalar, diagnostics: Diagnostics) -> Unit | None:

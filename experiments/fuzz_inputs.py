@@ -83,7 +83,9 @@ NUMBERS = (
     "9223372036854775808", "1e18", "1e30", "1e38", "3.5e38", "1e39", "1e308", "1e309", "-1e309", "1e-320", "1e-400", "1e99999", "1e9999999999",
     ".inf", "-.inf", ".nan", "inf", "nan", "1_000", "0x10", "0o7", "010", "1%", "300%", "1.5.2", "1e", "٣", "１２", "9" * 30, "9" * 400,
     "9" * 5000, "0." + "1" * 400, "1e-" + "9" * 30, "12:30", "2001-01-01", "1/3", "2^2^2^2^2", "9^9^9^9", "(9^9)^9^9", "0^0", "0^-1", "-8^(1/3)",
-    "1e38 * 1e38", "2^64^64", "(2^64)^64", "1e-30^64",
+    "1e38 * 1e38", "2^64^64", "(2^64)^64", "1e-30^64", "0.99999^64^64^64", "exp(1000)", "exp(-1000)", "log(0)", "log(-1)", "sqrt(-1)", "1 / log(1)",
+    "floor(1e38)", "clip(1, 2, 1)", "crra(0, 1)", "crra(-1, 0.5)", "crra(1, 1)", "cara(-1e30, 9)", "cycle(0.5, 1, 2)", "cycle(-1, 1)", "ration(0, 0)",
+    "tanh(1e30)", "max(1, 1)", "cobb_douglas(-1, 2, 0.5)", "count(buyer)^count(seller)", "horizon^horizon^horizon", "1e38 + 1e38", "-(2^127)",
 )  # fmt: skip
 WORDS = (
     "", "null", "~", "true", "false", "no", "yes", "on", "None", "nan", "time", "horizon", "public", "reward", "where", "if", "else",
@@ -410,8 +412,9 @@ def aliases(random: Random, text: str) -> str:
     return random.choice((extra + text, text + extra, extra))
 
 
+# Those that more often leave something that can be compiled come more often.
 MUTATORS: tuple[Callable[[Random, str], str], ...] = (
-    odd_characters, characters, some_tokens, other_names, other_numbers, lines, cut, splice, from_grammar, structure, nested, many, aliases,
+    odd_characters, characters, some_tokens, lines, cut, nested, many, aliases, *(other_names, other_numbers, splice, from_grammar, structure) * 3,
 )  # fmt: skip
 _MILD = (
     characters,
@@ -504,6 +507,29 @@ def _extending(random: Random, base: str, text: str) -> Case:
     return Case("extends", base, {name: text.encode("utf-8", "surrogatepass") for name, text in found.items()})
 
 
+_FUNCTIONS = """from rbcc import primitive
+
+
+@primitive(units="a, a -> util", latex=r"\\log({c} - {floor})")
+def stone_geary(c, floor):
+    \"\"\"Utility of consumption above a floor.\"\"\"
+    return jnp.log(jnp.where(c > floor, c - floor, 1))
+"""
+
+
+def _own_functions(random: Random, base: str, text: str) -> Case:
+    """A spec with functions of its own, of which some tokens are lost, doubled or exchanged: no new ones, it is run."""
+    parts = _TOKEN.findall(_FUNCTIONS)
+    for _ in range(random.randrange(4)):
+        at, other = random.randrange(len(parts)), random.randrange(len(parts))
+        parts[at] = random.choice(("", parts[at] * 2, parts[other]))
+    call = random.choice(("stone_geary(price[j], 1)", "stone_geary(1)", "stone_geary(price[j], sold[j])", "stone_geary"))
+    text = _replace_right_side(random, text, call)
+    used = random.choice(("[mine.py]", "[mine.py]", "[mine.py]", "mine.py", "[mine.py, mine.py]", "[.]", "[model.yaml]", "[none.py, mine.py]", "[1]"))
+    encoded = text.encode("utf-8", "surrogateescape")
+    return Case("own functions", base, {"model.yaml": f"use: {used}\n".encode() + encoded, "mine.py": "".join(parts).encode()})
+
+
 def _from_nothing(random: Random) -> Case:
     """Random bytes, characters, tokens, YAML."""
     pick = random.randrange(5)
@@ -537,7 +563,9 @@ def case(seed: int, number: int) -> Case:
         return _overridden(random, base, text)
     if pick < 0.20:
         return _extending(random, base, text)
-    if pick < 0.70:
+    if pick < 0.22:
+        return _own_functions(random, base, text)
+    if pick < 0.65:
         chosen = [random.choice(MUTATORS)]
     else:
         chosen = random.choices(_MILD, k=random.choice((2, 3, 4, 8)))

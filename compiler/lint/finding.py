@@ -18,7 +18,8 @@ class Report:
 
     def span(self, place: ir.Place) -> Span:
         """The word at a place."""
-        source = next(source for source in self.document.sources if source.name == place.file)
+        sources = (*self.document.sources, *(override.span.source for override in self.document.overrides))
+        source = next(source for source in sources if source.name == place.file)
         start = source.offset(place.line - 1, place.column - 1)
         word = re.compile(r"[\w.]+|\S").match(source.text, start)
         return Span(source, start, word.end() if word else start + 1)

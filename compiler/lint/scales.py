@@ -23,7 +23,7 @@ def scales(model: ir.Model, ranges: Ranges, report: Report) -> None:
                 continue
             sure = ranges.exact(feature.expression.symbol) if isinstance(feature.expression, ir.Reference) else None
             met = sure or _least(ranges.of(feature.expression, ranges.start))
-            if met is None or (feature.name, feature.place) in seen:
+            if met is None or not math.isfinite(met.size) or (feature.name, feature.place) in seen:
                 continue
             seen.add((feature.name, feature.place))
             ratio = met.size / scale.high
