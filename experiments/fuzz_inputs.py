@@ -523,11 +523,27 @@ def _own_functions(random: Random, base: str, text: str) -> Case:
     for _ in range(random.randrange(4)):
         at, other = random.randrange(len(parts)), random.randrange(len(parts))
         parts[at] = random.choice(("", parts[at] * 2, parts[other]))
-    call = random.choice(("stone_geary(price[j], 1)", "stone_geary(1)", "stone_geary(price[j], sold[j])", "stone_geary"))
+    call = random.choice(
+        ("stone_geary(price[j], 1)", "stone_geary(1)", "stone_geary(price[j], sold[j])", "stone_geary")
+    )
     text = _replace_right_side(random, text, call)
-    used = random.choice(("[mine.py]", "[mine.py]", "[mine.py]", "mine.py", "[mine.py, mine.py]", "[.]", "[model.yaml]", "[none.py, mine.py]", "[1]"))
+    used = random.choice(
+        (
+            "[mine.py]",
+            "[mine.py]",
+            "[mine.py]",
+            "mine.py",
+            "[mine.py, mine.py]",
+            "[.]",
+            "[model.yaml]",
+            "[none.py, mine.py]",
+            "[1]",
+        )
+    )
     encoded = text.encode("utf-8", "surrogateescape")
-    return Case("own functions", base, {"model.yaml": f"use: {used}\n".encode() + encoded, "mine.py": "".join(parts).encode()})
+    return Case(
+        "own functions", base, {"model.yaml": f"use: {used}\n".encode() + encoded, "mine.py": "".join(parts).encode()}
+    )
 
 
 def _from_nothing(random: Random) -> Case:

@@ -12,8 +12,6 @@ Changes that leave the IR as it was are not counted. `caught` is an error, `warn
 import argparse
 import json
 import random
-import re
-import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -54,12 +52,16 @@ class Subject:
         self.plain: dict[str, Any] = {k: v for k, v in compiled.document.plain.items() if k != "extends"}  # type: ignore[union-attr]
         self.bare = bare(self.compile(self.plain).model)
         assert self.bare == bare(self.model), f"{name}: the resolved spec is another model"
-        self.symbols = {s.name.rpartition(".")[2]: s for s in self.model.symbols if not s.name.endswith(("'", "reward"))}
+        self.symbols = {
+            s.name.rpartition(".")[2]: s for s in self.model.symbols if not s.name.endswith(("'", "reward"))
+        }
         self.indices = tuple(index for index, _ in self.model.indices)
 
     def compile(self, plain: dict[str, Any]) -> Compiled:
         path = self.folder / f"{self.name}.yaml"
-        path.write_text(yaml.dump(plain, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        path.write_text(
+            yaml.dump(plain, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
         return compile_spec(path)
 
     # --- what can be changed -----------------------------------------------------------------------------------
@@ -98,7 +100,9 @@ class Subject:
         """The spec with `start:end` of the text at `path` replaced."""
         old = self.text(path)
         line = old[old.rfind("\n", 0, start) + 1 : old.find("\n", end) if "\n" in old[end:] else len(old)]
-        return self.replaced(kind, path, old[:start] + new + old[end:], f"{old[start:end]!r} -> {new!r} in {_short(line)!r}")
+        return self.replaced(
+            kind, path, old[:start] + new + old[end:], f"{old[start:end]!r} -> {new!r} in {_short(line)!r}"
+        )
 
     def replaced(self, kind: str, path: Path_, new: Any, words: str) -> Mutant:
         plain = deepcopy(self.plain)
@@ -155,7 +159,9 @@ def index(random: Random, subject: Subject) -> Iterator[Mutant]:
             yield subject.edited("index", path, node.span.start, node.span.end, other)
         if isinstance(node, syntax.Reference) and node.indices and len(node.indices) == 2:
             first, second = (subject.text(path)[i.span.start : i.span.end] for i in node.indices)
-            yield subject.edited("index", path, node.indices[0].span.start, node.indices[1].span.end, f"{second},{first}")
+            yield subject.edited(
+                "index", path, node.indices[0].span.start, node.indices[1].span.end, f"{second},{first}"
+            )
     for path, equation in subject.equations():
         for name, span in zip(equation.target.indices, equation.target.index_spans, strict=True):
             other = random.choice([index for index in subject.indices if index != name] or ["k"])
@@ -217,7 +223,12 @@ def _with_operator(
 
 def function(random: Random, subject: Subject) -> Iterator[Mutant]:
     """A function or reduction for another that takes the same arguments."""
-    families = (("sum", "mean", "max", "min", "product"), ("max", "min"), ("crra", "cara"), ("exp", "log", "sqrt", "abs", "floor"))
+    families = (
+        ("sum", "mean", "max", "min", "product"),
+        ("max", "min"),
+        ("crra", "cara"),
+        ("exp", "log", "sqrt", "abs", "floor"),
+    )
     for path, node in subject.nodes():
         if isinstance(node, syntax.Call):
             alike = [family for family in families if node.function in family]
@@ -286,7 +297,11 @@ def prime(_: Random, subject: Subject) -> Iterator[Mutant]:
 def drop_observation(_: Random, subject: Subject) -> Iterator[Mutant]:
     tables: list[Path_] = [("public",), *(("agents", owner, "observes") for owner in subject.plain["agents"])]
     for path in tables:
-        listed = subject.plain.get("public", []) if path == ("public",) else _at(subject.plain, path[:-1]).get("observes", [])
+        listed = (
+            subject.plain.get("public", [])
+            if path == ("public",)
+            else _at(subject.plain, path[:-1]).get("observes", [])
+        )
         for position in range(len(listed)):
             yield subject.removed("drop observation", (*path, position))
 
@@ -432,7 +447,10 @@ def main() -> None:
                     counts["sampled"] += any(result is r for r in sample)
                     counts["checked"] += bool(found)
                 if options.survivors and result.verdict != "caught":
-                    print(f"{name}: {result.mutant.kind}: {result.verdict} {result.code}: {result.mutant.words} {found}", flush=True)
+                    print(
+                        f"{name}: {result.mutant.kind}: {result.verdict} {result.code}: {result.mutant.words} {found}",
+                        flush=True,
+                    )
     for rows in (table, by_model):
         print(f"\n{'':<28}{'edits':>7}{'caught':>9}{'warned':>9}{'neither':>9}{'tested':>9}{'found':>7}")
         total: Counter[str] = sum(rows.values(), Counter())

@@ -149,7 +149,7 @@ class Primitive:
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
         own = {node.id for node in names if isinstance(node.ctx, ast.Store)}
         own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-        own |= {node.name for node in ast.walk(tree.body[0]) if isinstance(node, ast.FunctionDef)} - {self.name}
+        own |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)} - {self.name}
         return {node.id for node in names if isinstance(node.ctx, ast.Load)} - own
 
 
