@@ -70,7 +70,7 @@ identities:
         ("sum(i, share[i]) == 1", True),
         ("sum(i, x[i])^2 == sum(i, k, x[i] * x[k])", True),
         ("mean(i, x[i]) * count(one) == sum(k, x[k])", True),
-        ("sum(i, 1) == 3", True),
+        ("count(one) == 3", True),
         ("sum(i, k where i == k, x[i] * x[k]) == sum(i, x[i]^2)", True),
         ("sum(i where open[i], x[i]) + sum(i where not open[i], x[i]) == sum(i, x[i])", True),
         ("sum(i, x[i] if open[i] else 0) == sum(i where open[i], x[i])", True),

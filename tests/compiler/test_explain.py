@@ -25,10 +25,12 @@ def section(code: str, title: str) -> str:
 
 
 def codes_of(text: str, folder: Path) -> set[str]:
-    """The codes that the blocks of a section give: a spec, or a part of one that extends the market, or a command."""
-    blocks = dict(re.findall(r"```(yaml|sh|python)\n(.*?)```", text, re.DOTALL))
+    """The codes that the blocks of a section give: a spec, or a part that extends the market, or a command."""
+    blocks = dict(re.findall(r"```(yaml|sh|python|csv)\n(.*?)```", text, re.DOTALL))
     if "python" in blocks:
         (folder / "mine.py").write_text(blocks["python"], encoding="utf-8")
+    if "csv" in blocks:
+        (folder / "sellers.csv").write_text(blocks["csv"], encoding="utf-8")
     if "sh" in blocks:
         command = [sys.executable, "-m", "rbcc.cli", *shlex.split(blocks["sh"])[1:], "--emit", "ir"]
         result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)

@@ -35,7 +35,7 @@ def test_where_the_author_chooses_the_keys_there_are_none(path: KeyPath) -> None
 
 
 def test_forms() -> None:
-    assert form_at(("parameters", "a", "value")) == Expression
+    assert form_at(("parameters", "a", "unit")) == str | None
     assert form_at(("indicators", "a")) == Expression
     assert form_at(("training", "phases", "a", "b")) is Learner
     assert form_at(("training", "types")) is Learner  # a type of that name

@@ -100,7 +100,7 @@ def test_a_value_lies_in_its_range(
 ARGUMENTS = {
     "exp": [0.3], "log": [2.5], "sqrt": [2.5], "abs": [-2.5], "floor": [-2.5], "sign": [-2.5], "tanh": [0.3],
     "min": [1.5, -2.0], "max": [1.5, -2.0], "clip": [3.0, 0.0, 2.0], "cycle": [0, 4.0, 5.0], "crra": [2.0, 0.5],
-    "cara": [2.0, 0.5], "cobb_douglas": [2.0, 3.0, 0.4], "ration": [2.0, 3.0],
+    "cara": [2.0, 0.5], "cobb_douglas": [2.0, 3.0, 0.4], "ration": [2.0, 3.0], "steps": [2.0, 4.0, 1.0, 5.0],
 }  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def test_functions_at_a_point_are_those_of_the_program(name: str) -> None:
     function = getattr(jnp, BUILTIN[name].inline) if BUILTIN[name].inline else names[name]  # type: ignore[arg-type]
     exact = float(function(*ARGUMENTS[name]))
     assert found is not None
-    if name == "cycle":
+    if name in ("cycle", "steps"):
         assert found == Interval(4, 5)
     else:
         assert found.low == found.high == pytest.approx(exact, rel=1e-6)
