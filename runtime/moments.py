@@ -105,7 +105,7 @@ def _indicators(
     """Series of all indicators, (paths, steps)."""
     model = run.model
     if not model.ir.indicators:
-        raise RunError(f"{model.ir.name} has no indicators: name some in its spec, such as indicators: {{wage: ...}}")
+        raise RunError(f"{model.ir.name} has no indicators: name some under 'indicators' in its spec")
     if steps > model.ir.horizon and not model.ir.continuing:
         raise RunError(f"episodes of {model.ir.name} end after {model.ir.horizon} steps; {steps} were asked for")
     found = jax.device_get(play(model, run.state(), paths, steps, seed, changes or {}))

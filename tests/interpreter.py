@@ -219,11 +219,26 @@ def advance(model: ir.Model, state: Mapping[str, Array], actions: Mapping[str, A
             {s.name: found.known[s.name] for s in symbols if s.role is Role.VALUE},
             {s.name: found.array(s.expression, ()) for s in model.indicators},
             violations,
-            {i.name: (found.array(i.left, i.indices), found.array(i.right, i.indices)) for i in model.identities},
+            {i.name: (found.array(i.left, i.indices), found.array(i.right, i.indices)) for i in model.balances},
             {s.name: found.array(s.expression, s.indices) for s in model.invariants},
             done,
             {o.agent: found.observed(o) for o in model.observations},
         )
+
+
+def ends(
+    model: ir.Model, state: Mapping[str, Array], actions: Mapping[str, Array], draws: Draws, action: ir.Action
+) -> tuple[Array, Array]:
+    """The ends of the interval of an action; of `actions` only those that come before it matter."""
+    found = _with_parameters(model, len(state["time"]), draws)
+    found.known |= {name: found.converted(name, array) for name, array in {**state, **actions}.items()}
+    assert action.bounds is not None
+    axes = model.symbol(action.symbol).type.axes
+    with np.errstate(all="ignore"):
+        for definition in model.equations:
+            found.define(definition)
+        low, high = (np.asarray(found.array(end, axes), float) for end in action.bounds)
+    return low, high
 
 
 def _with_parameters(model: ir.Model, transitions: int, draws: Draws) -> Interpreter:

@@ -150,7 +150,9 @@ class Writer:
                 return f"sum({index} where {choice}[{index}] == {member}, {body})"
             case "reduce":
                 index = self.one_of(*free)
-                body, condition = self.number((*bound, index), depth - 1), self.flag((*bound, index), depth - 1)
+                # What does not depend on the index is refused: a sum over nothing.
+                body = f"({self.number((*bound, index), depth - 1)} + 0 * {index})"
+                condition = f"({self.flag((*bound, index), depth - 1)} and {index} >= 0)"
                 return self.one_of(
                     f"sum({index}, {body})", f"mean({index}, {body})", f"min({index}, {body})", f"max({index}, {body})",
                     f"product({index}, {body})", f"sum({index} where {condition}, {body})",
