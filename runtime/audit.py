@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler import ir
-from rbcc.runtime.checks import Check, Checks, Failure, record_of
+from rbcc.runtime.checks import Checks, Failure, record_of
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
 from rbcc.runtime.spaces import within
@@ -207,27 +207,45 @@ class _Tests:
     # --- running them ------------------------------------------------------------------------------------------
 
     @cached_property
-    def program(self) -> Callable[..., jax.Array]:
-        def advance(state: Any, given: Any) -> Any:
+    def program(self) -> Callable[..., Any]:
+        """Plays cases: which checks hold in each step, and all arrays of the first in which number `k` does not.
+
+        Both come from one program, so that what is told of a failure is what failed, to the last digit.
+        """
+
+        def step(state: Any, given: Any) -> Any:
             choices, key = given
             actions = self.actions(state, choices)
             following, outcome = self.model.step(state, actions, jax.random.wrap_key_data(key))
-            return following, self.checks.hold(record_of(state, actions, following, outcome), outcome)
+            record = record_of(state, actions, following, outcome)
+            return following, self.checks.hold(record, outcome), record
 
-        def play(state: Any, choices: Any, keys: jax.Array) -> jax.Array:
-            return jax.lax.scan(advance, state, (choices, keys))[1]
+        def play(state: Any, choices: Any, keys: jax.Array, k: jax.Array) -> Any:
+            def advance(carry: Any, given: Any) -> Any:
+                state, found, kept = carry
+                following, holds, record = step(state, given)
+                kept = jax.tree.map(lambda old, new: jnp.where(found, old, new), kept, record)
+                return (following, found | ~holds[k], kept), holds
 
-        return jax.jit(jax.vmap(play))
+            first = jax.tree.map(lambda array: array[0], (choices, keys))
+            shapes = jax.eval_shape(lambda: step(state, first)[2])
+            nothing = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+            (_, _, kept), holds = jax.lax.scan(advance, (state, jnp.asarray(False), nothing), (choices, keys))
+            return holds, kept
+
+        return jax.jit(jax.vmap(play, (0, 0, 0, None)))
+
+    def played(self, cases: Sequence[Case], k: int = 0) -> Any:
+        """What the program gives for as many cases as it takes, or fewer."""
+        batch = [self.padded(case) for case in cases]
+        batch += batch[:1] * (self.episodes + self.states - len(batch))
+        stacked = jax.tree.map(lambda *parts: np.stack(parts), *[(c.state, c.choices, c.keys) for c in batch])
+        return self.program(*stacked, k)
 
     def held(self, cases: Sequence[Case]) -> np.ndarray:
         """Which checks hold in each step of each case, (cases, steps, checks); true beyond the end of a case."""
         whole = self.episodes + self.states
-        found = []
-        for first in range(0, len(cases), whole):
-            batch = [self.padded(case) for case in cases[first : first + whole]]
-            batch += batch[:1] * (whole - len(batch))
-            stacked = jax.tree.map(lambda *parts: np.stack(parts), *[(c.state, c.choices, c.keys) for c in batch])
-            found.append(np.asarray(self.program(*stacked)))
+        found = [self.played(cases[first : first + whole])[0] for first in range(0, len(cases), whole)]
         results = np.concatenate(found)[: len(cases)]
         for result, case in zip(results, cases, strict=True):
             result[case.steps :] = True
@@ -270,19 +288,14 @@ class _Tests:
         for k in np.flatnonzero(failed.any((0, 1)))[:MAX_FAILURES]:
             # The earliest step, in an episode rather than from a free state.
             number = min(np.flatnonzero(failed[..., k].any(1)), key=lambda c: (cases[c].free, failed[c, :, k].argmax()))
-            yield self.told(_Smaller(self, int(k)).of(cases[number]), self.checks.all[k])
+            yield self.told(_Smaller(self, int(k)).of(cases[number]), int(k))
 
-    def told(self, case: Case, check: Check) -> Failure:
-        """What to say of a check that fails in the last step of a case."""
-        state = {name: jnp.asarray(array) for name, array in case.state.items()}
-        record = self.model.written(self.model.module.constants())
-        for step in range(case.steps):
-            actions = self.actions(state, {name: jnp.asarray(array[step]) for name, array in case.choices.items()})
-            key = jax.random.wrap_key_data(jnp.asarray(case.keys[step]))
-            following, outcome = self.model.step(state, actions, key)
-            record |= record_of(state, actions, following, outcome)
-            state = following
-        found = self.checks.failure(check, record, int(record["time"]))
+    def told(self, case: Case, k: int) -> Failure:
+        """What to say of check number `k`, which fails in the last step of a case."""
+        _, kept = self.played([case], k)
+        record = {name: array[0] for name, array in jax.device_get(kept).items()}
+        constants = self.model.written(self.model.module.constants())
+        found = self.checks.failure(self.checks.all[k], {**constants, **record}, int(record["time"]))
         return replace(found, case=tuple(self.words(case)))
 
     def words(self, case: Case) -> Iterator[str]:
@@ -298,19 +311,17 @@ class _Tests:
             yield f"from a start that was drawn with {_listed(changed)}" if changed else "from the start"
         chosen = []
         for name, array in case.choices.items():
+            of = " of its interval" if self.model.spaces[name].interval else ""
             for step, now in enumerate(array):
-                when = f" in step {step}" if case.steps > 1 else ""
+                when = of + (f" in step {step}" if case.steps > 1 else "")
                 other = now != self.least[name]
                 if other.all() and now.size > 1 and (now == now.flat[0]).all():
                     chosen.append(f"all {name} = {_number(now.flat[0])}{when}")
                     continue
                 chosen += [f"{name}{_place(p)} = {_number(now[p])}{when}" for p in map(tuple, np.argwhere(other))]
         if case.choices:
-            yield (
-                f"with the choices {_listed(chosen)}; all others as near to 0 as they can be"
-                if chosen
-                else ("with all choices as near to 0 as they can be")
-            )
+            given = f"with the choices {_listed(chosen)}; all others" if chosen else "with all choices"
+            yield f"{given} as near to 0 as they can be"
 
 
 class _Smaller:
