@@ -548,14 +548,15 @@ def walk(node: Expression) -> Iterator[Expression]:
 
 def expressions(record: Any) -> Iterator[Expression]:
     """Every expression in a record of this module, such as a model, or in a tuple of them."""
-    if isinstance(record, tuple):
-        for item in record:
-            yield from expressions(item)
-    elif is_dataclass(record) and not isinstance(record, (Type, Unit, Place)):
-        if isinstance(record, _EXPRESSIONS):
-            yield record  # type: ignore[misc]
-        for name in _fields(type(record)):
-            yield from expressions(getattr(record, name))
+    pending = [record]
+    while pending:
+        record = pending.pop()
+        if isinstance(record, tuple):
+            pending += record
+        elif is_dataclass(record) and not isinstance(record, (Type, Unit, Place)):
+            if isinstance(record, _EXPRESSIONS):
+                yield record  # type: ignore[misc]
+            pending += [getattr(record, name) for name in _fields(type(record))]
 
 
 def references(node: Expression) -> set[str]:
