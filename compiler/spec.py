@@ -57,7 +57,7 @@ def _number(value: Any) -> Any:
 
 Name = Annotated[str, BeforeValidator(_name)]
 Number = Annotated[float, BeforeValidator(_number)]
-Positive = Annotated[int, BeforeValidator(_number), Field(gt=0, lt=2**31)]
+Positive = Annotated[int, Field(gt=0, lt=2**31), BeforeValidator(_number)]
 
 
 class Table(BaseModel):

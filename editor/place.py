@@ -155,7 +155,7 @@ class _Flow:
                 self.kinds.append(character)
                 self.containers.append(0 if character == "[" else None)
                 self.token = ""
-            elif character in "]}" and self.kinds and (character == "}" or not self.token.count("[") > 0):
+            elif character in "]}" and self.kinds and self.token.count("[") <= self.token.count("]"):
                 self.kinds.pop()
                 self.containers.pop()
                 self.token = ""

@@ -31,6 +31,9 @@ BUILT_IN = {
     "normal": ("normal()", "A draw from the standard normal distribution, a new one for every agent and step."),
     "uniform": ("uniform()", "A draw between 0 and 1, a new one for every agent and step."),
     "bernoulli": ("bernoulli(p)", "A flag that is true with probability p, a new one for every agent and step."),
+    "lognormal": ("lognormal(mu, sigma)", "A draw whose logarithm has the mean mu and the standard deviation sigma."),
+    "exponential": ("exponential()", "A draw from the exponential distribution with mean 1."),
+    "pareto": ("pareto(shape)", "A draw from the Pareto distribution with minimum 1."),
     "since": ("since(type)", "The progress of the phase since an agent type started to learn, 0 before."),
 }
 CLOCKS = {

@@ -147,7 +147,7 @@ def test_primes_and_flags(write_spec, tmp_path) -> None:
 
 def test_long_sums_are_broken() -> None:
     model = compile_spec("closed_rbc").model
-    identity = next(i for i in model.identities if i.name == "money")
+    identity = next(i for i in model.balances if i.name == "money")
     lines = Typesetter(model).lines(identity.right)
     assert len(lines) > 1
     assert all(line.startswith(("+ ", "- ")) for line in lines[1:])

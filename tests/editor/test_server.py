@@ -345,7 +345,7 @@ def test_definitions(editor: Editor) -> None:
     assert editor.definition(name, "closed_rbc.y|aml") == ["closed_rbc.yaml: # The many-agent real-bu"]
     assert editor.definition(name, "extends: closed_rbc.yaml\nmo|del") == ["closed_rbc.yaml: model: closed_rbc"]
     editor.open("closed_rbc.yaml")
-    assert editor.definition("closed_rbc.yaml", "sum(j, cash'|[j]") == ["closed_rbc.yaml: cash'[j]            = ca"]
+    assert editor.definition("closed_rbc.yaml", "max(-cash'|[j]") == ["closed_rbc.yaml: cash'[j]            = ca"]
     assert editor.definition("closed_rbc.yaml", "[mo|ney, good, hour]") == ["closed_rbc.yaml: money, good, hour]"]
     assert editor.definition("closed_rbc.yaml", "util/ho|ur, doc: disutility of work of") == ["closed_rbc.yaml: hour]"]
     assert editor.definition("closed_rbc.yaml", "fi|rm.set_price: {open") == ["closed_rbc.yaml: firm:"]
@@ -484,7 +484,7 @@ def test_hover_and_completion_go_on_in_a_broken_document(editor: Editor) -> None
             "**revenue_from_taxes: money**"
         )
         assert editor.hover(name, "disutility_scale * the|ta[i]").startswith("**theta[i]")
-        assert editor.definition(name, "disutility_scale * the|ta[i]") == ['closed_rbc.yaml: theta: {value: "theta_sc']
+        assert editor.definition(name, "disutility_scale * the|ta[i]") == ["closed_rbc.yaml: theta: {value: theta_sca"]
         assert "price" in editor.complete(name, "wage[employer[i]] * ho|urs[i]")
         editor.write(name, good)
         assert editor.findings(name) == []
