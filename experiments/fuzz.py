@@ -4,8 +4,9 @@
     python3 experiments/fuzz.py --inputs 100 --seed 2 --show     # prints what was changed and the first message
 
 Every input goes through the command's own entry in a process that is limited to 2 s of processor time for it and 1 GiB
-of address space in all; after a failure it is replaced by a fresh one. Right answers are: a compiled model, whose module
-is valid Python without undefined names and whose IR survives JSON; or messages with codes, on stderr, and exit status 1.
+of address space in all; after a failure it is replaced by a fresh one. Right answers are: a compiled model, whose
+module is valid Python without undefined names and whose IR survives JSON; or messages with codes, on stderr, and exit
+status 1.
 Failing inputs are made smaller and written into a folder each. The exit status is 1 if there are any.
 """
 
@@ -162,7 +163,7 @@ def right(case: Case, shown: str) -> Outcome:
 
 
 def undefined(text: str) -> list[str]:
-    """The global names that the functions of a module read and nothing defines. Raises SyntaxError if it is no Python."""
+    """The global names that a module's functions read and nothing defines. Raises SyntaxError if it is no Python."""
     compile(text, "module.py", "exec")
     tree = ast.parse(text)
     known = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} | set(dir(builtins))

@@ -26,7 +26,7 @@ Random = random.Random
 
 @dataclass(frozen=True)
 class Case:
-    """One input: files, of which `model.yaml` is compiled, and what stands behind `--set`; `kind` says how it was made."""
+    """One input: files, of which `model.yaml` is compiled, and what stands behind `--set`; `kind` is how it was made."""
 
     kind: str
     base: str

@@ -1,12 +1,13 @@
 """Mutation test: small random changes of meaning in the models that ship, and how many of them are noticed.
 
-    nice -n 19 python3 experiments/mutation.py --edits 300 --seed 1                      # compile alone
-    nice -n 19 python3 experiments/mutation.py --edits 300 --seed 1 --check 60           # and `rbcc check` of 60 survivors a model
-    nice -n 19 python3 experiments/mutation.py --budgets                                 # every term of every budget, dropped
+    nice -n 19 python3 experiments/mutation.py --edits 300 --seed 1              # compile alone
+    nice -n 19 python3 experiments/mutation.py --edits 300 --seed 1 --check 60   # `rbcc check` of 60 survivors a model
+    nice -n 19 python3 experiments/mutation.py --budgets                         # every term of every budget, dropped
 
-A model is resolved (`extends` merged in), one change is made in its equations, rewards, constraints, declarations or observations, and
-it is compiled. What a model says of itself (accounts, identities, invariants), its training and its verification stay as they are.
-Changes that leave the IR as it was are not counted. `caught` is an error, `warned` at least a warning, where the shipped models give none.
+A model is resolved (`extends` merged in), one change is made in its equations, rewards, constraints, declarations or
+observations, and it is compiled. What a model says of itself (accounts, identities, invariants), its training and its
+verification stay as they are. Changes that leave the IR as it was are not counted. `caught` is an error, `warned` at
+least a warning, where the shipped models give none.
 """
 
 import argparse
@@ -410,7 +411,7 @@ def mutants(subject: Subject, edits: int, seed: int) -> list[Result]:
 
 
 def checked(result: Result, seed: int) -> str:
-    """What the random tests of `rbcc check` find in a mutant that compiles: the first words of a failure, or nothing."""
+    """What the random tests of `rbcc check` find in a mutant that compiles: a failure's first words, or nothing."""
     import jax
 
     from rbcc.runtime.audit import try_out
