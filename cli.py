@@ -292,7 +292,9 @@ def simulate(
 def moments(
     run: Folder,
     relative_to: Annotated[str | None, typer.Option(help="indicator to compare with; default: the first")] = None,
-    hp: Annotated[float | None, typer.Option(help="Hodrick-Prescott smoothness, 1600 for quarters", min=0)] = None,
+    hp: Annotated[
+        float | None, typer.Option(help="Hodrick-Prescott smoothness, 1600 for quarters", min=1e-6, max=1e9)
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="steps that count; default: the horizon", min=1)] = None,
     burn: Annotated[int, typer.Option(help="steps before these", min=0)] = 0,
     paths: Annotated[int, typer.Option(help="paths to play", min=2)] = 100,
@@ -300,10 +302,10 @@ def moments(
     out: Table = None,
 ) -> None:
     """Print means, deviations, autocorrelations and cross-correlations of a run's indicators, with standard errors."""
-    from rbcc.runtime.moments import moments as run_moments, table, write_table
+    from rbcc.runtime.moments import legend, moments as run_moments, table, write_table
 
     found = run_moments(run, relative_to=relative_to, hp=hp, steps=steps, paths=paths, burn=burn, seed=seed)
-    typer.echo(table(found))
+    typer.echo(f"{legend(found, relative_to, hp)}\n\n{table(found)}")
     if out:
         write_table(found, out)
 
@@ -312,7 +314,9 @@ def moments(
 def irf(
     run: Folder,
     shock: Annotated[str, typer.Option(help="state and what is added to it, such as productivity=+0.01")],
-    steps: Annotated[int, typer.Option(help="steps to follow", min=1)] = 40,
+    steps: Annotated[
+        int | None, typer.Option(help="steps to follow; default: 40, or what an episode has", min=1)
+    ] = None,
     burn: Annotated[int, typer.Option(help="steps before the shock", min=0)] = 0,
     paths: Annotated[int, typer.Option(help="pairs of paths to play", min=2)] = 256,
     seed: Seed = 0,

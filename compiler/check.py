@@ -9,7 +9,7 @@ from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.curriculum import check_training, check_verification
 from rbcc.compiler.declare import declare
 from rbcc.compiler.equations import Definitions
-from rbcc.compiler.infer import Scope, infer, literal_value, merge_axes
+from rbcc.compiler.infer import Scope, infer, is_literal, literal_value, merge_axes
 from rbcc.compiler.mention import What
 from rbcc.compiler.observe import Observations
 from rbcc.compiler.order import in_order
@@ -74,7 +74,7 @@ class _Checker:
             constraints=constraints,
             identities=identities,
             accounts=accounts,
-            invariants=invariants,
+            invariants=(*invariants, *self.in_order(actions)),
             indicators=indicators,
             phases=phases,
             precision=spec.training.precision if spec.training else "float32",
@@ -157,6 +157,19 @@ class _Checker:
         if None not in ends and ends[0] >= ends[1]:  # type: ignore[operator]
             self.diagnostics.error("RB701", "an interval goes from its lower to its higher end", node.span)
         return replace(action, bounds=(low, high))
+
+    def in_order(self, actions: tuple[ir.Action, ...]) -> tuple[ir.Statement, ...]:
+        """That intervals do not cross, as invariants, of those whose ends are not both written numbers."""
+        found = []
+        for action in actions:
+            if action.bounds is not None and not all(map(is_literal, action.bounds)):
+                low, high = action.bounds
+                axes = self.names.symbols[action.symbol].type.axes
+                joined = merge_axes(low.type.axes, high.type.axes)
+                kind = Type(Kind.FLAG, joined, ONE if self.names.units else None, max(low.type.time, high.type.time))
+                name = f"{action.symbol} is between {ir.show(low)} and {ir.show(high)}, the larger"
+                found.append(ir.Statement(name, axes, ir.Binary("<=", low, high, kind), action.place))
+        return tuple(found)
 
     def infer_constraints(self) -> tuple[ir.Constraint, ...]:
         found = []

@@ -459,6 +459,8 @@ def check_verification(
                     document.span(("verify", "shutdown", key)),
                     expected="a share of it: 0 for the lower end, 1 for the upper",
                 )
+        elif not offered[key].choices:
+            continue  # its interval was reported
         elif not any(math.isclose(value, choice, abs_tol=1e-12) for choice in offered[key].choices):
             diagnostics.error(
                 "RB703",

@@ -175,6 +175,8 @@ class _Reader:
     def items(self) -> Iterator[tuple[Key, _Item]]:
         model = self.model
         yield ("model", "horizon"), _Item(model.horizon, str(model.horizon))
+        goes_on = "goes on" if model.continuing else "ends"
+        yield ("model", "after the horizon"), _Item(model.continuing, goes_on)
         yield from self.agents()
         for definition in model.parameters:
             yield self.declared("parameters", definition, definition.text.partition(" = ")[2])
@@ -254,6 +256,7 @@ class _Reader:
             here = ("agent types", owner)
             yield here, _Item(None, f"{agent.count} agent{'s' if agent.count > 1 else ''}")
             yield ("agent types", f"{owner}.count"), _Item(agent.count, str(agent.count), (here,))
+            yield ("agent types", f"{owner}.stage"), _Item(agent.stage, f"after {agent.stage} others", (here,))
             yield ("agent types", f"{owner}.discount"), replace(self.value(agent.discount), parts=(here,))
 
     def key(self, section: str, symbol: ir.Symbol) -> tuple[Key, tuple[Key, ...]]:

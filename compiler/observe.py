@@ -208,7 +208,10 @@ class _Encoder:
         if symbol.role is Role.CLOCK:
             return "linear", constant(self.context.spec.horizon)
         if symbol.role is Role.ACTION:
-            largest = max((abs(choice) for choice in self.actions[symbol.name].choices), default=0)
+            action = self.actions[symbol.name]
+            if action.bounds is not None:
+                return self.of_interval(action.bounds)
+            largest = max((abs(choice) for choice in action.choices), default=0)
             return ("linear", constant(largest)) if largest else None
         if symbol.role is Role.PARAMETER:
             axes = symbol.type.axes
@@ -241,6 +244,13 @@ def _usual(node: ir.Expression) -> ir.Expression:
     if not isinstance(node, ir.Draw):
         return node
     return constant({"normal": 1, "uniform": Fraction(1, 2)}.get(node.distribution, True))
+
+    @staticmethod
+    def of_interval(bounds: tuple[ir.Expression, ir.Expression]) -> tuple[Any, ir.Expression] | None:
+        """The larger of two ends, where they are written numbers."""
+        ends = [literal_value(end) for end in bounds]
+        largest = max((abs(end) for end in ends if end is not None), default=0)
+        return ("linear", constant(largest)) if None not in ends and largest else None
 
 
 def _largest(value: ir.Expression, axes: tuple[str, ...]) -> ir.Expression:

@@ -35,7 +35,8 @@ def summary(compiled: Compiled, module: str) -> str:
     model = compiled.model
     title = f"{model.name}: {model.title}" if model.title else model.name
     lines = [title + (f" ({model.reference})" if model.reference else "")]
-    lines.append(f"{model.horizon} steps; {sum(a.count for a in model.agents)} agents of {len(model.agents)} types")
+    steps = f"{model.horizon} steps{', after which it goes on' if model.continuing else ''}"
+    lines.append(f"{steps}; {sum(a.count for a in model.agents)} agents of {len(model.agents)} types")
     for agent in model.agents:
         lines += ["", *_agent(model, agent)]
     economy = [s.name for s in model.symbols if s.role is Role.STATE and s.owner is None and not s.name.endswith("'")]

@@ -26,7 +26,7 @@ Random = random.Random
 
 @dataclass(frozen=True)
 class Case:
-    """One input: files, of which `model.yaml` is compiled, and what stands behind `--set`; `kind` is how it was made."""
+    """One input: files, of which `model.yaml` is compiled, and what stands behind `--set`; `kind` says how it came."""
 
     kind: str
     base: str
@@ -581,10 +581,7 @@ def case(seed: int, number: int) -> Case:
         return _extending(random, base, text)
     if pick < 0.22:
         return _own_functions(random, base, text)
-    if pick < 0.65:
-        chosen = [random.choice(MUTATORS)]
-    else:
-        chosen = random.choices(_MILD, k=random.choice((2, 3, 4, 8)))
+    chosen = [random.choice(MUTATORS)] if pick < 0.65 else random.choices(_MILD, k=random.choice((2, 3, 4, 8)))
     for mutate in chosen:
         text = mutate(random, text)
     data = text.encode("utf-8", random.choice(("surrogatepass", "replace")))

@@ -18,6 +18,7 @@ from rbcc.runtime.simulate import play
 
 
 LAGS = 4
+ROUNDING = 1e-7  # of simulations in single precision
 BAND = 0.9
 """The share of paths within the bands of an impulse response."""
 
@@ -64,7 +65,8 @@ def moments(
     rows = {}
     for name, x in cycles.items():
         found = {"mean": series[name].mean(axis=1), "sd": x.std(axis=1)}
-        found["relative_sd"] = found["sd"] / cycles[base].std(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found["relative_sd"] = found["sd"] / cycles[base].std(axis=1)
         found |= {f"rho_{lag}": _correlations(x[:, lag:], x[:, :-lag]) for lag in range(1, LAGS + 1)}
         for shift in range(-LAGS, LAGS + 1):
             now = slice(max(0, -shift), length - max(0, shift))
@@ -75,17 +77,20 @@ def moments(
 
 
 def responses(
-    folder: str | Path, shock: str, *, steps: int = 40, paths: int = 256, burn: int = 0, seed: int = 0
+    folder: str | Path, shock: str, *, steps: int | None = None, paths: int = 256, burn: int = 0, seed: int = 0
 ) -> pd.DataFrame:
     """Impulse responses of a run's indicators to a change of one state at the start, such as `stock=+0.1`.
 
-    Each path is played twice with the same random numbers, with the change and without. One row per indicator and step:
-    the mean difference `response`, its standard error `error`, and `low` to `high`, which 90 % of paths lie between; in
-    percent of the unchanged path where that is positive throughout (`in_percent`). Raises RunError for a shock that
-    cannot be read or a run that cannot be simulated.
+    Each path is played twice with the same random numbers, with the change and without. One row per indicator and
+    step, of which there are by default 40, or as many as an episode has: the mean difference `response`, its standard
+    error `error`, and `low` to `high`, which 90 % of paths lie between; in percent of the unchanged path where that is
+    positive throughout (`in_percent`). Raises RunError for a shock that cannot be read or a run that cannot be
+    simulated.
     """
     run = Run.open(folder)
     name, size = _shock(shock, run.model.state_shapes)
+    if steps is None:
+        steps = 40 if run.model.ir.continuing else max(1, min(40, run.model.ir.horizon - burn))
     changed = _indicators(run, paths, steps + burn, seed, {name: (burn, size)})
     rows = []
     for indicator, base in _indicators(run, paths, steps + burn, seed, {name: (burn, 0.0)}).items():
@@ -114,9 +119,11 @@ def _indicators(
 
 
 def _shock(text: str, states: dict[str, tuple[int, ...]]) -> tuple[str, float]:
-    found = re.fullmatch(r"\s*([\w.]+)\s*=\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*", text)
-    if found is None:
-        raise RunError(f"'{text}' is no shock; write for example STATE=+0.01, what is added to a state")
+    found = re.fullmatch(r"\s*([\w.]+)\s*=\s*([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*", text)
+    if found is None or not math.isfinite(float(found[2])):
+        raise RunError(f"'{text}' is no shock; write for example STATE=+0.01, what is added to a state, in its unit")
+    if not states:
+        raise RunError("this model has no states, and a shock is a change of one")
     name = found[1]
     short = [state for state in states if state.rpartition(".")[2] == name]
     return _known(short[0] if len(short) == 1 else name, states), float(found[2])
@@ -133,8 +140,12 @@ def _known(name: str, known: Iterable[str]) -> str:
 
 def _cycles(x: np.ndarray, hp: float | None) -> np.ndarray:
     if hp is None:
-        return x
-    return 100 * hp_filter(np.log(x), hp) if (x > 0).all() else hp_filter(x, hp)
+        return _still(x, x)
+    return _still(100 * hp_filter(np.log(x), hp), np.full_like(x, 100)) if _in_logs(x) else _still(hp_filter(x, hp), x)
+
+
+def _in_logs(x: np.ndarray) -> bool:
+    return bool((x > 0).all())
 
 
 def _correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -142,6 +153,11 @@ def _correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
     size = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
     return np.divide((x * y).sum(axis=1), size, out=np.full(len(x), np.nan), where=size > 0)
+
+
+def _still(x: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Cycles with those that are nothing but rounding set to 0, path by path."""
+    return np.where(x.std(axis=1, keepdims=True) > ROUNDING * np.abs(level).max(axis=1, keepdims=True), x, 0.0)
 
 
 def _estimate(column: str, values: np.ndarray) -> list[tuple[str, float]]:
@@ -153,6 +169,18 @@ def _estimate(column: str, values: np.ndarray) -> list[tuple[str, float]]:
 
 
 # --- tables --------------------------------------------------------------------------------------------------------
+
+
+def legend(frame: pd.DataFrame, relative_to: str | None, hp: float | None) -> str:
+    """What the columns of `moments` mean."""
+    base = relative_to or str(frame.index[0])
+    cycles = (
+        "of levels" if hp is None else f"of cycles (HP {hp:g}): of logarithms, in percent, where a series is positive"
+    )
+    return (
+        f"sd, rho (autocorrelations) and t-4 to t+4 {cycles}; relative_sd and t are relative to {base}, t+1 its "
+        "correlation with what follows a step later; standard errors in brackets"
+    )
 
 
 def table(frame: pd.DataFrame) -> str:

@@ -180,7 +180,7 @@ class _Writer:
         owners = {agent.name for agent in self.model.agents if agent.stage == stage}
         when = "by all at the same time" if self.model.stages == 1 else "at the same time"
         if stage:
-            when = "by those who have seen the choices before"
+            when = "after these"
         return Stage("Chosen", when, self.named(lambda s: s.role is Role.ACTION and s.owner in owners))
 
     def named(self, wanted: Callable[[ir.Symbol], bool]) -> tuple[tuple[str, tuple[str, ...]], ...]:
