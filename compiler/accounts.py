@@ -79,7 +79,10 @@ class _Reader:
         found = self.whole(inner, scope, "a stock", "a state")
         if found is None:
             return None
-        symbol = self.names.symbols[next(n.symbol for n in ir.walk(found) if isinstance(n, ir.Reference))]
+        symbol = self.symbol_in(found)
+        if symbol is None:
+            self.wrong(node, f"'{ir.show(found)}' is no stock", "a state that is a number")
+            return None
         if symbol.role is not Role.STATE or symbol.name.endswith("'") or symbol.type.kind is not Kind.NUMBER:
             self.wrong(node, f"'{symbol.name}' is {_a(symbol)}, and no stock", "a state that is a number")
             return None
@@ -89,11 +92,19 @@ class _Reader:
         found = self.whole(node, scope, "what passes through", "a value within the step")
         if found is None:
             return None
-        symbol = self.names.symbols[next(n.symbol for n in ir.walk(found) if isinstance(n, ir.Reference))]
+        symbol = self.symbol_in(found)
+        if symbol is None:
+            self.wrong(node, f"'{ir.show(found)}' passes through nothing", "a value within the step")
+            return None
         if symbol.role is not Role.VALUE:
             self.wrong(node, f"'{symbol.name}' is {_a(symbol)}, and passes through nothing", "a value within the step")
             return None
         return found
+
+    def symbol_in(self, found: ir.Expression) -> ir.Symbol | None:
+        """The symbol that a stock or value is of; an index, or the horizon, is of none."""
+        name = next((node.symbol for node in ir.walk(found) if isinstance(node, ir.Reference)), None)
+        return None if name is None else self.names.symbols[name]
 
     def whole(self, node: syntax.Expression, scope: Scope, what: str, expected: str) -> ir.Expression | None:
         """A name with its indices, or a bare one as the sum over all agents."""

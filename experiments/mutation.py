@@ -275,8 +275,9 @@ def unit(random: Random, subject: Subject) -> Iterator[Mutant]:
         new = random.choice([u for u in (*known, "") if u != old])
         yield subject.replaced("unit", path, new, f"{old} -> {new}") if new else subject.removed("unit", path)
     for path, equation in subject.equations():
-        if equation.unit_span:
-            new = random.choice([u for u in known if u != str(equation.unit)])
+        others = [unit for unit in known if unit != str(equation.unit)]
+        if equation.unit_span and others:
+            new = random.choice(others)
             yield subject.edited("unit", path, equation.unit_span.start, equation.unit_span.end, new)
 
 
