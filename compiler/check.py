@@ -131,7 +131,7 @@ class _Checker:
 
     def with_bounds_of(self, action: ir.Action) -> ir.Action:
         owner, _, name = action.symbol.partition(".")
-        if self.spec.agents[owner].actions[name].between is None:
+        if self.spec.agents[owner].actions[name].between is None or action.symbol not in self.names.symbols:
             return action
         symbol = self.names.symbols[action.symbol]
         known = self.context.known_choices(owner)
