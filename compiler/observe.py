@@ -210,7 +210,7 @@ class _Encoder:
         if symbol.role is Role.ACTION:
             action = self.actions[symbol.name]
             if action.bounds is not None:
-                return self.of_interval(action.bounds)
+                return _of_interval(action.bounds)
             largest = max((abs(choice) for choice in action.choices), default=0)
             return ("linear", constant(largest)) if largest else None
         if symbol.role is Role.PARAMETER:
@@ -245,12 +245,12 @@ def _usual(node: ir.Expression) -> ir.Expression:
         return node
     return constant({"normal": 1, "uniform": Fraction(1, 2)}.get(node.distribution, True))
 
-    @staticmethod
-    def of_interval(bounds: tuple[ir.Expression, ir.Expression]) -> tuple[Any, ir.Expression] | None:
-        """The larger of two ends, where they are written numbers."""
-        ends = [literal_value(end) for end in bounds]
-        largest = max((abs(end) for end in ends if end is not None), default=0)
-        return ("linear", constant(largest)) if None not in ends and largest else None
+
+def _of_interval(bounds: tuple[ir.Expression, ir.Expression]) -> tuple[Any, ir.Expression] | None:
+    """How a choice from an interval is seen, where the ends are written numbers."""
+    ends = [literal_value(end) for end in bounds]
+    largest = max((abs(end) for end in ends if end is not None), default=0)
+    return ("linear", constant(largest)) if None not in ends and largest else None
 
 
 def _largest(value: ir.Expression, axes: tuple[str, ...]) -> ir.Expression:

@@ -41,7 +41,7 @@ agents:
     actions:
       work: {between: [-1, 2 - tax]}
       rest: {between: [0, "tired[i]"]}
-    observes: [{value: tax, scale: 1}, {value: doubled, scale: 2}, tired]
+    observes: [tax, {value: doubled, scale: 2}, tired]
     reward: -(work[i] - (1 - tax))^2
 equations:
   all: |
