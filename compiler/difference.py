@@ -17,7 +17,7 @@ from rbcc.compiler.units import ONE
 
 SECTIONS = (
     "names", "model", "agent types", "parameters", "states", "choices", "observations", "rewards", "constraints",
-    "equations", "identities", "invariants", "indicators", "training", "verification", "functions",
+    "equations", "accounts", "identities", "invariants", "indicators", "training", "verification", "functions",
 )  # fmt: skip
 MAX_PAIRS = 40  # pairs of a removed and an added name that are tried as a renaming
 WIDTH = 100
@@ -195,6 +195,8 @@ class _Reader:
             meaning = self.meaning(constraint.violation, (constraint.index,) if constraint.index else ())
             item = _Item((meaning, constraint.at_end), shown, (("agent types", str(owner)),))
             yield ("constraints", f"{owner}.{constraint.name}"), item
+        for account in model.accounts:
+            yield from self.account(account)
         for identity in model.identities:
             sides = tuple(self.meaning(side, identity.indices) for side in (identity.left, identity.right))
             shown = f"{ir.show(identity.left)} == {ir.show(identity.right)}"
@@ -209,6 +211,13 @@ class _Reader:
         for primitive in model.primitives:
             key = ("functions", primitive.name)
             yield key, _Item(primitive.text, primitive.text, (key,))  # its use alone shows in equations
+
+    def account(self, account: ir.Account) -> Iterator[tuple[Key, _Item]]:
+        parts = [(f"stock {ir.show(stock)}", "held", stock) for stock in account.stocks]
+        parts += [(f"through {name}", ir.show(value), value) for name, value in account.through]
+        parts += [(f"{'source' if f.source else 'sink'} {f.name}", f.text, f.expression) for f in account.flows]
+        for what, shown, node in parts:
+            yield ("accounts", f"{account.name}, {what}"), _Item(self.meaning(node, account.indices), shown)
 
     # --- expressions -------------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ def summary(compiled: Compiled, module: str) -> str:
     lines += [
         "",
         f"{len(model.equations)} equations in {groups} groups, {len(model.parameters)} parameters, "
-        f"{len(model.identities)} identities, {len(model.invariants)} invariants",
+        f"{len(model.accounts)} accounts, {len(model.identities)} identities, {len(model.invariants)} invariants",
     ]
     for phase in model.phases:
         fresh = ", fresh optimizer" if phase.fresh_optimizer else ""

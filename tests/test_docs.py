@@ -118,7 +118,7 @@ def test_flow_tables_are_those_of_the_models() -> None:
     text = page.read_text(encoding="utf-8")
     before, rest = text.split("<!-- flow tables -->\n")
     _, after = rest.split("<!-- end of flow tables -->\n")
-    blocks = "\n".join(f"\n### {', '.join(names)}\n\n{tables}\n" for tables, names in pages.items())
+    blocks = "".join(f"\n### {', '.join(names)}\n\n{tables}\n" for tables, names in pages.items())
     made = f"{before}<!-- flow tables -->\n{blocks}\n<!-- end of flow tables -->\n{after}"
     if os.environ.get("RBCC_ACCEPT"):
         page.write_text(made, encoding="utf-8")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from rbcc.compiler import ir
-from rbcc.compiler.accounting.algebra import Algebra, Product, Sum, TooLarge, renaming, set_of
+from rbcc.compiler.accounting.algebra import Algebra, Product, Sum, TooLarge, renaming, set_of, times
 from rbcc.compiler.accounting.divide import reduced
 from rbcc.compiler.accounting.show import label, shown
 
@@ -94,20 +94,20 @@ def flow_tables(model: ir.Model) -> tuple[FlowTable, ...]:
 
 @dataclass(frozen=True)
 class _Part:
-    """How often a column gains a product, the amount that this was before it was taken apart, where it comes from."""
+    """How often a column gains a product, and the amount that this was before it was taken apart.
+
+    It comes from `terms` of equations, or from declared `flows`, by their numbers.
+    """
 
     coefficient: Fraction
     amount: Sum
-    sources: tuple[Term | ir.Flow, ...]
-
-    @property
-    def declared(self) -> bool:
-        return any(isinstance(source, ir.Flow) for source in self.sources)
+    terms: tuple[Term, ...] = ()
+    flows: frozenset[int] = frozenset()
 
     @property
     def whole(self) -> bool:
         """Whether it is a stock or a value as such, and no term of an equation."""
-        return any(isinstance(source, Term) and source.place is None for source in self.sources)
+        return any(term.place is None for term in self.terms)
 
 
 _Column = dict[Product, _Part]
@@ -115,9 +115,11 @@ _Column = dict[Product, _Part]
 
 @dataclass
 class _State:
+    """What is left, the rows with the declared flows in them, and which of these flows have a product in common."""
+
     columns: dict[str, _Column]
-    rows: list[Row] = field(default_factory=list)
-    found: set[ir.Flow] = field(default_factory=set)
+    together: dict[int, frozenset[int]]
+    rows: list[tuple[frozenset[int], Row]] = field(default_factory=list)
 
     def rest(self) -> dict[Product, dict[str, _Part]]:
         """What has not become a row, by product and column."""
@@ -132,6 +134,7 @@ class _Balance:
     def __init__(self, model: ir.Model, account: ir.Account, algebra: Algebra):
         self.model, self.account, self.algebra = model, account, algebra
         self.passing = {_reference(value).symbol for _, value in account.through}
+        self.together: dict[int, frozenset[int]] = {}
 
     def table(self) -> FlowTable:
         blank = FlowTable(self.account, self.titles(), tuple(name for name, _ in self.account.through))
@@ -142,9 +145,7 @@ class _Balance:
         except TooLarge:
             return replace(blank, gave_up=True)
         loose, missing = self.findings(state)
-        declared = {flow.name: place for place, flow in enumerate(self.account.flows, start=1)}
-        rows = sorted(state.rows, key=lambda row: declared[row.name] if row.gains[-1] else 0)
-        return replace(blank, rows=tuple(rows), loose=loose, missing=missing)
+        return replace(blank, rows=tuple(self.rows(state)), loose=loose, missing=missing)
 
     def coarsest(self, state: _State, steps: list[tuple[str, int]]) -> _State:
         """What is left where the least is, with values kept whole that can be, so that authors see their own words."""
@@ -161,7 +162,8 @@ class _Balance:
 
     def solve(self, expanded: set[str]) -> tuple[_State, list[tuple[str, int]]]:
         """Rows, and what is left when `expanded` values are; also each in turn, with how much was left after it."""
-        state, steps = _State(self.columns()), [("", 0)]
+        self.together = {number: frozenset([number]) for number in range(len(self.account.flows))}
+        state, steps = _State(self.columns(), self.together), [("", 0)]
         while True:
             self.match(state)
             steps[-1] = (steps[-1][0], len(state.rest()))
@@ -184,18 +186,37 @@ class _Balance:
         found: dict[str, _Column] = {}
         for title, stock in zip(self.titles(), self.account.stocks, strict=True):
             own = found.setdefault(title, {})
-            _add(own, self.algebra.sum_of(ir.change(stock)), (Term(_reference(stock).symbol + "'", None),))
+            self.add(own, self.algebra.sum_of(ir.change(stock)), Term(_reference(stock).symbol + "'", None))
         for title, value in self.account.through:
             own, symbol = found.setdefault(title, {}), _reference(value).symbol
             whole = self.algebra.sum_of(value)
             for product, coefficient in whole.terms.items():
                 for piece, place in self.pieces(product, symbol):
-                    _add(own, piece, (Term(symbol, place),), coefficient)
-            _add(own, whole, (Term(symbol, None),), Fraction(-1))
+                    self.add(own, times(coefficient, piece), Term(symbol, place))
+            self.add(own, times(-1, whole), Term(symbol, None))
         outside = found.setdefault(OUTSIDE, {})
-        for flow in self.account.flows:
-            _add(outside, self.algebra.sum_of(flow.expression), (flow,), Fraction(-1 if flow.source else 1))
+        for number, flow in enumerate(self.account.flows):
+            whole = times(-1 if flow.source else 1, self.algebra.sum_of(flow.expression))
+            for product, gain in whole.terms.items():
+                self.merge(outside, product, _Part(gain, Sum({product: gain}), flows=frozenset([number])))
         return found
+
+    def add(self, column: _Column, whole: Sum, term: Term) -> None:
+        for product, gain in whole.terms.items():
+            self.merge(column, product, _Part(gain, Sum({product: gain}), (term,)))
+
+    def merge(self, column: _Column, product: Product, part: _Part) -> None:
+        known = column.pop(product, None)
+        if known is None:
+            column[product] = part
+            return
+        if known.flows and part.flows:
+            group = frozenset().union(*(self.together[number] for number in known.flows | part.flows))
+            self.together.update(dict.fromkeys(group, group))
+        gain = known.coefficient + part.coefficient
+        if gain:
+            flows = known.flows | part.flows
+            column[product] = _Part(gain, Sum({product: gain}), known.terms + part.terms, flows)
 
     def expand(self, column: _Column, symbol: str) -> _Column:
         """A column with the equation of `symbol` in its place."""
@@ -203,17 +224,17 @@ class _Balance:
         for product, part in column.items():
             pieces = list(self.pieces(product, symbol)) if symbol in product.symbols else []
             if not pieces:
-                _merge(found, product, part)
+                self.merge(found, product, part)
             single = sum(len(piece.terms) for piece, _ in pieces) == 1
             for piece, place in pieces:
                 for new, coefficient in piece.terms.items():
                     gain = part.coefficient * coefficient
+                    amount, terms = Sum({new: gain}), part.terms
                     if single and not part.whole:
-                        _merge(found, new, _Part(gain, part.amount, part.sources))
-                    elif place is None or part.declared:
-                        _merge(found, new, _Part(gain, Sum({new: gain}), part.sources))
-                    else:
-                        _merge(found, new, _Part(gain, Sum({new: gain}), (Term(symbol, place),)))
+                        amount = part.amount
+                    elif place is not None and not part.flows:
+                        terms = (Term(symbol, place),)
+                    self.merge(found, new, _Part(gain, amount, terms, part.flows))
         return self.divided(found)
 
     def pieces(self, product: Product, symbol: str) -> Iterator[tuple[Sum, int | None]]:
@@ -241,13 +262,13 @@ class _Balance:
         after = reduced(self.algebra, before)
         if after is before:
             return column
-        gone = next(part for product, part in column.items() if after.terms.get(product) != part.coefficient)
-        return {
-            product: column[product]
-            if before.terms.get(product) == coefficient
-            else _Part(coefficient, Sum({product: coefficient}), gone.sources)
-            for product, coefficient in after.terms.items()
-        }
+        found, gone = {}, [part for product, part in column.items() if after.terms.get(product) != part.coefficient]
+        terms = tuple(term for part in gone for term in part.terms)
+        flows = frozenset(number for part in gone for number in part.flows)
+        for product, gain in after.terms.items():
+            same = before.terms.get(product) == gain
+            found[product] = column[product] if same else _Part(gain, Sum({product: gain}), terms, flows)
+        return found
 
     # --- rows and what is left ---------------------------------------------------------------------------------
 
@@ -256,40 +277,53 @@ class _Balance:
         for product, parts in state.rest().items():
             if sum(part.coefficient for part in parts.values()):
                 continue
-            state.rows.append(self.row(list(state.columns), parts))
-            state.found.update(s for part in parts.values() for s in part.sources if isinstance(s, ir.Flow))
+            flows = frozenset(number for part in parts.values() for number in part.flows)
+            state.rows.append((flows, self.row(list(state.columns), parts, flows)))
             for name in parts:
                 del state.columns[name][product]
 
-    def row(self, columns: list[str], parts: dict[str, _Part]) -> Row:
-        flow = next((s for part in parts.values() for s in part.sources if isinstance(s, ir.Flow)), None)
+    def row(self, columns: list[str], parts: dict[str, _Part], flows: frozenset[int]) -> Row:
         named = [part for part in parts.values() if _named(part.amount)]
-        part = parts[OUTSIDE] if flow is not None else (named or list(parts.values()))[0]
-        whole = flow is not None and len(part.amount.terms) == len(self.algebra.sum_of(flow.expression).terms)
-        name = flow.name if flow is not None else self.label(part.amount)
-        amount = flow.text if flow and whole else self.shown(part.amount)
+        part = (named or list(parts.values()))[0]
+        names = [self.account.flows[number].name for number in sorted(flows)]
         size = abs(part.coefficient)
         gains = (parts[column].coefficient / size if column in parts else Fraction(0) for column in columns)
-        return Row(name, amount, tuple(gains))
+        return Row(", ".join(names) or self.label(part.amount), self.shown(part.amount), tuple(gains))
+
+    def rows(self, state: _State) -> Iterator[Row]:
+        """The rows among the columns, then those of declared flows: as declared, if they go to one column only."""
+        yield from (row for flows, row in state.rows if not flows)
+        done: set[int] = set()
+        for number in range(len(self.account.flows)):
+            group = state.together[number]
+            own = [row for flows, row in state.rows if flows & group]
+            *inside, _ = zip(*(row.gains for row in own), strict=True) if own else [()]
+            columns = [place for place, gains in enumerate(inside) if any(gains)]
+            if len(columns) == 1:
+                yield _declared(self.account.flows[number], columns[0], len(inside))
+            elif not group & done:
+                yield from own
+            done |= group
 
     def findings(self, state: _State) -> tuple[tuple[Loose, ...], tuple[Missing, ...]]:
         loose: list[Loose] = []
-        missing: dict[ir.Flow, Missing] = {}
+        missing: dict[int, Missing] = {}
         for product, parts in state.rest().items():
             declared = parts.pop(OUTSIDE, None)
             gain = sum((part.coefficient for part in parts.values()), Fraction(0))
             if declared is not None:
                 instead = shown(self.model, Sum({product: gain})) if gain else None
-                for flow in (source for source in declared.sources if isinstance(source, ir.Flow)):
-                    missing.setdefault(flow, Missing(flow, self.shown(declared.amount), instead))
+                for number in sorted(declared.flows):
+                    found = Missing(self.account.flows[number], self.shown(declared.amount), instead)
+                    missing.setdefault(number, found)
                 continue
             column, part = max(parts.items(), key=lambda pair: abs(pair[1].coefficient))
             amount = part.amount if len(parts) == 1 else Sum({product: gain})
-            term = next(source for source in part.sources if isinstance(source, Term))
-            loose.append(Loose(column, self.label(amount), self.shown(amount), gain > 0, term))
-        for flow in self.account.flows:
-            if flow not in state.found and flow not in missing:
-                missing[flow] = Missing(flow, flow.text, None)
+            loose.append(Loose(column, self.label(amount), self.shown(amount), gain > 0, part.terms[0]))
+        met = {number for flows, _ in state.rows for one in flows for number in state.together[one]}
+        for number, flow in enumerate(self.account.flows):
+            if number not in met and number not in missing:
+                missing[number] = Missing(flow, flow.text, None)
         return tuple(loose), tuple(missing.values())
 
     def label(self, amount: Sum) -> str:
@@ -310,19 +344,8 @@ def _named(amount: Sum) -> bool:
     return all(product.value is not None for product in amount.terms)
 
 
-def _add(column: _Column, whole: Sum, sources: tuple[Term | ir.Flow, ...], factor: Fraction = Fraction(1)) -> None:
-    for product, coefficient in whole.terms.items():
-        gain = factor * coefficient
-        _merge(column, product, _Part(gain, Sum({product: gain}), sources))
-
-
-def _merge(column: _Column, product: Product, part: _Part) -> None:
-    known = column.get(product)
-    if known is None:
-        column[product] = part
-        return
-    gain = known.coefficient + part.coefficient
-    if gain:
-        column[product] = _Part(gain, Sum({product: gain}), (*known.sources, *part.sources))
-    else:
-        del column[product]
+def _declared(flow: ir.Flow, column: int, columns: int) -> Row:
+    """The row of a declared flow between one column and the outside, the last."""
+    gain = Fraction(1 if flow.source else -1)
+    gains = [gain if place == column else Fraction(0) for place in range(columns)]
+    return Row(flow.name, flow.text, (*gains, -gain))

@@ -9,7 +9,7 @@ from rbcc.compiler.accounting.show import symbol_name
 
 def text_table(model: ir.Model, table: FlowTable) -> str:
     """A flow table for a terminal."""
-    head, *rows = _cells(model, table)
+    head, *rows = grid(model, table)
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = []
     for row in (head, *rows):
@@ -21,14 +21,14 @@ def text_table(model: ir.Model, table: FlowTable) -> str:
 
 def markdown_table(model: ir.Model, table: FlowTable) -> str:
     """A flow table for a page."""
-    head, *rows = _cells(model, table)
+    head, *rows = grid(model, table)
     rule = ["---", *["---:"] * len(table.columns), "---"]
     rows = [[row[0], *row[1:-1], f"`{row[-1]}`" if row[-1] else ""] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
-def _cells(model: ir.Model, table: FlowTable) -> list[list[str]]:
-    """Head, flows, and the changes of stocks that they add up to."""
+def grid(model: ir.Model, table: FlowTable) -> list[list[str]]:
+    """Head, flows, and the changes of stocks that they add up to; in each row a name, the columns, an amount."""
     account = table.account
     each = f" for each {', '.join(account.indices)}" if account.indices else ""
     found = [[f"{account.name}{each}", *table.columns, "amount in a step"]]

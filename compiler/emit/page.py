@@ -8,6 +8,8 @@ from itertools import groupby
 from pathlib import Path
 
 from rbcc.compiler import ir
+from rbcc.compiler.accounting import flow_tables
+from rbcc.compiler.accounting.tables import grid
 from rbcc.compiler.emit.typeset import Typesetter, example, name, text as latex_text, width
 from rbcc.compiler.types import Role, Time
 from rbcc.compiler.units import ONE
@@ -132,6 +134,7 @@ class _Writer:
         yield from self.section("Parameters", [self.parameters(None)])
         yield Heading(2, "Equations")
         yield from self.equations()
+        yield from self.section("Accounts", [*self.accounts()])
         yield from self.section("What holds in every step", [*self.identities(), *self.invariants()])
         yield from self.section("Indicators", [self.indicators()])
         yield from self.section("Functions", [self.functions()])
@@ -302,6 +305,13 @@ class _Writer:
         left = name(constraint.name, [constraint.index] if constraint.index else [])
         note = f"how far it is violated, {'at the end of an episode' if constraint.at_end else 'in every step'}"
         return Equation(left, "=", tuple(self.typesetter.lines(constraint.violation)), constraint.name, note)
+
+    def accounts(self) -> Iterator[Block]:
+        """The flow table of each account: who gets (+) and who pays (-) what."""
+        for table in flow_tables(self.model):
+            (_, *head), *rows = grid(self.model, table)
+            yield Heading(4, table.account.name)
+            yield Table(("flow", *head), tuple((*row[:-1], Code(row[-1]) if row[-1] else "") for row in rows))
 
     def identities(self) -> Iterator[Block]:
         for identity in self.model.identities:

@@ -62,7 +62,7 @@ class _Flow:
                     self.add(ir.references(feature.expression), action, 0)
         for part in (*model.indicators, *model.invariants):
             self.read |= ir.references(part.expression)
-        for identity in model.identities:
+        for identity in model.balances:
             self.read |= ir.references(identity.left) | ir.references(identity.right)
         for constraint in model.constraints:
             self.read |= ir.references(constraint.violation)

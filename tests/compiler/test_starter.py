@@ -17,7 +17,7 @@ def test_a_starter_compiles_and_explains_itself(tmp_path: Path) -> None:
     assert "starter" not in text
     assert "rbcc train my_town.yaml" in text
     keys = [line.partition(":")[0] for line in text.splitlines() if line[:1].isalpha()]
-    assert {"units", "parameters", "agents", "equations", "identities", "indicators", "training", "verify"} <= set(keys)
+    assert {"units", "parameters", "agents", "equations", "accounts", "indicators", "training", "verify"} <= set(keys)
     assert sum("#" in line for line in text.splitlines()) >= 25
 
 
