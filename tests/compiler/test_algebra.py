@@ -75,13 +75,14 @@ class Author:
             found += [f"x[{i}]", f"m[{i}]", f"h[{i}]", f"y[pick[{i}]]", f"z[pick[{i}], {i}]", f"open[{i}]", i]
             found += [part for j in two for part in (f"z[{j}, {i}]", f"(pick[{i}] == {j})")]
         found += [part for j in two for part in (f"y[{j}]", f"g[{j}]")]
+        values = []
         for name, indices in self.values.items():
             pools = [one if OWNERS[index] == "one" else two for index in indices]
             if all(pools):
-                found.append(f"{name}[{', '.join(map(self.random.choice, pools))}]" if indices else name)
+                values.append(f"{name}[{', '.join(map(self.random.choice, pools))}]" if indices else name)
             if indices == ("j",) and one:
-                found.append(f"{name}[pick[{self.random.choice(one)}]]")
-        return self.random.choice(found)
+                values.append(f"{name}[pick[{self.random.choice(one)}]]")
+        return self.random.choice(values if values and self.random.random() < 0.5 else found)
 
     def number(self, depth: int, free: list[str]) -> str:
         if depth <= 0 or self.random.random() < 0.15:
@@ -111,7 +112,9 @@ class Author:
         inner = [*free, index]
         over = self.random.choice(["sum", "sum", "sum", "mean", "max", "min", "product"])
         where = f" where {self.condition(depth - 1, inner)}" if over == "sum" and self.random.random() < 0.6 else ""
-        return f"{over}({index}{where}, {self.number(depth - 1, inner)})"
+        own = self.random.choice(["x", "m", "h"] if OWNERS[index] == "one" else ["y", "g"])
+        operator = self.random.choice("+*")  # a sum over an index that nothing in it has is a mistake
+        return f"{over}({index}{where}, {self.number(depth - 1, inner)} {operator} {own}[{index}])"
 
     def condition(self, depth: int, free: list[str]) -> str:
         one, two = ([index for index in free if OWNERS[index] == owner] for owner in COUNTS)
