@@ -404,7 +404,7 @@ def _overrides(pairs: list[str]) -> dict[str, object]:
 def main() -> None:
     """Runs the command line; mistakes of the user end in a message, never in a traceback."""
     # Imports and trees make many objects and no garbage: looking for it takes a quarter of a short command's time.
-    gc.set_threshold(50_000)
+    gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     try:
         app()

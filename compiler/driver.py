@@ -8,7 +8,6 @@ from rbcc.compiler import ir
 from rbcc.compiler.check import check
 from rbcc.compiler.context import Context
 from rbcc.compiler.diagnostics import Diagnostic, Diagnostics
-from rbcc.compiler.lint import lint
 from rbcc.compiler.passes import optimise
 from rbcc.compiler.silence import silence
 from rbcc.compiler.source import Document, load
@@ -57,6 +56,8 @@ def examine(
     context = Context(spec, document, diagnostics)
     model = check(context)
     if model is not None:
+        from rbcc.compiler.lint import lint
+
         lint(model, document, diagnostics)
     silence(spec, document, diagnostics)
     return Reading(diagnostics, document, context, model)

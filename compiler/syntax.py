@@ -238,7 +238,7 @@ def _parser() -> Lark:
     return Lark(
         grammar,
         parser="lalr",
-        lexer="contextual",
+        lexer="basic",  # one set of patterns to compile, not one for each state of the parser
         start=["expression", "equation", "unit"],
         maybe_placeholders=True,
         cache=str(tables),
@@ -269,12 +269,12 @@ def _parse(
     if not text.text.strip():
         diagnostics.error("RB201", f"an empty {start}", text.scalar.span, help=f"write the {start} or remove the key")
         return None
-    if start != "unit" and (trap := number_trap(text.text)):
+    if start == "expression" and (trap := number_trap(text.text)):
         diagnostics.error("RB104", trap.message, text.span(0, len(text.text.rstrip())), help=trap.help)
         return None
     try:
         tree = _tree(text.text, start)
-        if _depth(tree) > MAX_DEPTH:
+        if len(text.text) > MAX_DEPTH and _depth(tree) > MAX_DEPTH:  # no level without a character of its own
             diagnostics.error(
                 "RB201",
                 f"this {start} is too long or nested too deeply",
@@ -497,7 +497,6 @@ HINTS: tuple[tuple[str, str], ...] = (
     (r"&&?", "write 'and'"),
     (r"\|\|?", "write 'or'"),
     (r"!(?!=)", "write 'not'"),
-    (r"(?<==)=", "one = defines a value; == tests whether two are equal"),
     (r"=(?!=)", "equality is tested with =="),
     (r"AND\b|OR\b|NOT\b", "and, or and not are written in small letters"),
     (r"\?", "write a if condition else b"),
@@ -529,6 +528,7 @@ EQUATION_HINTS: tuple[tuple[str, str], ...] = (
     (r"\.", "a name on the left has no owner: write sold[j]; a state is known by its index"),
     (r"\d", "an index is a name, not a number; for cases write a if j == 0 else b"),
     (r"\+=|-=|\*=|/=", "for a new value in the next step write x' = x + ..."),
+    (r"==", "one = defines a value; == tests whether two are equal"),
     (r"[-+*/(]", "the left side is one name: solve the equation for it"),
     (r"<=|>=|<(?!-)|>", "an equation has one =; a condition that must hold is listed under 'invariants'"),
     (r"[^\W\d]", "the left side is one name, then comes ="),
@@ -542,15 +542,14 @@ UNIT_HINTS: tuple[tuple[str, str], ...] = (
 
 
 def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagnostics) -> None:
-    accepted: set[str] = set()
     if isinstance(error, UnexpectedCharacters):
-        accepted = set(error.allowed or ())
+        accepted = _accepts(text.text[: error.pos_in_stream], start)
         place, found = error.pos_in_stream, text.text[error.pos_in_stream]
     elif isinstance(error, UnexpectedToken) and error.token.type != "$END":
-        accepted = set(error.accepts or error.expected or ())
+        accepted = error.accepts or set()
         place, found = error.token.start_pos or 0, str(error.token)
     else:
-        accepted = set(getattr(error, "accepts", None) or getattr(error, "expected", None) or ())
+        accepted = set(getattr(error, "accepts", None) or getattr(error, "expected", None) or "")
         place, found = len(text.text.rstrip()), ""
     rest = text.text[place:]
     hints = UNIT_HINTS if start == "unit" else HINTS
@@ -597,6 +596,14 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         expected=expected,
         help=hint,
     )
+
+
+def _accepts(before: str, start: str) -> set[str]:
+    """The names of the tokens that may follow `before`, which can be read itself."""
+    reading = _parser().parse_interactive(before, start=start)
+    with suppress(UnexpectedInput):
+        reading.exhaust_lexer()
+    return reading.accepts()
 
 
 def _accepted(tokens: set[str], before: str) -> str | None:
