@@ -34,7 +34,7 @@ class Diagnostics:
     _errors: int = 0
 
     def error(self, code: str, message: str, span: Span | None = None, **details: object) -> Diagnostic:
-        return self._add(Diagnostic(code, Severity.ERROR, message, span, **details))  # type: ignore[arg-type]
+        return self.add(Diagnostic(code, Severity.ERROR, message, span, **details))  # type: ignore[arg-type]
 
     def missing(self, name: str, code: str, message: str, span: Span, **details: object) -> None:
         """An error about a `name` that means nothing: reported where it is first met, other places are added to it."""
@@ -52,9 +52,10 @@ class Diagnostics:
         return True
 
     def warning(self, code: str, message: str, span: Span | None = None, **details: object) -> None:
-        self._add(Diagnostic(code, Severity.WARNING, message, span, **details))  # type: ignore[arg-type]
+        self.add(Diagnostic(code, Severity.WARNING, message, span, **details))  # type: ignore[arg-type]
 
-    def _add(self, diagnostic: Diagnostic) -> Diagnostic:
+    def add(self, diagnostic: Diagnostic) -> Diagnostic:
+        """Keeps a finding, unless it is known already."""
         if diagnostic in self._known:
             return diagnostic
         self._known.add(diagnostic)
