@@ -1,11 +1,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, Diagnostic, Label, Severity, Span
+from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, MAX_PLACES, Diagnostic, Label, Severity, Span
 from rbcc.compiler.diagnostics.render import render_text
-
-
-MAX_PLACES = 10  # that one message names
 
 
 class CompileError(Exception):

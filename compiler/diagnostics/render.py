@@ -1,7 +1,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, Diagnostic, Severity, Span
+from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, MAX_PLACES, Diagnostic, Severity, Span
 
 
 WIDTH = 120
@@ -52,7 +52,7 @@ def _block(diagnostic: Diagnostic) -> str:
     if diagnostic.span:
         lines += _excerpt(diagnostic.span)
     lines += [f"  {line}" for line in details(diagnostic)]
-    for label in diagnostic.labels:
+    for label in diagnostic.labels[:MAX_PLACES]:
         lines.append(f"  {label.text}: {label.span.place}")
     return "\n".join(lines)
 
