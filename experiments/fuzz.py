@@ -4,10 +4,10 @@
     python3 experiments/fuzz.py --inputs 100 --seed 2 --show     # prints what was changed and the first message
 
 Every input goes through the command's own entry in a process that is limited to 2 s of processor time for it and 1 GiB
-of address space in all; after a failure it is replaced by a fresh one. Right answers are: a compiled model, whose module
-is valid Python without undefined names and whose IR survives JSON; or messages with codes, on stderr, and exit status 1.
-The formatter then brings the spec into its layout, which changes neither it again nor the model; of models that compile the
-report of `rbcc check --fast` and the pages of `rbcc doc` are made too. All within the same limits.
+of address space in all; after a failure it is replaced by a fresh one. Right answers are: a compiled model, whose
+module is valid Python without undefined names and whose IR survives JSON; or messages with codes, on stderr, and exit
+status 1. The formatter then brings the spec into its layout, which changes neither it again nor the model; of models
+that compile, the report of `rbcc check --fast` and the pages of `rbcc doc` are made too. All within the same limits.
 Failing inputs are made smaller and written into a folder each. The exit status is 1 if there are any.
 """
 

@@ -14,7 +14,6 @@ import argparse
 import json
 import random
 import sys
-import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -61,7 +60,7 @@ class Subject:
         self.indices = tuple(index for index, _ in self.model.indices)
 
     def compile(self, plain: dict[str, Any]) -> Compiled:
-        path = self.folder / f"{self.name}.yaml"
+        path = self.folder / f"{self.model.name}.yaml"
         path.write_text(
             yaml.dump(plain, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
@@ -475,7 +474,10 @@ def budgets(models: list[str], seed: int) -> int:
                 counts[found.split()[0] if found != "test: " else "missed"] += 1
                 print(f"{name}: {result.mutant.words}: {found}")
             missed += counts["missed"]
-            print(f"{name}: {len(results)} terms dropped: {', '.join(f'{k} {n}' for k, n in counts.items())}\n", flush=True)
+            print(
+                f"{name}: {len(results)} terms dropped: {', '.join(f'{k} {n}' for k, n in counts.items())}\n",
+                flush=True,
+            )
     return 1 if missed else 0
 
 
