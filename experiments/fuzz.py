@@ -35,7 +35,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from fuzz_inputs import Case, case, corpus
+from fuzz_inputs import SPECS, Case, case, corpus
 
 
 SECONDS = 2.0  # of processor time for one input
@@ -76,8 +76,8 @@ def work(connection: Connection) -> None:
         place.mkdir()
         os.chdir(place)
         for name, text in corpus().items():
-            if Path(name).name == "market.yaml":  # what specs under tests/specs/bad extend
-                Path(folder, "market.yaml").write_text(text, encoding="utf-8")
+            if Path(name).parent == SPECS:  # what specs in its folders extend
+                Path(folder, Path(name).name).write_text(text, encoding="utf-8")
         with contextlib.suppress(EOFError):
             while True:
                 outcome = run(connection.recv())
