@@ -24,6 +24,14 @@ def check_accounts(context: Context, drafts: Mapping[str, Draft], model: ir.Mode
             _report_loose(context, drafts, table.account, loose)
         for missing in table.missing:
             _report_missing(context, table.account, missing)
+        if table.refuted and not (table.loose or table.missing):
+            name = table.account.name
+            context.diagnostics.error(
+                "RB901",
+                f"account '{name}' does not balance, as random numbers show",
+                context.key("accounts", name),
+                help="its equations are too long to say where: compare what its stocks gain and lose with what it declares",
+            )
 
 
 class _Reader:

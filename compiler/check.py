@@ -81,10 +81,9 @@ class _Checker:
             verification=verification,
             primitives=(),
         )
+        found = replace(found, primitives=self.primitives_of(found))
         check_accounts(self.context, drafts, found)
-        if self.diagnostics.failed:
-            return None
-        return replace(found, primitives=self.primitives_of(found))
+        return None if self.diagnostics.failed else found
 
     def check_completeness(self, drafts: Iterable[str]) -> None:
         """Every state has an equation, every type that chooses a reward, every reward a discount factor."""

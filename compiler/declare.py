@@ -86,6 +86,7 @@ class _Declarations:
                 )
             if agent.count > 1 and not indices:
                 fine = False
+            if agent.count > 1 and not indices and "index" not in self.diagnostics.broken:
                 self.diagnostics.error(
                     "RB305",
                     f"{agent.count} agents of type '{name}', but no index to tell them apart",

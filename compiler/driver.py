@@ -1,13 +1,14 @@
 """The whole compiler as one readable function."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rbcc.compiler import ir
 from rbcc.compiler.check import check
 from rbcc.compiler.context import Context
-from rbcc.compiler.diagnostics import Diagnostic, Diagnostics
+from rbcc.compiler.diagnostics import CompileError, Diagnostic, Diagnostics
 from rbcc.compiler.passes import optimise
 from rbcc.compiler.silence import silence
 from rbcc.compiler.source import Document, load
@@ -47,19 +48,19 @@ def examine(
     `overrides` maps dotted paths to values, such as `{"agents.seller.count": 7}`; `texts` maps absolute paths of specs
     to texts that are read in place of the files.
     """
-    diagnostics = Diagnostics()
-    document = load(path, overrides, diagnostics, texts)
-    reading = read(document, diagnostics) if document is not None else None
-    if reading is None:
-        return Reading(diagnostics, document)
-    spec, document = reading
-    context = Context(spec, document, diagnostics)
-    model = check(context)
-    if model is not None:
-        from rbcc.compiler.lint import lint
+    diagnostics, document, context, model = Diagnostics(str(path)), None, None, None
+    with suppress(CompileError):  # more errors than are looked for
+        document = load(path, overrides, diagnostics, texts)
+        reading = read(document, diagnostics) if document is not None else None
+        if reading is not None:
+            spec, document = reading
+            context = Context(spec, document, diagnostics)
+            model = check(context)
+            if model is not None:
+                from rbcc.compiler.lint import lint
 
-        lint(model, document, diagnostics)
-    silence(spec, document, diagnostics)
+                lint(model, document, diagnostics)
+            silence(spec, document, diagnostics)
     return Reading(diagnostics, document, context, model)
 
 

@@ -32,6 +32,7 @@ _WORDS = {
     "string_type": "text",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number below 2,147,483,648",
     "int_from_float": "a whole number",
     "float_type": "a number",
     "float_parsing": "a number",
@@ -451,7 +452,7 @@ def _words(problem: Any) -> str:
         return _WORDS[kind]
     if kind in _LIMITS:
         word, key = _LIMITS[kind]
-        return f"a number {word} {context[key]:g}"
+        return f"a number {word} {context[key]:,.15g}"
     if kind == "too_short":
         return f"a {'table' if context['field_type'] == 'Dictionary' else 'list'} with at least one entry"
     message = problem["msg"][0].lower() + problem["msg"][1:]

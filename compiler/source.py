@@ -23,7 +23,7 @@ from rbcc.compiler.traps import empty_trap, yaml_trap
 
 
 # A spec within these limits is compiled in about a second; those that people write are ten times smaller.
-MAX_CHARACTERS = 1_000_000
+MAX_CHARACTERS = 500_000
 MAX_WORDS = 20_000
 MAX_DEPTH = 40
 MAX_NODES = 100_000
@@ -36,6 +36,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # As in YAML 1.2, but for numbers that start with a superfluous 0: what they mean depends on the reader.
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORD = re.compile(r"\w+|[^\w\s]")
 _WORDS: dict[str, Plain] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -228,12 +229,12 @@ def load(
     applied = []
     for name, value in (overrides or {}).items():
         root = _override(root, name, value, applied, diagnostics)
-    if (size := _words(root)) > MAX_WORDS:
+    if _words(root) > MAX_WORDS:
         diagnostics.error(
             "RB005",
-            f"this spec has {size:,} words and signs",
+            "this spec is too long with what it extends and all overrides",
             Span(sources[0], 0, 0),
-            expected=f"at most {MAX_WORDS:,}",
+            expected=f"at most {MAX_WORDS:,} words and signs",
         )
         return None
     return Document(root, tuple(sources), tuple(applied))
@@ -241,6 +242,8 @@ def load(
 
 def find_model(name: str, folder: Path | None = None, texts: Container[Path] = ()) -> Path | None:
     """The file a model name means: a path, perhaps of one of `texts`, or the bare name of a model that ships."""
+    if "\0" in name:  # which no file system has
+        return None
     direct = Path(name) if folder is None or os.path.isabs(name) else folder / name
     # pathlib's is_file raises an error for names that are too long.
     if os.path.isfile(direct) or (texts and direct.resolve() in texts):
@@ -282,6 +285,9 @@ def _load_file(
     if source is None:
         return None
     sources.append(source)
+    if sum(len(one.text) for one in sources) > MAX_CHARACTERS:
+        diagnostics.error("RB005", f"these specs have together more than {MAX_CHARACTERS:,} characters", origin)
+        return None
     root = parse(source, diagnostics)
     if root is None:
         return None
@@ -372,6 +378,7 @@ class _Builder:
     source: Source
     diagnostics: Diagnostics
     nodes: int = 0
+    words: int = 0
     empty: list[Diagnostic] = field(default_factory=list)  # reported once the whole text is known to be YAML
     events: Iterator[yaml.Event] = field(init=False)
 
@@ -387,7 +394,8 @@ class _Builder:
                 if isinstance(following, yaml.DocumentStartEvent):
                     self.error("RB004", "a spec file holds one document", following, help="remove the line '---'")
                     raise _Refused
-                self.diagnostics.found += self.empty
+                for finding in self.empty:
+                    self.diagnostics.add(finding)
                 return root
         return None
 
@@ -480,6 +488,10 @@ class _Builder:
         return ":" not in key.text + rest.strip()[:1]
 
     def scalar(self, event: yaml.ScalarEvent) -> Scalar:
+        self.words += words_in(event.value)
+        if self.words > MAX_WORDS:
+            self.error("RB005", "this spec is too long", event, expected=f"at most {MAX_WORDS:,} words and signs")
+            raise _Refused
         quote = event.style or ""
         value = event.value if quote else _value(event.value)
         return Scalar(value, event.value, self.span(event, event), quote)
@@ -509,16 +521,18 @@ def _yaml_error(source: Source, error: yaml.YAMLError, diagnostics: Diagnostics)
     diagnostics.error("RB002", trap.message, span, help=trap.help, labels=labels)
 
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+def words_in(text: str) -> int:
+    """How many words and signs `text` has."""
+    return len(_WORD.findall(text))
 
 
 def _words(node: Node) -> int:
     """How many words and signs the values and keys below `node` have."""
     if isinstance(node, Mapping):
-        return sum(len(_WORD.findall(key)) + _words(entry.node) for key, entry in node.entries.items())
+        return sum(words_in(key) + _words(entry.node) for key, entry in node.entries.items())
     if isinstance(node, Sequence):
         return sum(map(_words, node.items))
-    return len(_WORD.findall(node.text))
+    return words_in(node.text)
 
 
 def _file_names(node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Scalar]]:

@@ -183,6 +183,10 @@ class _Reader:
             return *self.wrong_start(line), ()
         if "could not find expected ':'" in problem:
             return *self.no_colon(), ()
+        if "expected node content" in problem:
+            character = self.source.text[self.place : self.place + 1]
+            message = f"a value is missing before '{character}'" if character.strip() else "a value is missing here"
+            return Trap(message, "write the value; text that starts with a sign stands in quotes"), self.here(), ()
         if "expected ',' or" in problem:
             return self.bracket()
         if "mapping values are not allowed" in problem:
@@ -239,8 +243,10 @@ class _Reader:
         if re.match(r"\s*=", rest):
             return Trap("'=' in a table", "a key and its value are parted by ': '"), self.here(), label
         if rest.startswith(("[", "{")) and inside.strip():
-            name = re.split(r"[,{\[]\s*", inside)[-1].strip()
-            whole = rest[: rest.find(closing) + 1] or rest
+            name = re.split(r"[,{\[]\s*|:\s", inside)[-1].strip()
+            end = rest.find(closing)
+            whole = rest if end < 0 else rest[: end + (closing == "]")]
+            whole = re.split(r",\s*\w+:\s", whole)[0]
             message = f"an expression with brackets inside {opening} {closing}"
             return Trap(message, f'quote it: "{name}{whole}"'), self.here(), label
         return Trap(f"',' or '{closing}' is missing, or an expression needs quotes", _QUOTES), self.here(), label
@@ -281,6 +287,9 @@ class _Reader:
 
     def indentation(self, line: str) -> tuple[Trap, Span, tuple[Label, ...]]:
         own, above = (len(text) - len(text.lstrip()) for text in (line, self.before(self.row)))
+        if line.lstrip().startswith("- "):
+            message = "an item of a list ('- ') where a key is expected"
+            return Trap(message, "write key: value, or indent the list below its key"), self.whole(self.row), ()
         message = f"this line is indented by {own} spaces, the one above by {above}"
         label = (Label(self.there(), "the table that YAML puts it into starts at"),)
         return Trap(message, "indent the keys of one table alike"), self.whole(self.row), label

@@ -6,7 +6,8 @@
 Every input goes through the command's own entry in a process that is limited to 2 s of processor time for it and 1 GiB
 of address space in all; after a failure it is replaced by a fresh one. Right answers are: a compiled model, whose
 module is valid Python without undefined names and whose IR survives JSON; or messages with codes, on stderr, and exit
-status 1.
+status 1. The formatter then brings the spec into its layout, which changes neither it again nor the model; of models
+that compile, the report of `rbcc check --fast` and the pages of `rbcc doc` are made too. All within the same limits.
 Failing inputs are made smaller and written into a folder each. The exit status is 1 if there are any.
 """
 
@@ -34,7 +35,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from fuzz_inputs import Case, case, corpus
+from fuzz_inputs import SPECS, Case, case, corpus
 
 
 SECONDS = 2.0  # of processor time for one input
@@ -75,8 +76,8 @@ def work(connection: Connection) -> None:
         place.mkdir()
         os.chdir(place)
         for name, text in corpus().items():
-            if Path(name).name == "market.yaml":  # what specs under tests/specs/bad extend
-                Path(folder, "market.yaml").write_text(text, encoding="utf-8")
+            if Path(name).parent == SPECS:  # what specs in its folders extend
+                Path(folder, Path(name).name).write_text(text, encoding="utf-8")
         with contextlib.suppress(EOFError):
             while True:
                 outcome = run(connection.recv())
@@ -91,10 +92,20 @@ def run(case: Case) -> Outcome:
         file.unlink()
     for name, data in case.files.items():
         Path(name).write_bytes(data)
+    outcome = timed(compiled, case)
+    for further in (described, formatted) if outcome.result == "compiled" else (formatted,):
+        if not outcome.failed:
+            other = timed(further, case)
+            outcome = other if other.failed else replace(outcome, seconds=max(outcome.seconds, other.seconds))
+    return replace(outcome, memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def timed(stage: Callable[[Case], Outcome], case: Case) -> Outcome:
+    """What becomes of a case in one stage, with the time it took; whatever goes wrong is an outcome."""
     begin = time.process_time()
     try:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        outcome = compiled(case)
+        outcome = stage(case)
     except Overtime:
         outcome = Outcome(f"more than {SECONDS:g} s {_innermost()}", True, traceback.format_exc())
     except MemoryError:
@@ -103,8 +114,7 @@ def run(case: Case) -> Outcome:
         outcome = Outcome(f"{type(error).__name__} {_innermost()}", True, traceback.format_exc())
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return replace(outcome, seconds=time.process_time() - begin, memory=peak)
+    return replace(outcome, seconds=time.process_time() - begin)
 
 
 def _innermost() -> str:
@@ -160,6 +170,48 @@ def right(case: Case, shown: str) -> Outcome:
         return Outcome("the IR does not survive JSON", True)
     model.text()
     return Outcome("compiled", details=shown)
+
+
+def described(case: Case) -> Outcome:
+    """Says of a right spec all that can be said without running it."""
+    from rbcc.cli import _overrides
+    from rbcc.compiler.document import FORMS, document
+    from rbcc.compiler.report import report_on
+
+    report = report_on("model.yaml", _overrides(list(case.sets)))
+    json.dumps(report.as_data())
+    report.text()
+    assert report.compiled is not None
+    for form in FORMS:
+        document(report.compiled.model, form)
+    return Outcome("compiled")
+
+
+def formatted(_: Case) -> Outcome:
+    """Formats a spec, right or wrong, as often as it takes to change nothing, and compiles it again if it is right."""
+    from rbcc.compiler.diagnostics import CompileError, Diagnostics
+    from rbcc.compiler.difference import difference
+    from rbcc.compiler.driver import compile_spec
+    from rbcc.compiler.format import format_text
+    from rbcc.compiler.source import read_file
+
+    source = read_file(Path("model.yaml"), None, Diagnostics())
+    if source is None:
+        return Outcome("no text")
+    try:
+        text = format_text(source.text)
+    except CompileError:
+        return Outcome("no spec")
+    if format_text(text) != text:
+        return Outcome("the layout changes again when it is made a second time", True, text)
+    try:
+        before = compile_spec("model.yaml").model
+    except CompileError:
+        return Outcome("wrong")
+    Path("formatted.yaml").write_text(text, encoding="utf-8")
+    if changes := difference(before, compile_spec("formatted.yaml").model):
+        return Outcome("the layout changes the model", True, f"{changes}\n{text}")
+    return Outcome("formatted")
 
 
 def undefined(text: str) -> list[str]:

@@ -13,6 +13,7 @@ least a warning, where the shipped models give none.
 import argparse
 import json
 import random
+import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -59,7 +60,7 @@ class Subject:
         self.indices = tuple(index for index, _ in self.model.indices)
 
     def compile(self, plain: dict[str, Any]) -> Compiled:
-        path = self.folder / f"{self.name}.yaml"
+        path = self.folder / f"{self.model.name}.yaml"
         path.write_text(
             yaml.dump(plain, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
@@ -326,6 +327,42 @@ KINDS: tuple[Callable[[Random, Subject], Iterator[Mutant]], ...] = (
 )  # fmt: skip
 
 
+def budget_terms(subject: Subject) -> Iterator[Mutant]:
+    """Every term of every budget, dropped.
+
+    A budget is the equation of the next value of a stock in an account, and that of each value that a budget adds up,
+    also as a factor or under a sum over agents; not what stands in a function or a condition.
+    """
+    equations = {e.target.name + "'" * e.target.primed: (path, e.expression) for path, e in subject.equations()}
+    held = {name for account in subject.model.accounts for stock in account.stocks for name in ir.references(stock)}
+    pending = [f"{name.rpartition('.')[2]}'" for name in sorted(held)]
+    seen: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in seen or name not in equations:
+            continue
+        seen.add(name)
+        path, root = equations[name]
+        for node in _added(root):
+            if isinstance(node, syntax.Binary) and node.operator in "+-":
+                yield from _sides("drop term", subject, path, node)
+            if isinstance(node, syntax.Reference):
+                pending.append(node.name + "'" * node.primed)
+
+
+def _added(node: syntax.Expression) -> Iterator[syntax.Expression]:
+    """A node and what it adds up or multiplies."""
+    yield node
+    match node:
+        case syntax.Binary("+" | "-" | "*" | "/"):
+            yield from _added(node.left)
+            yield from _added(node.right)
+        case syntax.Unary("-"):
+            yield from _added(node.operand)
+        case syntax.Call("sum"):
+            yield from _added(node.arguments[-1].value)
+
+
 # --- pieces --------------------------------------------------------------------------------------------------------
 
 
@@ -424,6 +461,26 @@ def checked(result: Result, seed: int) -> str:
     return str(failures[0]).splitlines()[0] if failures else ""
 
 
+def budgets(models: list[str], seed: int) -> int:
+    """Drops every term of every budget and prints what that is noticed by; 1 if any is not, else 0."""
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in models:
+            subject = Subject(name, Path(folder))
+            results = [result for mutant in budget_terms(subject) if (result := tried(subject, mutant))]
+            counts: Counter[str] = Counter()
+            for result in results:
+                found = result.code if result.verdict == "caught" else f"test: {checked(result, seed)}"
+                counts[found.split()[0] if found != "test: " else "missed"] += 1
+                print(f"{name}: {result.mutant.words}: {found}")
+            missed += counts["missed"]
+            print(
+                f"{name}: {len(results)} terms dropped: {', '.join(f'{k} {n}' for k, n in counts.items())}\n",
+                flush=True,
+            )
+    return 1 if missed else 0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=sorted(path.stem for path in shipped_models().glob("*.yaml")))
@@ -431,8 +488,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--check", type=int, default=0, help="run the random tests on so many survivors of each model")
     parser.add_argument("--survivors", action="store_true", help="list what is not caught")
+    parser.add_argument("--budgets", action="store_true", help="drop every term of every budget, and nothing else")
     options = parser.parse_args()
     begin = time.process_time()
+    if options.budgets:
+        sys.exit(budgets(options.models, options.seed))
     table: dict[str, Counter[str]] = defaultdict(Counter)
     by_model: dict[str, Counter[str]] = defaultdict(Counter)
     with tempfile.TemporaryDirectory() as folder:

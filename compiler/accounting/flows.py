@@ -11,9 +11,20 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from rbcc.compiler import ir
-from rbcc.compiler.accounting.algebra import Algebra, Product, Sum, TooLarge, renaming, set_of, times
+from rbcc.compiler.accounting.algebra import (
+    Algebra,
+    Product,
+    Sum,
+    TooLarge,
+    additive_terms,
+    renaming,
+    set_of,
+    times,
+)
 from rbcc.compiler.accounting.divide import reduced
 from rbcc.compiler.accounting.show import label, shown
+from rbcc.compiler.accounting.trial import unbalanced
+from rbcc.compiler.types import Kind
 
 
 OUTSIDE = "the outside"  # no agent type can be called that
@@ -65,7 +76,7 @@ class FlowTable:
 
     Rows among its columns come before those with the outside, which is the last. Without `loose` and `missing` flows it
     is proved that the account balances, for all states, choices, draws and parameters. `gave_up`: the equations take
-    too much work, and nothing is known.
+    too much work; then `refuted` says that random numbers show the account to be wrong.
     """
 
     account: ir.Account
@@ -75,6 +86,7 @@ class FlowTable:
     loose: tuple[Loose, ...] = ()
     missing: tuple[Missing, ...] = ()
     gave_up: bool = False
+    refuted: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -89,7 +101,24 @@ class FlowTable:
 def flow_tables(model: ir.Model) -> tuple[FlowTable, ...]:
     """The flows of every account, and what keeps it from balancing."""
     algebra = Algebra(model)
-    return tuple(_Balance(model, account, algebra).table() for account in model.accounts)
+    balances = [_Balance(model, account, algebra) for account in model.accounts]
+    tables = [balance.table() for balance in balances]
+    doubtful = {b.account.name: b.suspects() for b, table in zip(balances, tables, strict=True) if table.gave_up}
+    found = unbalanced(model, {name: [s.amount for s in parts] for name, parts in doubtful.items()}) if doubtful else {}
+    for name, numbers in (found or {}).items():
+        place = next(place for place, table in enumerate(tables) if table.account.name == name)
+        tables[place] = balances[place].refuted(tables[place], [doubtful[name][number] for number in numbers])
+    return tuple(tables)
+
+
+@dataclass(frozen=True)
+class _Suspect:
+    """What the stocks of an account may gain too much: a term of an equation, or what is lacking of a flow or stock."""
+
+    amount: ir.Expression
+    column: str
+    term: Term | None = None
+    flow: ir.Flow | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +202,50 @@ class _Balance:
                 return state, steps
             steps.append((symbol, 0))
             state.columns = {name: self.expand(column, symbol) for name, column in state.columns.items()}
+
+    # --- what random numbers say -------------------------------------------------------------------------------
+
+    def suspects(self) -> list[_Suspect]:
+        """All that may be wrong: declared flows, stocks that are not carried over, terms of equations."""
+        found = [_Suspect(_signed(f.expression, -1 if f.source else 1), "", None, f) for f in self.account.flows]
+        seen: set[str] = set()
+        through = {_reference(value).symbol: name for name, value in self.account.through}
+        for title, stock in zip(self.titles(), self.account.stocks, strict=True):
+            root = _reference(stock).symbol + "'"
+            found.append(_Suspect(_signed(stock, -1), title, Term(root, None)))
+            pending = [root]
+            while pending:
+                symbol = pending.pop()
+                if symbol in seen or symbol not in self.algebra.definitions:
+                    continue
+                seen.add(symbol)
+                definition = self.algebra.definitions[symbol]
+                for place, (sign, node) in enumerate(additive_terms(definition.expression)):
+                    amount = _signed(self.over_all(node, definition.indices), sign)
+                    found.append(_Suspect(amount, through.get(symbol, title), Term(symbol, place)))
+                    pending += sorted(ir.references(node))
+        return found
+
+    def over_all(self, node: ir.Expression, indices: tuple[str, ...]) -> ir.Expression:
+        """The sum of a term over all agents, but for those that the account is kept for."""
+        over = tuple(index for index in indices if index not in self.account.indices)
+        axes = tuple(axis for axis in node.type.axes if axis not in over)
+        return ir.Reduce("sum", over, None, node, replace(node.type, kind=Kind.NUMBER, axes=axes)) if over else node
+
+    def refuted(self, table: FlowTable, suspects: list[_Suspect]) -> FlowTable:
+        """The table of an account that is wrong, with the first of `suspects`, each of which explains it."""
+        table = replace(table, refuted=True)
+        for suspect in suspects[:1]:
+            if suspect.flow is not None:
+                return replace(table, missing=(Missing(suspect.flow, suspect.flow.text, None),))
+            assert suspect.term is not None
+            self.algebra = Algebra(self.model)
+            with suppress(TooLarge):
+                whole = self.algebra.sum_of(suspect.amount)
+                gain = all(coefficient > 0 for coefficient in whole.terms.values())
+                found = Loose(suspect.column, self.label(whole), self.shown(whole), gain, suspect.term)
+                return replace(table, loose=(found,))
+        return table
 
     # --- columns -----------------------------------------------------------------------------------------------
 
@@ -332,6 +405,10 @@ class _Balance:
     def shown(self, amount: Sum) -> str:
         """An amount, whatever its sign."""
         return shown(self.model, Sum({product: abs(c) for product, c in amount.terms.items()}))
+
+
+def _signed(node: ir.Expression, sign: int) -> ir.Expression:
+    return node if sign > 0 else ir.Unary("-", node, node.type)
 
 
 def _reference(node: ir.Expression) -> ir.Reference:

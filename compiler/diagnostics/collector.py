@@ -1,15 +1,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, Diagnostic, Label, Severity, Span
+from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, MAX_PLACES, Diagnostic, Label, Severity, Span
 from rbcc.compiler.diagnostics.render import render_text
 
 
-MAX_PLACES = 10  # that one message names
-
-
 class CompileError(Exception):
-    """A spec that cannot be compiled; `diagnostics` holds every finding, in the order of the file."""
+    """A spec that cannot be compiled; `diagnostics` holds every finding, in the order of the files."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]):
         self.diagnostics = tuple(diagnostics)
@@ -23,10 +20,12 @@ class CompileError(Exception):
 class Diagnostics:
     """Collects the findings of all stages, so that one run reports them all.
 
+    `opened` names the file that was asked for: its findings come before those of the files it extends.
     `broken` holds names whose definition was reported and left out: that they are missing later is no news.
     After `MAX_ERRORS` errors it raises CompileError: nobody reads more, and the time they take has a bound.
     """
 
+    opened: str = ""
     found: list[Diagnostic] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     _missing: dict[tuple[str, str], Diagnostic] = field(default_factory=dict)
@@ -34,7 +33,7 @@ class Diagnostics:
     _errors: int = 0
 
     def error(self, code: str, message: str, span: Span | None = None, **details: object) -> Diagnostic:
-        return self._add(Diagnostic(code, Severity.ERROR, message, span, **details))  # type: ignore[arg-type]
+        return self.add(Diagnostic(code, Severity.ERROR, message, span, **details))  # type: ignore[arg-type]
 
     def missing(self, name: str, code: str, message: str, span: Span, **details: object) -> None:
         """An error about a `name` that means nothing: reported where it is first met, other places are added to it."""
@@ -52,9 +51,10 @@ class Diagnostics:
         return True
 
     def warning(self, code: str, message: str, span: Span | None = None, **details: object) -> None:
-        self._add(Diagnostic(code, Severity.WARNING, message, span, **details))  # type: ignore[arg-type]
+        self.add(Diagnostic(code, Severity.WARNING, message, span, **details))  # type: ignore[arg-type]
 
-    def _add(self, diagnostic: Diagnostic) -> Diagnostic:
+    def add(self, diagnostic: Diagnostic) -> Diagnostic:
+        """Keeps a finding, unless it is known already."""
         if diagnostic in self._known:
             return diagnostic
         self._known.add(diagnostic)
@@ -77,9 +77,9 @@ class Diagnostics:
         return [d for d in self.sorted() if d.severity is Severity.WARNING]
 
     def sorted(self) -> list[Diagnostic]:
-        def order(diagnostic: Diagnostic) -> tuple[str, int]:
+        def order(diagnostic: Diagnostic) -> tuple[bool, str, int]:
             span = diagnostic.span
-            return (span.source.name, span.start) if span else ("", -1)
+            return (span.source.name != self.opened, span.source.name, span.start) if span else (False, "", -1)
 
         return sorted(self.found, key=order)
 

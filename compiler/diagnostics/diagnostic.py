@@ -11,6 +11,9 @@ from rbcc.compiler.diagnostics.codes import CODES
 MAX_ERRORS = 100
 """After so many errors a spec is not looked at any further."""
 
+MAX_PLACES = 10
+"""So many places one message shows besides its own."""
+
 CLOSE = 0.6  # difflib's measure of likeness, from 0 to 1
 LONGEST_NAME = 100  # that is worth a comparison with others
 

@@ -1,7 +1,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, Diagnostic, Severity, Span
+from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, MAX_PLACES, Diagnostic, Severity, Span
 
 
 WIDTH = 120
@@ -52,7 +52,7 @@ def _block(diagnostic: Diagnostic) -> str:
     if diagnostic.span:
         lines += _excerpt(diagnostic.span)
     lines += [f"  {line}" for line in details(diagnostic)]
-    for label in diagnostic.labels:
+    for label in diagnostic.labels[:MAX_PLACES]:
         lines.append(f"  {label.text}: {label.span.place}")
     return "\n".join(lines)
 
@@ -75,7 +75,8 @@ def _excerpt(span: Span) -> list[str]:
     text = span.source.line(number).rstrip()
     length = max(1, min(span.end - span.start, len(text) - column + 1))
     cut = max(0, column - 1 - WIDTH // 2) if len(text) > WIDTH else 0
-    shown = text[cut : cut + WIDTH]
+    # Nothing that a spec brings in moves the cursor of a terminal or changes its colours.
+    shown = "".join(c if c.isprintable() or c == "\t" else "�" for c in text[cut : cut + WIDTH])
     lead, tail = "…" if cut else "", "…" if cut + WIDTH < len(text) else ""
     start = column - 1 - cut
     # Tabs are kept in the line, so that the caret stands under the same column in any terminal.

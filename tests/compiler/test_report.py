@@ -46,6 +46,18 @@ def test_data_of_a_good_spec() -> None:
     }
 
 
+def test_the_file_asked_for_comes_first(write_spec: Callable[..., Path]) -> None:
+    for name in ("a.yaml", "z.yaml"):
+        write_spec(LEDGER.read_text(), name)
+    path = write_spec(
+        "rbcc: 1\nextends: a.yaml\nmodel: m\nequations:\n  books: |\n    purse'[i] = purse + tols\n", "m.yaml"
+    )
+    again = write_spec(path.read_text().replace("a.yaml", "z.yaml"), "m2.yaml")
+    codes = [[d.code for d in report_on(spec).diagnostics] for spec in (path, again)]
+    assert codes[0] == codes[1]
+    assert codes[0][0] == "RB301"
+
+
 def test_data_of_a_bad_spec(write_spec: Callable[..., Path]) -> None:
     path = write_spec(f"rbcc: 1\nextends: {LEDGER}\nmodel: m\nequations:\n  books: |\n    purse'[i] = purse + tols\n")
     data = json.loads(json.dumps(report_on(path).as_data()))
