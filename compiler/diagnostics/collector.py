@@ -20,7 +20,8 @@ class CompileError(Exception):
 class Diagnostics:
     """Collects the findings of all stages, so that one run reports them all.
 
-    `opened` names the file that was asked for: its findings come before those of the files it extends.
+    `opened` names the spec that was asked for. What it uses comes before it in `sorted` (overrides, primitives, data:
+    their mistakes are causes of others), the specs it extends after it.
     `broken` holds names whose definition was reported and left out: that they are missing later is no news.
     After `MAX_ERRORS` errors it raises CompileError: nobody reads more, and the time they take has a bound.
     """
@@ -77,9 +78,12 @@ class Diagnostics:
         return [d for d in self.sorted() if d.severity is Severity.WARNING]
 
     def sorted(self) -> list[Diagnostic]:
-        def order(diagnostic: Diagnostic) -> tuple[bool, str, int]:
-            span = diagnostic.span
-            return (span.source.name != self.opened, span.source.name, span.start) if span else (False, "", -1)
+        def order(diagnostic: Diagnostic) -> tuple[int, str, int]:
+            if (span := diagnostic.span) is None:
+                return (-1, "", 0)
+            name = span.source.name
+            rank = 1 if name == self.opened else 2 if name.endswith((".yaml", ".yml")) else 0
+            return (rank, name, span.start)
 
         return sorted(self.found, key=order)
 

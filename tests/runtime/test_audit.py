@@ -141,7 +141,7 @@ def test_an_account_that_is_too_much_to_prove_is_tested(write_spec: Callable[...
     power = "    {0}{1} = ({0}{2} + c * {0}{2} - 1)^4 * ({0}{2} + 1)"
     lines = "\n".join(power.format(name, n, n - 1) for name in "vw" for n in range(1, 6))
     rest = f"  large: |\n    v0 = 1 / (1 + till)\n    w0 = 1 / (till + 1)\n{lines}\n"
-    rest += "    odd = v5 - w5 + (1 if time > 1 else 0)\naccounts: {coins: {stocks: [coins, till]}}\n"
+    rest += "    odd = v5 - w5 + (1 if till == 10 else 0)\naccounts: {coins: {stocks: [coins, till]}}\n"
     failure = only(tried(write_spec, rest, common="till'     = till + sum(i, bread[i]) + odd"))
     assert (
         "account 'coins' does not balance at step 2: its stocks change by 1, sources less sinks are 0"
