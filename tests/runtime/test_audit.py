@@ -144,7 +144,7 @@ def test_an_account_that_is_too_much_to_prove_is_tested(write_spec: Callable[...
     rest += "    odd = v5 - w5 + (1 if till == 10 else 0)\naccounts: {coins: {stocks: [coins, till]}}\n"
     failure = only(tried(write_spec, rest, common="till'     = till + sum(i, bread[i]) + odd"))
     assert (
-        "account 'coins' does not balance at step 2: its stocks change by 1, sources less sinks are 0"
+        "account 'coins' does not balance at step 1: its stocks change by 1, sources less sinks are 0"
         in failure.message
     )
     assert failure.values["mill.till' - mill.till"] == "1"
