@@ -92,6 +92,10 @@ def leader_tax(run: Path) -> Found:
     return {"tax": (0.237256, float(indicator(run, "tax")[0]))}
 
 
+def late_tax(run: Path) -> Found:
+    return {"tax": (1.0, float(indicator(run, "tax")[0]))}
+
+
 def hansen(run: Path) -> Found:
     table = moments(run, relative_to="output", hp=1600, steps=1500, burn=100, paths=100)
     exact = {"output": 1.804, "consumption": 0.524, "investment": 5.763, "hours": 1.373}
@@ -112,6 +116,7 @@ CASES = (
     Case("cournot_interval", "first-order condition", cournot),
     Case("bertrand_linear", "first-order condition", bertrand),
     Case("leader_tax", "numerical maximum", leader_tax),
+    Case("late_tax", "all income is shared; the tax is chosen last", late_tax),
     Case("hansen", "Hansen (1985), theoretical, first order", hansen),
     Case("rbc_textbook", "steady state; means of a stochastic economy differ a little", rbc_textbook),
 )

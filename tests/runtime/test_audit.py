@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from rbcc.compiler.source import shipped_models
 from rbcc.runtime.audit import Audit, audit, try_out
 from rbcc.runtime.checks import Failure
 from rbcc.runtime.errors import RunError
@@ -148,6 +149,14 @@ def test_an_account_that_is_too_much_to_prove_is_tested(write_spec: Callable[...
         in failure.message
     )
     assert failure.values["mill.till' - mill.till"] == "1"
+
+
+def test_a_transfer_that_was_forgotten_stops_before_training(write_spec: Callable[..., Path]) -> None:
+    text = (shipped_models() / "leader_tax.yaml").read_text()
+    assert text.count(" + transfer\n") == 1
+    audit(compile(write_spec(text)))
+    with pytest.raises(RunError, match="identity 'goods' does not hold at step 0"):
+        audit(compile(write_spec(text.replace(" + transfer\n", "\n"))))
 
 
 def test_audit_before_training_asks_for_accounts_not_for_numbers(write_spec: Callable[..., Path]) -> None:
