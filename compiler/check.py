@@ -8,6 +8,7 @@ from rbcc.compiler.accounts import check_accounts, read_accounts
 from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.curriculum import check_training, check_verification
 from rbcc.compiler.declare import declare
+from rbcc.compiler.diagnostics import suggest
 from rbcc.compiler.equations import Definitions
 from rbcc.compiler.infer import Scope, infer, is_literal, literal_value, merge_axes
 from rbcc.compiler.mention import What
@@ -48,7 +49,7 @@ class _Checker:
         indicators = self.infer_indicators()
         phases = check_training(spec, self.document, names, actions)
         verification = check_verification(spec, self.document, names, actions, indicators)
-        agents = self.with_discounts()
+        agents = tuple(replace(agent, given=self.given(agent.name)) for agent in self.with_discounts())
         if self.diagnostics.failed:
             return None
         # What could not be checked was reported: no model ever lacks an equation in silence.
@@ -301,6 +302,27 @@ class _Checker:
                     )  # fmt: skip
             agents.append(replace(agent, discount=value))
         return tuple(agents)
+
+    def given(self, owner: str) -> tuple[str, ...]:
+        """The values that a type takes as given."""
+        found = self.spec.agents[owner].takes_as_given
+        for position, name in enumerate(found):
+            span = self.document.span(("agents", owner, "takes_as_given", position))
+            symbol = next((one for one in self.names.candidates(name) if one.role is Role.VALUE), None)
+            if symbol is not None:
+                self.names.mention(What.SYMBOL, name, span)
+            elif name not in self.names.broken:
+                values = [one.name for one in self.names.symbols.values() if one.role is Role.VALUE]
+                other, close = next(iter(self.names.candidates(name)), None), suggest(name, values)
+                self.diagnostics.error(
+                    "RB202" if other is None else "RB208",
+                    f"'{name}' is not defined"
+                    if other is None
+                    else f"'{name}' is a {other.role}, not a value of an equation",
+                    span,
+                    help=f"did you mean '{close}'?" if close else f"values are: {', '.join(values) or 'none'}",
+                )
+        return tuple(dict.fromkeys(found))
 
     def warn_unused(self) -> None:
         words = {Role.PARAMETER: "parameter", Role.ACTION: "choice", Role.VALUE: "value", Role.STATE: "state"}

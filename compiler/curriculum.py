@@ -330,6 +330,13 @@ class _Training:
         }
         if plain["algorithm"] == "pathwise":
             self.smooth(owner, name, phase)
+        elif self.spec.agents[owner].takes_as_given:
+            self.diagnostics.error(
+                "RB702",
+                f"'{owner}' takes values as given, and only a derivative through the model can leave them out",
+                self.document.span(self.setting("algorithm", owner, name, phase)[1] or ("training",)),
+                help=f"write 'algorithm: pathwise' for {owner}, or remove 'takes_as_given'",
+            )
         return ir.Learner(
             agent=owner,
             network=tuple(plain.pop("network")),  # type: ignore[arg-type]

@@ -118,7 +118,7 @@ class _Declarations:
                         labels=(Label(self.context.key("agents", first, "index"), "declared first at"),),
                     )
                 self.names.indices.setdefault(index, name)
-            self.names.agents[name] = ir.Agent(name, tuple(indices), agent.count, None, agent.doc, 0)
+            self.names.agents[name] = ir.Agent(name, tuple(indices), agent.count, None, agent.doc, 0, ())
         for position, unit in enumerate(self.spec.units):
             if unit in self.spec.units[:position]:
                 self.diagnostics.error(

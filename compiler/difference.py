@@ -266,6 +266,11 @@ class _Reader:
             yield here, _Item(None, f"{agent.count} agent{'s' if agent.count > 1 else ''}")
             yield ("agent types", f"{owner}.count"), _Item(agent.count, str(agent.count), (here,))
             yield ("agent types", f"{owner}.stage"), _Item(agent.stage, f"after {agent.stage} others", (here,))
+            given = tuple(self.names.symbol(name) for name in agent.given)
+            yield (
+                ("agent types", f"{owner}.given"),
+                _Item(given, f"given {', '.join(agent.given) or 'nothing'}", (here,)),
+            )
             yield ("agent types", f"{owner}.discount"), replace(self.value(agent.discount), parts=(here,))
 
     def key(self, section: str, symbol: ir.Symbol) -> tuple[Key, tuple[Key, ...]]:

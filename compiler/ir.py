@@ -181,7 +181,10 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Agent:
-    """A type of agents; those of stage 0 choose first in a step, of stage 1 after they have seen these choices, ..."""
+    """A type of agents; those of stage 0 choose first in a step, of stage 1 after they have seen these choices, ...
+
+    `given` are values that an agent takes to be the same whatever it does alone: its payoff is counted as if they were.
+    """
 
     name: str
     indices: tuple[str, ...]
@@ -189,6 +192,7 @@ class Agent:
     discount: Expression | None
     doc: str | None
     stage: int
+    given: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -507,6 +511,11 @@ class Model:
         """How many times in a step agents choose, each knowing the choices before."""
         return 1 + max(agent.stage for agent in self.agents)
 
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The values that agents of some type take as given."""
+        return tuple(dict.fromkeys(name for agent in self.agents for name in agent.given))
+
     def stage_of(self, action: str) -> int:
         return self.agent(action.partition(".")[0]).stage
 
@@ -665,7 +674,8 @@ def _model_lines(model: Model) -> Iterator[str]:
     for agent in model.agents:
         discount = f", discount {show(agent.discount)}" if agent.discount is not None else ""
         stage = f", stage {agent.stage}" if agent.stage else ""
-        yield f"agent {agent.name}[{', '.join(agent.indices)}], count {agent.count}{discount}{stage}"
+        given = f", given {', '.join(agent.given)}" if agent.given else ""
+        yield f"agent {agent.name}[{', '.join(agent.indices)}], count {agent.count}{discount}{stage}{given}"
     yield ""
     for symbol in model.symbols:
         sets = f"[{', '.join(symbol.sets)}]" if symbol.sets else ""

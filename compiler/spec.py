@@ -229,6 +229,10 @@ class Agent(Table):
     after: Name | list[Name] | None = Field(
         default=None, description="agent types whose choices of the same step it knows when it chooses"
     )
+    takes_as_given: list[Name] = Field(
+        default=[],
+        description="values that each agent takes to be the same whatever it does alone, as someone small on a large market",
+    )
     parameters: dict[Name, Parameter] = Field(default={}, description="what each agent is: constants")
     state: dict[Name, State] = Field(default={}, description="what each agent owns: carried from step to step")
     actions: dict[Name, Action] = Field(default={}, description="what each agent chooses, all at the same time")

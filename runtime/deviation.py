@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal
 
 import jax
@@ -75,8 +76,10 @@ class Arena:
             found[agent] = planted(policy, sampling(policy, networks[agent], mask), self.plants)
         return found
 
-    def play(self, players: Mapping[str, Player], key: jax.Array) -> Trajectory:
-        return rollout(self.model, self.policies, players, key, self.own, {})
+    def play(
+        self, players: Mapping[str, Player], key: jax.Array, held: Mapping[str, jax.Array] = MappingProxyType({})
+    ) -> Trajectory:
+        return rollout(self.model, self.policies, players, key, self.own, {}, held=held)
 
     def payoffs(self, played: Trajectory) -> dict[str, jax.Array]:
         """Discounted payoffs of whole episodes per type, (economies, agents).
@@ -232,6 +235,13 @@ class Deviation:
             results.append(payoffs)
         return _episodes(_stacked(results)), turns
 
+    def _held(self, networks: Mapping[str, Parameters], key: jax.Array) -> Mapping[str, jax.Array]:
+        """What a single deviator takes as given: it is as without the deviation."""
+        arena = self.arena
+        if not (self.alone and arena.model.ir.agent(self.agent).given):
+            return {}
+        return arena.play(arena.players(networks), key).taken_as_given(arena.model, self.agent)
+
     def _players(
         self, networks: Mapping[str, Parameters], network: Parameters, members: jax.Array
     ) -> dict[str, Player]:
@@ -264,7 +274,7 @@ class Deviation:
             playing, choosing = keys_of(key, number)
             sources = jax.vmap(jax.random.fold_in, (None, 0))(choosing, arena.own)
             chosen = jnp.where(learn, drawn(sources, agents, self.together), members)
-            played = arena.play(self._players(networks, deviator, chosen), playing)
+            played = arena.play(self._players(networks, deviator, chosen), playing, self._held(networks, playing))
             updated = jax.lax.cond(
                 learn,
                 lambda: self._updated(deviator, optimizer, played, chosen, number, rates),

@@ -1,11 +1,11 @@
 import builtins
 import itertools
 import linecache
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import jax
@@ -128,18 +128,34 @@ class Model:
         actions: Mapping[str, jax.Array],
         parameters: Mapping[str, Any] | None,
         stage: int,
+        held: Mapping[str, jax.Array] = MappingProxyType({}),
     ) -> Any:
-        """What the generated module has the types of one stage see, after the `actions` before theirs."""
-        if stage:
-            return getattr(self.module, f"observe_{stage}")(state, actions, parameters)
-        return self.module.observe(state, parameters)
+        """What the generated module has the types of one stage see, after the `actions` before theirs.
 
-    def bounds(self, state: State, actions: Actions, parameters: Mapping[str, Any] | None, stage: int) -> Bounds:
+        Values in `held` are taken to be as given there.
+        """
+        if stage:
+            return getattr(self.module, f"observe_{stage}")(state, actions, parameters, *self.holding(held))
+        return self.module.observe(state, parameters, *self.holding(held))
+
+    def bounds(
+        self,
+        state: State,
+        actions: Actions,
+        parameters: Mapping[str, Any] | None,
+        stage: int,
+        held: Mapping[str, jax.Array] = MappingProxyType({}),
+    ) -> Bounds:
         """The ends of the intervals from which the types of one stage choose, in the layout of the generated module."""
         found = getattr(self.module, f"bounds_{stage}" if stage else "bounds", None)
         if found is None:
             return {}
-        return found(state, actions, parameters) if stage else found(state, parameters)
+        before = (state, actions) if stage else (state,)
+        return found(*before, parameters, *self.holding(held))
+
+    def holding(self, held: Mapping[str, jax.Array]) -> tuple[Callable[[str, jax.Array], jax.Array], ...]:
+        """The last arguments of functions of the generated module that compute values: those in `held` are as there."""
+        return (lambda name, value: held.get(name, value),) if self.ir.held else ()
 
     def given(self, parameters: Mapping[str, Any] | None) -> dict[str, jax.Array]:
         """Parameters for the generated module. Raises ValueError for an unknown name or a wrong shape."""

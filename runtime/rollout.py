@@ -1,7 +1,7 @@
 """Playing episodes of many economies at once, on the device."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -40,7 +40,8 @@ class Trajectory:
     `records` per type as its player made them; `rewards` per type, (horizon, economies, agents), unscaled and without
     penalties; `violations` by `type.constraint`, of the same shape; `indicators`, (horizon, indicators), means over
     economies, in the order of the spec; `watched` what `watch` made of each economy's step, (horizon, economies, ...).
-    `last` is what all see when an episode of an economy that goes on is cut.
+    `last` is what all see when an episode of an economy that goes on is cut; `held` the values that some agents take as
+    given, (horizon, economies, ...), in the layout of the generated module.
     """
 
     records: dict[str, Any]
@@ -49,6 +50,11 @@ class Trajectory:
     indicators: jax.Array
     watched: Any = None
     last: dict[str, Sight] | None = None
+    held: dict[str, jax.Array] = field(default_factory=dict)
+
+    def taken_as_given(self, model: Model, agent: str) -> dict[str, jax.Array]:
+        """The values that agents of a type take as given: those that a deviation of one of them leaves as they are."""
+        return {name: self.held[name] for name in model.ir.agent(agent).given}
 
 
 @jax.tree_util.register_dataclass
@@ -145,6 +151,7 @@ def observe(
     parameters: Mapping[str, Any],
     fixed: Mapping[str, jax.Array],
     stage: int,
+    held: Mapping[str, jax.Array],
 ) -> dict[str, Sight]:
     """What the types of one stage see in all economies, after the `actions` of those before them.
 
@@ -152,14 +159,14 @@ def observe(
     """
 
     def changing(
-        state: Mapping[str, jax.Array], actions: Mapping[str, jax.Array]
+        state: Mapping[str, jax.Array], actions: Mapping[str, jax.Array], held: Mapping[str, jax.Array]
     ) -> dict[str, tuple[jax.Array, jax.Array]]:
-        seen = model.observed(state, actions, parameters, stage)
+        seen = model.observed(state, actions, parameters, stage, held)
         return {agent: (parts["shared"], parts["own"]) for agent, parts in seen.items()}
 
     return {
         agent: Sight(shared, own if own.ndim == 3 else own[..., None], fixed[agent])
-        for agent, (shared, own) in jax.vmap(changing, out_axes=1)(state, actions).items()
+        for agent, (shared, own) in jax.vmap(changing, out_axes=1)(state, actions, held).items()
     }
 
 
@@ -173,10 +180,12 @@ def rollout(
     watch: Watch | None = None,
     steps: int | None = None,
     changes: Mapping[str, tuple[int, float]] = MappingProxyType({}),
+    held: Mapping[str, jax.Array] = MappingProxyType({}),
 ) -> Trajectory:
     """One episode of copies of the model, of those with the numbers `economies`.
 
     Of `steps`, by default as many as the model's horizon. `changes` are of states: at which step, and what is added.
+    Values in `held`, (horizon, economies, ...), are not computed but taken from there: as those of another trajectory.
 
     Random numbers depend on `key`, the step, the type, the number of the economy and the place of an agent only, not on
     what is chosen: rollouts with the same key and other players are paired, and economies can be played apart.
@@ -188,15 +197,15 @@ def rollout(
     state = jax.vmap(lambda k: model.module.reset(k, parameters))(start)
     fixed = fixed_features(model, parameters)
 
-    def choose(state: dict[str, jax.Array], noise: Iterable[jax.Array]) -> Any:
+    def choose(state: dict[str, jax.Array], noise: Iterable[jax.Array], held: Mapping[str, jax.Array]) -> Any:
         """What all see, what they do, and what their players record of it."""
         own = dict(zip(policies, noise, strict=True))
         sights: dict[str, Sight] = {}
         actions: dict[str, jax.Array] = {}
         records = {}
         for stage in range(model.ir.stages):
-            sights |= observe(model, state, actions, parameters, fixed, stage)
-            bounds = jax.vmap(lambda s, a: model.bounds(s, a, parameters, stage))(state, actions)  # noqa: B023
+            sights |= observe(model, state, actions, parameters, fixed, stage, held)
+            bounds = jax.vmap(lambda s, a, h: model.bounds(s, a, parameters, stage, h))(state, actions, held)  # noqa: B023
             for agent in (agent for agent in policies if model.ir.agent(agent).stage == stage):
                 uniform = uniforms(own[agent], players[agent].draws, policies[agent].agents)
                 indices, records[agent] = players[agent].play(sights[agent], uniform)
@@ -204,22 +213,24 @@ def rollout(
         return sights, actions, records
 
     def advance(state: dict[str, jax.Array], numbered: Any) -> tuple[dict[str, jax.Array], Trajectory]:
-        number, (shocks, *noise) = numbered
+        number, (shocks, *noise), taken = numbered
         for name, (step, change) in changes.items():
             state = {**state, name: state[name] + jnp.where(number == step, change, 0.0)}
-        _, actions, records = choose(state, noise)
-        following, result = jax.vmap(lambda s, a, k: model.module.step(s, a, k, parameters))(state, actions, shocks)
+        _, actions, records = choose(state, noise, taken)
+        step = jax.vmap(lambda s, a, k, h: model.module.step(s, a, k, parameters, *model.holding(h)))
+        following, result = step(state, actions, shocks, taken)
         rewards = {agent: result["rewards"][agent].reshape(count, -1) for agent in policies}
         violations = {name: v.reshape(count, -1) for name, v in result["violations"].items()}
         indicators = jnp.array([jnp.mean(result["indicators"][one.name]) for one in model.ir.indicators])
         watched = jax.vmap(watch)(state, actions, following, result) if watch else None
-        return following, Trajectory(records, rewards, violations, indicators, watched)
+        values = {name: result["values"][name] for name in model.ir.held}
+        return following, Trajectory(records, rewards, violations, indicators, watched, held=values)
 
-    state, trajectory = jax.lax.scan(advance, state, (jnp.arange(horizon), sources))
+    state, trajectory = jax.lax.scan(advance, state, (jnp.arange(horizon), sources, dict(held)))
     if not model.ir.continuing:
         return trajectory
     # Those who choose after others see choices of the step that will not be played; its random numbers are the first's.
-    last, _, _ = choose(state, sources[0][1:])
+    last, _, _ = choose(state, sources[0][1:], {})
     return replace(trajectory, last=last)
 
 

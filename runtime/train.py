@@ -132,7 +132,8 @@ def stretch(
                 if settings.algorithm == "pathwise":
 
                     def play(player: Player) -> tuple[Trajectory, jax.Array]:
-                        found = rollout(model, nets, {**players, agent: player}, playing, own, now.parameters)
+                        mixed, held = {**players, agent: player}, played.taken_as_given(model, agent)
+                        found = rollout(model, nets, mixed, playing, own, now.parameters, held=held)
                         return found, penalised(found, agent, state.multipliers)
 
                     alone, masks = drawn(choosers[agent], nets[agent].agents, 1), now.masks[agent]

@@ -29,6 +29,13 @@ def digits(x):
 '''
 
 
+_COMPUTED = '''
+def computed(name, value):
+    """What `held` is by default: values that some agents take as given are what their equations say."""
+    return value
+'''
+
+
 def emit(model: ir.Model, device: str = "cpu") -> str:
     """The text of the generated module; it says for which kind of device the model was optimised."""
     return _Module(model, device).text()
@@ -89,6 +96,8 @@ CHOICES = {{
             yield _SYMLOG
         if "digits" in encodings:
             yield _DIGITS
+        if self.model.held:
+            yield _COMPUTED
 
     def constants(self) -> str:
         lines = ["    given = given or {}"]
@@ -137,7 +146,7 @@ CHOICES = {{
         )
         if stage:
             title = f"What agents see who choose after {stage} others; `actions` are the choices before theirs."
-        return _function(_at_stage("observe", stage), title, [*lines, "    }"])
+        return _function(self.at_stage("observe", stage), title, [*lines, "    }"])
 
     def intervals(self, stage: int) -> list[ir.Action]:
         return [a for a in self.model.actions if a.bounds and self.model.stage_of(a.symbol) == stage]
@@ -155,7 +164,7 @@ CHOICES = {{
             low, high = (self.full(end, stored) for end in action.bounds or ())
             entries[action.symbol] = f"({low}, {high})"
         title = "The ends of the intervals from which agents choose."
-        return _function(_at_stage("bounds", stage), title, lines, entries)
+        return _function(self.at_stage("bounds", stage), title, lines, entries)
 
     def step(self) -> str:
         model, number = self.model, self.number
@@ -185,7 +194,9 @@ CHOICES = {{
         conditions = {s.name: full(s.expression, s.indices, "bool") for s in model.invariants}
         lines += _entries("invariants", conditions)
         title = "One step: the next state, and what happened on the way."
-        return _function("step(state, actions, key, given=None)", title, [*lines, '        "done": done,', "    }"])
+        return _function(
+            f"step(state, actions, key, given=None{self.holding})", title, [*lines, '        "done": done,', "    }"]
+        )
 
     def violation(self, constraint: ir.Constraint) -> tuple[str, str]:
         text = self.full(constraint.violation, (constraint.index,) if constraint.index else ())
@@ -251,6 +262,16 @@ CHOICES = {{
 
     # --- pieces of functions -----------------------------------------------------------------------------------
 
+    def at_stage(self, name: str, stage: int) -> str:
+        """The signature of a function that is there once for each stage of choosing."""
+        arguments = f"_{stage}(state, actions, given=None" if stage else "(state, given=None"
+        return f"{name}{arguments}{self.holding})"
+
+    @property
+    def holding(self) -> str:
+        """The last argument of functions that compute values which agents may take as given: (name, value) -> value."""
+        return ", held=computed" if self.model.held else ""
+
     def inputs(self, expressions: Iterable[ir.Expression]) -> list[str]:
         """Lines that give the parameters, states and actions in `expressions` their local names."""
         read = {name for expression in expressions for name in ir.references(expression)}
@@ -285,7 +306,10 @@ CHOICES = {{
         return found[::-1]
 
     def assignment(self, definition: ir.Definition) -> list[str]:
-        return [_comment(definition), f"    {self.names[definition.symbol]} = {self.array(definition)}"]
+        name, value = self.names[definition.symbol], self.array(definition)
+        if definition.symbol in self.model.held:
+            value = f'held("{definition.symbol}", {value})'
+        return [_comment(definition), f"    {name} = {value}"]
 
     def array(self, definition: ir.Definition, strict: bool = False) -> str:
         """The value of a definition as an array with all its axes, of the kind of its symbol.
@@ -322,11 +346,6 @@ CHOICES = {{
     def number(self, expression: ir.Expression, indices: tuple[str, ...] = ()) -> str:
         """The same as an array of numbers."""
         return f"jnp.asarray({self.plain(expression, indices)}, float)"
-
-
-def _at_stage(name: str, stage: int) -> str:
-    """The signature of a function that is there once for each stage of choosing."""
-    return f"{name}_{stage}(state, actions, given=None)" if stage else f"{name}(state, given=None)"
 
 
 def _function(signature: str, title: str, lines: Sequence[str], entries: Mapping[str, str] | None = None) -> str:

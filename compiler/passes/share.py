@@ -41,7 +41,14 @@ def share(model: ir.Model) -> ir.Model:
     for equation in model.equations:
         whole = equation.expression
         same = model.symbol(equation.symbol).type.kind is whole.type.kind
-        if uses[whole] > 1 and whole not in known and same and set(equation.indices) == set(whole.type.axes):
+        held = equation.symbol in model.held  # its name may stand for another value than its equation says
+        if (
+            not held
+            and uses[whole] > 1
+            and whole not in known
+            and same
+            and set(equation.indices) == set(whole.type.axes)
+        ):
             expression = ir.with_children(whole, lambda child: defined(child, equation))  # noqa: B023
             known[whole] = ir.Reference(equation.symbol, equation.indices, whole.type)
         else:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from rbcc.runtime.devices import ALONE, SINGLE
+from rbcc.runtime.equilibrium import verify
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model, compile
 from rbcc.runtime.moments import hp_filter, moments, responses
@@ -137,6 +138,29 @@ def test_agents_of_a_type_compete_when_they_learn_by_derivatives() -> None:
     """A cartel of Cournot's sellers would sell 22.5; each for itself sells 30."""
     changes = {"training.phases.learn.iterations": 800, "training.phases.learn.economies": 16}
     assert trained(compile("cournot_interval", changes)).metrics["indicator.quantity"] == pytest.approx(30, abs=0.3)
+
+
+@pytest.mark.parametrize(("given", "quantity"), [("[price]", 22.5), ("[]", 18)])
+def test_price_takers_sell_more_than_those_who_move_the_price(tmp_path: Path, given: str, quantity: float) -> None:
+    """Two sellers, p = 100 - Q, marginal cost 10 + 2 q: p = 10 + 2 q, or p - q = 10 + 2 q. Nobody gains alone."""
+    quick = {"training.phases.learn.iterations": 500, "verify.iterations": 100, "verify.episodes": 256}
+    changes: dict[str, object] = {"agents.seller.takes_as_given": given, **quick}
+    run = train("price_takers", changes, out=tmp_path / "run")
+    found = verify(run.folder)
+    assert found.indicators["quantity"] == pytest.approx(quantity, rel=0.01)
+    alone = next(gain for gain in found.gains if "individual" in gain.estimate.notions)
+    assert alone.relative is not None
+    assert alone.relative < 0.005
+
+
+def test_someone_who_could_sell_more_at_the_given_price_is_found(tmp_path: Path) -> None:
+    """At 18 each the price is 64, at which one who takes it as given sells 27: 54 * 27 - 27^2 = 729, against 648."""
+    quick = {"training.phases.learn.iterations": 200, "verify.iterations": 100, "verify.episodes": 256}
+    run = train("price_takers", quick, out=tmp_path / "run")
+    found = verify(run.folder, plants=["seller.quantity=30%"])
+    alone = next(gain for gain in found.gains if "individual" in gain.estimate.notions)
+    assert alone.estimate.payoff == pytest.approx(648)
+    assert alone.estimate.gain == pytest.approx(81, rel=0.05)
 
 
 def test_the_value_of_what_follows_is_in_the_advantages() -> None:
