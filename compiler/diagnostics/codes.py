@@ -64,6 +64,7 @@ CODES = {
     "RB804": "choice that cannot affect its own reward",
     "RB805": "observation with a scale that hides it",
     "RB806": "rewards of very different size",
+    "RB807": "jump where agents learn by derivatives",
     # accounts
     "RB901": "flow without an other end",
     "RB902": "declared flow that no equation has",
@@ -71,5 +72,5 @@ CODES = {
     "RB904": "account in two units",
 }
 
-WARNINGS = frozenset({"RB207", "RB503", "RB607", "RB801", "RB802", "RB803", "RB804", "RB805", "RB806"})
+WARNINGS = frozenset({"RB207", "RB503", "RB607", "RB801", "RB802", "RB803", "RB804", "RB805", "RB806", "RB807"})
 """Codes of findings that stop nothing; a spec can silence them."""

@@ -8,6 +8,7 @@ from rbcc.compiler.diagnostics import Diagnostics
 from rbcc.compiler.lint.discount import discount
 from rbcc.compiler.lint.finding import Report
 from rbcc.compiler.lint.influence import influence
+from rbcc.compiler.lint.jumps import jumps
 from rbcc.compiler.lint.ranges import Ranges
 from rbcc.compiler.lint.rewards import rewards
 from rbcc.compiler.lint.scales import scales
@@ -21,5 +22,6 @@ def lint(model: ir.Model, document: Document, diagnostics: Diagnostics) -> None:
     discount(model, ranges, report)
     shares(model, ranges, report)
     influence(model, report)
+    jumps(model, report)
     scales(model, ranges, report)
     rewards(model, ranges, report)

@@ -9,7 +9,7 @@ def influence(model: ir.Model, report: Report) -> None:
 
     The flow is followed through equations, from step to step through states, and through what others observe.
     """
-    flow = _Flow(model)
+    flow = Flow(model)
     for agent in model.agents:
         actions = [a for a in model.actions if model.symbol(a.symbol).owner == agent.name and a.symbol in flow.read]
         targets = {f"{agent.name}.reward"} | {
@@ -45,7 +45,7 @@ def _late(delay: int | None, model: ir.Model) -> str:
     return f" in time: it takes {delay} step{'s' if delay > 1 else ''}, and an episode has {steps}"
 
 
-class _Flow:
+class Flow:
     """Which symbols are computed, chosen or carried on from which, and how many steps later."""
 
     def __init__(self, model: ir.Model):
@@ -71,6 +71,16 @@ class _Flow:
         for source in sources:
             self.read.add(source)
             self.edges.setdefault(source, []).append((target, steps))
+
+    def after(self, sources: set[str]) -> set[str]:
+        """All that follows from `sources`, in the same step or later, and these."""
+        found, pending = set(sources), list(sources)
+        while pending:
+            for target, _ in self.edges.get(pending.pop(), ()):
+                if target not in found:
+                    found.add(target)
+                    pending.append(target)
+        return found
 
     def delay(self, source: str, targets: set[str]) -> int | None:
         """The least number of steps after which `source` reaches one of `targets`."""
