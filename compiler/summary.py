@@ -35,8 +35,8 @@ def summary(compiled: Compiled, module: str) -> str:
     model = compiled.model
     title = f"{model.name}: {model.title}" if model.title else model.name
     lines = [title + (f" ({model.reference})" if model.reference else "")]
-    steps = f"{model.horizon} steps{', after which it goes on' if model.continuing else ''}"
-    lines.append(f"{steps}; {sum(a.count for a in model.agents)} agents of {len(model.agents)} types")
+    steps = f"{_many(model.horizon, 'step')}{', after which it goes on' if model.continuing else ''}"
+    lines.append(f"{steps}; {_many(sum(a.count for a in model.agents), 'agent')} of {_many(len(model.agents), 'type')}")
     for agent in model.agents:
         lines += ["", *_agent(model, agent)]
     economy = [s.name for s in model.symbols if s.role is Role.STATE and s.owner is None and not s.name.endswith("'")]
@@ -45,16 +45,19 @@ def summary(compiled: Compiled, module: str) -> str:
     groups = len({d.group for d in model.equations if d.group})
     lines += [
         "",
-        f"{len(model.equations)} equations in {groups} groups, {len(model.parameters)} parameters, "
-        f"{len(model.accounts)} accounts, {len(model.identities)} identities, {len(model.invariants)} invariants",
+        f"{_many(len(model.equations), 'equation')} in {_many(groups, 'group')}, {_many(len(model.parameters), 'parameter')}, "
+        f"{_many(len(model.accounts), 'account')}, {_many(len(model.identities), 'identity', 'identities')}, "
+        f"{_many(len(model.invariants), 'invariant')}",
     ]
     for phase in model.phases:
         fresh = ", fresh optimizer" if phase.fresh_optimizer else ""
-        lines.append(f"training {phase.name}: {phase.iterations} iterations of {phase.economies} economies{fresh}")
+        lines.append(
+            f"training {phase.name}: {_many(phase.iterations, 'iteration')} of {_many(phase.economies, 'economy', 'economies')}{fresh}"
+        )
     if not model.phases:
         lines.append("no training in this spec")
     warnings = len(compiled.warnings)
-    lines.append(f"{warnings or 'no'} warning{'' if warnings == 1 else 's'}; {module}")
+    lines.append(f"{_many(warnings, 'warning') if warnings else 'no warnings'}; {module}")
     return "\n".join(lines)
 
 
@@ -74,11 +77,16 @@ def _agent(model: ir.Model, agent: ir.Agent) -> Iterator[str]:
             yield f"  chooses  {_short(symbol)}: {_choices(action)}"
     for observation in model.observations:
         if observation.agent == agent.name:
-            shared, own = (sum(f.size for f in part) for part in (observation.shared, observation.own))
-            yield f"  sees     {shared + own} numbers: {shared} that all see, {own} of its own"
+            shared = sum(feature.size for feature in observation.shared)
+            own = sum(feature.size for feature in (*observation.own, *observation.fixed))
+            yield f"  sees     {_many(shared + own, 'number')}: {shared} that all see, {own} of its own"
     reward = next((d for d in model.equations if d.symbol == f"{agent.name}.reward"), None)
     if reward is not None:
         yield f"  wants    {ir.show(reward.expression)}"
+
+
+def _many(number: int, one: str, several: str = "") -> str:
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
 def _short(symbol: ir.Symbol) -> str:
