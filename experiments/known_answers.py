@@ -23,8 +23,8 @@ from rbcc.runtime.moments import moments
 
 
 PAGE = Path(__file__).parent.parent / "docs" / "known_answers.md"
-Found = dict[str, tuple[float, float]]
-"""What was asked: (exact, found)."""
+Found = dict[str, tuple[float, ...]]
+"""What was asked: (exact, found), and for moments the standard error of the simulation."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def brock_mirman(run: Path) -> Found:
 def brock_mirman_shocks(run: Path) -> Found:
     table = moments(run, steps=2000, burn=100, paths=64)
     # Moments of log output: small deviations from the mean, in which a level and its logarithm differ by a factor.
-    output = table.loc["output"]
+    output, share = table.loc["output"], table.loc["share"]
     return {
-        "share consumed": (1 - 0.36 * 0.96, float(table.loc["share"]["mean"])),
-        "sd of log output": (0.034316, float(output["sd"] / output["mean"])),
-        "first autocorrelation of output": (0.976155, float(output["rho_1"])),
+        "share consumed": (1 - 0.36 * 0.96, share["mean"], share["mean_error"]),
+        "sd of log output": (0.034316, output["sd"] / output["mean"], output["sd_error"] / output["mean"]),
+        "first autocorrelation of output": (0.976155, output["rho_1"], output["rho_1_error"]),
     }
 
 
@@ -84,6 +84,13 @@ def cournot(run: Path) -> Found:
     }
 
 
+def price_takers(run: Path) -> Found:
+    return {
+        "quantity": (22.5, float(indicator(run, "quantity")[0])),
+        "profit": (506.25, payoff(run, "seller.reward", 1)),
+    }
+
+
 def bertrand(run: Path) -> Found:
     return {"price": (4.0, float(indicator(run, "price")[0])), "profit": (18.0, payoff(run, "seller.reward", 1))}
 
@@ -99,13 +106,15 @@ def late_tax(run: Path) -> Found:
 def hansen(run: Path) -> Found:
     table = moments(run, relative_to="output", hp=1600, steps=1500, burn=100, paths=100)
     exact = {"output": 1.804, "consumption": 0.524, "investment": 5.763, "hours": 1.373}
-    return {f"sd of {name}, %": (value, float(table.loc[name]["sd"])) for name, value in exact.items()}
+    found = {name: table.loc[name] for name in exact}
+    return {f"sd of {name}, %": (exact[name], row["sd"], row["sd_error"]) for name, row in found.items()}
 
 
 def rbc_textbook(run: Path) -> Found:
     table = moments(run, steps=1500, burn=100, paths=100)
     exact = {"output": 1.0806825, "consumption": 0.8035924, "hours": 0.2917563, "capital": 11.0836044}
-    return {f"{name}, steady state": (value, float(table.loc[name]["mean"])) for name, value in exact.items()}
+    found = {name: table.loc[name] for name in exact}
+    return {f"{name}, steady state": (exact[name], row["mean"], row["mean_error"]) for name, row in found.items()}
 
 
 CASES = (
@@ -114,6 +123,7 @@ CASES = (
     Case("consumption_saving", "backward recursion", consumption_saving),
     Case("fish_war", "Levhari and Mirman (1980)", fish_war),
     Case("cournot_interval", "first-order condition", cournot),
+    Case("price_takers", "price is marginal cost", price_takers),
     Case("bertrand_linear", "first-order condition", bertrand),
     Case("leader_tax", "numerical maximum", leader_tax),
     Case("late_tax", "all income is shared; the tax is chosen last", late_tax),
@@ -135,12 +145,14 @@ def rows(case: Case, seeds: Sequence[int]) -> list[str]:
     lines = []
     for place, name in enumerate(results[0]):
         exact = results[0][name][0]
-        found = [result[name][1] for result in results]
+        found = [float(result[name][1]) for result in results]
+        noise = max((float(error) for result in results for error in result[name][2:]), default=None)
         worst = max(found, key=lambda value: abs(value - exact))
         shown = ", ".join(f"{value:.5g}" for value in found)
         head = (f"`{case.model}`", case.source, f"{max(seconds):.0f} s") if place == 0 else ("", "", "")
         lines.append(
-            f"| {head[0]} | {name} | {exact:.6g} | {shown} | {worst / exact - 1:+.2%} | {head[1]} | {head[2]} |"
+            f"| {head[0]} | {name} | {exact:.6g} | {shown} | {worst / exact - 1:+.2%} | "
+            f"{'' if noise is None else f'{noise / abs(exact):.2%}'} | {head[1]} | {head[2]} |"
         )
     return lines
 
@@ -161,10 +173,10 @@ def main() -> None:
         "    python3 experiments/known_answers.py --seeds " + seeds.replace(",", ""),
         "",
         f"JAX {jax.__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores. The time is that of the slowest training, with its",
-        "compilation; the error that of the seed that is furthest off.",
+        "compilation; the error that of the seed that is furthest off; of moments the largest standard error of the simulation is beside it.",
         "",
-        f"| model | what | exact | found (seeds {seeds}) | error | source | time |",
-        "|---|---|---|---|---|---|---|",
+        f"| model | what | exact | found (seeds {seeds}) | error | simulation | source | time |",
+        "|---|---|---|---|---|---|---|---|",
         *lines,
     ]
     PAGE.write_text("\n".join(page) + "\n", encoding="utf-8")
