@@ -466,6 +466,15 @@ def check_verification(
                     document.span(("verify", "shutdown", key)),
                     expected="a share of it: 0 for the lower end, 1 for the upper",
                 )
+        elif offered[key].shares:
+            other = names.agents[names.symbols[key].sets[-1]]
+            if value not in range(other.count):
+                diagnostics.error(
+                    "RB703",
+                    f"'{key}' is shares of each {other.name}",
+                    document.span(("verify", "shutdown", key)),
+                    expected=f"the number of the {other.name} that gets all, from 0 to {other.count - 1}",
+                )
         elif not offered[key].choices:
             continue  # its interval was reported
         elif not any(math.isclose(value, choice, abs_tol=1e-12) for choice in offered[key].choices):

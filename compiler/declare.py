@@ -169,7 +169,9 @@ class _Declarations:
         over: str | None,
         declared: Type,
         doc: str | None,
+        key: str = "over",
     ) -> ir.Symbol:
+        """Enters a symbol that is also indexed by the type `over`, which the entry names under `key`."""
         span = self.document.key(path)
         what = {
             **dict.fromkeys(KEYWORDS, "a word of the language"),
@@ -182,7 +184,7 @@ class _Declarations:
                 "RB208", f"'{name}' cannot be declared: it is {what[name]}", span, help="use another name"
             )
             self.names.broken.add(name)
-        sets = self.context.sets(owner, over, (*path, "over"))
+        sets = self.context.sets(owner, over, (*path, key))
         full = f"{owner}.{name}" if owner else name
         axes = self.context.default_axes(sets)
         symbol = ir.Symbol(full, role, owner, sets, replace(declared, axes=axes), doc, place_of(span))
@@ -248,23 +250,57 @@ class _Declarations:
         if chain is not None:
             self.context.chains[full] = chain
 
+    def offered(self, owner: str, name: str, key: str, verb: str) -> ir.Agent | None:
+        """The agent type whose members an action is about, which it names under `key`; None if that is wrong."""
+        path = ("agents", owner, "actions", name, key)
+        wanted = getattr(self.spec.agents[owner].actions[name], key)
+        agent = self.names.agents.get(wanted)
+        if agent is not None and agent.indices:
+            return agent
+        if agent is None:
+            self.context.no_agent_type(wanted, self.document.span(path))
+        else:
+            self.diagnostics.error(
+                "RB701",
+                f"there is one '{wanted}', and so nothing to {verb}",
+                self.document.span(path),
+                expected="an agent type with an index",
+            )
+        self.names.broken.add(name)
+        return None
+
+    def declare_shares(self, owner: str, name: str) -> ir.Action | None:
+        action, path = self.spec.agents[owner].actions[name], ("agents", owner, "actions", name)
+        agent, unit = self.offered(owner, name, "shares", "share"), self.context.unit(action.unit, *path)
+        if agent is None:
+            return None
+        if unit not in (None, ONE):
+            self.diagnostics.error(
+                "RB501",
+                "shares have no unit",
+                self.document.span((*path, "unit")),
+                help=f"multiply them by what is shared: an equation x = {name}[...] * whole has the unit of the whole",
+            )
+        if action.over is not None:
+            self.diagnostics.error(
+                "RB701",
+                f"'{name}' is over '{agent.name}' already: there is a share for each of them",
+                self.document.key((*path, "over")),
+                help="remove 'over'; what is divided several times is several choices",
+            )
+        declared = Type(unit=ONE if self.names.units else None, time=Time.CHOSEN)
+        symbol = self.declare(Role.ACTION, owner, name, path, agent.name, declared, action.doc, "shares")
+        return ir.Action(symbol.name, (), None, None, True, symbol.place)
+
     def declare_action(self, owner: str, name: str) -> ir.Action | None:
         action, path = self.spec.agents[owner].actions[name], ("agents", owner, "actions", name)
+        if action.shares is not None:
+            return self.declare_shares(owner, name)
         declared = Type(unit=self.context.unit(action.unit, *path), time=Time.CHOSEN)
         choices: tuple[float, ...] = ()
         if action.choose is not None:
-            agent = self.names.agents.get(action.choose)
+            agent = self.offered(owner, name, "choose", "choose")
             if agent is None:
-                self.context.no_agent_type(action.choose, self.document.span((*path, "choose")))
-            elif not agent.indices:
-                self.diagnostics.error(
-                    "RB701",
-                    f"there is one '{action.choose}', and so nothing to choose",
-                    self.document.span((*path, "choose")),
-                    expected="an agent type with an index",
-                )
-            if agent is None or not agent.indices:
-                self.names.broken.add(name)
                 return None
             self.names.mention(What.AGENT, action.choose, self.document.span((*path, "choose")))
             declared = Type(Kind.CHOICE, unit=ONE, time=Time.CHOSEN, of=action.choose)
@@ -315,4 +351,4 @@ class _Declarations:
                 help=f"write [{', '.join(f'{choice:g}' for choice in sorted(set(choices)))}]",
             )
         symbol = self.declare(Role.ACTION, owner, name, path, action.over, declared, action.doc)
-        return ir.Action(symbol.name, choices, action.choose, None, symbol.place)
+        return ir.Action(symbol.name, choices, action.choose, None, False, symbol.place)

@@ -212,13 +212,15 @@ class Definition:
 class Action:
     """The choices of one action: numbers, members of the agent type `of`, or all numbers between two `bounds`.
 
-    Bounds vary over the axes of the action's symbol, and are known when it is chosen.
+    Bounds vary over the axes of the action's symbol, and are known when it is chosen. Of `shares` there is one for each
+    member of the last of the symbol's sets; they are not negative, and sum to 1.
     """
 
     symbol: str
     choices: tuple[float, ...]
     of: str | None
     bounds: "tuple[Expression, Expression] | None"
+    shares: bool
     place: Place
 
     @property
@@ -232,6 +234,8 @@ class Action:
             return f"one {self.of}"
         if self.bounds is not None:
             return f"from {show(self.bounds[0])} to {show(self.bounds[1])}"
+        if self.shares:
+            return "a share of the whole"
         if self.size > 5:
             first, last = self.choices[0], self.choices[-1]
             step = (last - first) / (self.size - 1)
@@ -694,9 +698,7 @@ def _model_lines(model: Model) -> Iterator[str]:
     yield "\nactions"
     for action in model.actions:
         shown = ", ".join(f"{choice:g}" for choice in action.choices[:12])
-        if action.bounds:
-            shown = f"from {show(action.bounds[0])} to {show(action.bounds[1])}"
-        yield f"  {action.symbol}: {f'one {action.of}' if action.of else shown}"
+        yield f"  {action.symbol}: {shown if shown and action.of is None else action.words}"
     yield "\nobservations"
     for observation in model.observations:
         yield f"  {observation.agent}"

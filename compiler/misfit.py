@@ -18,7 +18,7 @@ MANY = 3  # so many keys that do not belong to a table tell that the table is in
 _STAND_INS = {"rbcc": 1, "model": "unnamed", "horizon": 1, "count": 1}
 
 # Keys by which an entry of one section is known to belong to another.
-_SECTIONS = {"value": "parameters", "start": "state", "choices": "actions", "choose": "actions"}
+_SECTIONS = {"value": "parameters", "start": "state", "choices": "actions", "choose": "actions", "shares": "actions"}
 
 _LIKE_AN_AGENT = {"actions", "count", "reward", "index"}
 
@@ -389,6 +389,8 @@ class Misfits:
             return "this rbcc reads version 1 of the language"
         if name == "choose":
             return "name the agent type of which one is chosen; numbers to choose from are 'choices'"
+        if name == "shares":
+            return "name the agent type among whose members the whole is divided"
         if kinds.startswith("int_") and isinstance(value, str):
             number = re.match(r"[0-9]+(?=\s+[^\W\d])", value)
             return (

@@ -209,16 +209,12 @@ class _Encoder:
             return "linear", constant(self.context.spec.horizon)
         if symbol.role is Role.ACTION:
             action = self.actions[symbol.name]
-            if action.bounds is not None:
-                return _of_interval(action.bounds)
-            largest = max((abs(choice) for choice in action.choices), default=0)
-            return ("linear", constant(largest)) if largest else None
+            return _of_interval(action.bounds) if action.bounds is not None else _of_choices(action)
         if symbol.role is Role.PARAMETER:
             axes = symbol.type.axes
             return "linear", _largest(ir.Reference(symbol.name, axes, symbol.type), axes)
         if copied := self.copies(value):
-            largest = max((abs(choice) for choice in copied.choices), default=0)
-            return ("linear", constant(largest)) if largest else None
+            return _of_choices(copied)
         if chain := self.chain(value):
             return "linear", constant(max(map(abs, chain.values)))
         start = self.starts.get(symbol.name)
@@ -244,6 +240,12 @@ def _usual(node: ir.Expression) -> ir.Expression:
     if not isinstance(node, ir.Draw):
         return node
     return constant({"normal": 1, "uniform": Fraction(1, 2)}.get(node.distribution, True))
+
+
+def _of_choices(action: ir.Action) -> tuple[Any, ir.Expression] | None:
+    """How a choice from a list, or a share, is seen, and what holds it."""
+    largest = 1 if action.shares else max((abs(choice) for choice in action.choices), default=0)
+    return ("linear", constant(largest)) if largest else None
 
 
 def _of_interval(bounds: tuple[ir.Expression, ir.Expression]) -> tuple[Any, ir.Expression] | None:

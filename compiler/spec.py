@@ -186,15 +186,18 @@ class Action(Table):
         default=None, description="two expressions, known when it is chosen: any number from one to the other"
     )
     choose: Name | None = Field(default=None, description="agent type one member of which is chosen")
+    shares: Name | None = Field(
+        default=None, description="agent type among whose members a whole is divided: a share for each, which sum to 1"
+    )
     over: Name | None = Field(default=None, description="agent type for each member of which one choice is made")
     unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
     doc: str | None = Field(default=None, description="what it is, for people")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Action":
-        given = [key for key in ("choices", "between", "choose") if getattr(self, key) is not None]
+        given = [key for key in ("choices", "between", "choose", "shares") if getattr(self, key) is not None]
         if len(given) != 1:
-            either = "one of 'choices' (numbers), 'between' (two ends) and 'choose' (an agent type)"
+            either = "one of 'choices' (numbers), 'between' (two ends), 'choose' and 'shares' (an agent type)"
             found = " and ".join(given) or "none"
             raise PydanticCustomError("choices", "{either}", {"either": either, "found": found})
         return self
@@ -273,7 +276,7 @@ class Learner(Table):
     algorithm: Literal["ppo", "policy_gradient", "pathwise"] | None = Field(
         default=None,
         description="how policies are improved; pathwise: by the derivative of payoffs through the model, which has to be "
-        "smooth, with choices 'between' two ends",
+        "smooth, with choices 'between' two ends, or of 'shares'",
     )
     network: Annotated[list[Positive], Field(min_length=1)] | None = Field(
         default=None, description="widths of the hidden layers"

@@ -127,7 +127,7 @@ class _Offers:
             yield from self.files(".yaml" if path[0] == "extends" else ".py")
         elif self.known.names is None:
             return
-        elif last in ("over", "choose"):
+        elif last in ("over", "choose", "shares"):
             yield from (self.agent(agent) for agent in self.names.agents.values() if agent.indices)
         elif last == "unit":
             yield from self.units()

@@ -28,7 +28,7 @@ MAX_NUMBERS = 50_000_000
 MAX_FAILURES = 8
 MAX_ROUNDS = 12
 SHARES = tuple(k / 8 for k in range(9))
-"""Of an interval, what is tried."""
+"""Of an interval, what is tried; of a whole, what a member is given before all is scaled to sum to 1."""
 SHOWN = 8
 
 
@@ -102,8 +102,8 @@ class _Tests:
 
     @cached_property
     def values(self) -> dict[str, tuple[float, ...]]:
-        """What is tried of each choice; of one from an interval, shares of it."""
-        return {name: SHARES if space.interval else space.values for name, space in self.model.spaces.items()}
+        """What is tried of each choice; of a continuous one, shares."""
+        return {name: SHARES if space.continuous else space.values for name, space in self.model.spaces.items()}
 
     @cached_property
     def least(self) -> dict[str, np.ndarray]:
@@ -114,7 +114,8 @@ class _Tests:
         }
 
     def actions(self, state: Any, choices: Any) -> Any:
-        """Choices in physical units: shares of intervals become numbers, stage by stage."""
+        """Choices in physical units: shares of intervals become numbers, stage by stage, shares of a whole sum to 1."""
+        choices = {name: self.scaled(name, own) for name, own in choices.items()}
         if not any(space.interval for space in self.model.spaces.values()):
             return choices
         found, stored, given = {}, self.model.stored(state), self.model.given(None)
@@ -124,6 +125,14 @@ class _Tests:
                 if self.model.ir.stage_of(name) == stage:
                     found[name] = within(own, bounds[name]) if name in bounds else own
         return self.model.written(found)
+
+    def scaled(self, name: str, choices: Any) -> Any:
+        """What members are given of a whole, the last axis, as shares that sum to 1: all to the first if nobody is."""
+        if not self.model.spaces[name].shares:
+            return choices
+        whole = choices.sum(-1, keepdims=True)
+        first = jnp.eye(choices.shape[-1])[0]
+        return jnp.where(whole == 0, first, choices / jnp.where(whole == 0, 1, whole))
 
     def run(self, numbers: bool) -> Audit:
         failures = tuple(self.failures(numbers))
@@ -163,6 +172,8 @@ class _Tests:
         space = self.model.spaces[name]
         values = np.array(self.values[name], int if space.of else float)
         shape = (self.steps, *space.shape)
+        if space.shares and kind in ("highest", "random"):
+            return self.divided(shape, kind)
         match kind:
             case "lowest" | "highest":
                 return np.full(shape, values[0 if kind == "lowest" else -1])
@@ -178,6 +189,14 @@ class _Tests:
                     found[:, agent] = self.random.choice(values, found[:, agent].shape)
                 return found
         return self.random.choice(values, shape)
+
+    def divided(self, shape: tuple[int, ...], kind: str) -> np.ndarray:
+        """What members are given of a whole, `shape`: the last gets all, or one at random, or each something."""
+        *others, members = shape
+        if kind == "highest":
+            return np.broadcast_to(np.eye(members)[-1], shape).copy()
+        alone = np.eye(members)[self.random.integers(members, size=others)]
+        return np.where(self.random.random((*others, 1)) < 0.5, alone, self.random.choice(SHARES, shape))
 
     def random_states(self) -> Iterator[Case]:
         for _ in range(self.states):
@@ -312,9 +331,10 @@ class _Tests:
         chosen = []
         for name, array in case.choices.items():
             of = " of its interval" if self.model.spaces[name].interval else ""
-            for step, now in enumerate(array):
+            least = np.asarray(self.scaled(name, self.least[name]))
+            for step, now in enumerate(np.asarray(self.scaled(name, array))):
                 when = of + (f" in step {step}" if case.steps > 1 else "")
-                other = now != self.least[name]
+                other = now != least
                 if other.all() and now.size > 1 and (now == now.flat[0]).all():
                     chosen.append(f"all {name} = {_number(now.flat[0])}{when}")
                     continue

@@ -16,6 +16,7 @@ from rbcc.runtime.plant import Plant, planted
 from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, of_members
 from rbcc.runtime.ppo import batch_of, fresh_optimizer, update
 from rbcc.runtime.rollout import Player, Trajectory, drawn, individual, keys_of, penalised, rollout, sampling
+from rbcc.runtime.spaces import shares_of
 
 
 Notion = Literal["individual", "team"]
@@ -25,7 +26,7 @@ LEARNING_SHARE = 0.03
 # A team learns from at most this many of its agents, drawn anew in each iteration: they act alike and share the payoff.
 TEAM_SAMPLE = 8
 VALUE_WEIGHT, GRADIENT_CLIP = 0.5, 2.0
-# This share of an interval at either side counts as its end.
+# This share of an interval at either side counts as its end; who gets all of a whole but this gets all.
 END = 0.005
 
 
@@ -145,14 +146,17 @@ def _recording(player: Player) -> Player:
 def _use(policy: Policy, indices: Indices) -> dict[str, jax.Array]:
     """How often each choice of each action is taken, as shares; `indices` are (horizon, repeats, economies, agents).
 
-    Of an interval: the shares of its lower end, of all between, and of its upper end.
+    Of an interval: the shares of its lower end, of all between, and of its upper end. Of shares: how often each member
+    gets all.
     """
     found = {}
     for head, index in zip(
         policy.stacked_heads, policy.apart(tuple(jnp.moveaxis(x, 1, 0) for x in indices)), strict=True
     ):
         for action, part in zip(head.actions, head.split(index), strict=True):
-            if action.interval:
+            if action.shares:
+                found[action.name] = jnp.mean(shares_of(part) > 1 - END, axis=(1, 2, 3))
+            elif action.interval:
                 share = jax.nn.sigmoid(part)
                 ends = jnp.mean(share < END), jnp.mean(share > 1 - END)
                 found[action.name] = jnp.stack([ends[0], 1 - ends[0] - ends[1], ends[1]])

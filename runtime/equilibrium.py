@@ -257,7 +257,7 @@ class _Verification:
         stopped, held = {}, []
         for name, value in self.settings.shutdown:
             space = self.model.spaces[name]
-            if space.interval:
+            if space.continuous:
                 held.append(Frozen(space.agent, name, value))
             else:
                 values = np.array(space.values)
@@ -347,7 +347,11 @@ class _Verification:
         for agent in use:
             for name, shares in use[agent].items():
                 space = self.model.spaces[name]
-                if space.interval or (space.of is None and len(space.values) > 2):
+                if space.shares:
+                    other = self.model.ir.symbol(name).sets[-1]
+                    for number in np.flatnonzero(shares >= EDGE):
+                        found.append(f"{name} goes to {other} {number} alone in {shares[number]:.0%} of all cases")
+                elif space.interval or (space.of is None and len(space.values) > 2):
                     for end, word in ((0, "lowest"), (-1, "highest")):
                         if shares[end] >= EDGE:
                             value = "" if space.interval else f", {space.values[end]:g},"

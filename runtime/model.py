@@ -17,7 +17,7 @@ from rbcc.compiler.diagnostics import Diagnostic
 from rbcc.compiler.driver import Compiled, compile_spec
 from rbcc.compiler.emit.layout import layout
 from rbcc.runtime import noise
-from rbcc.runtime.spaces import ActionSpace, Bounds, action_spaces, within
+from rbcc.runtime.spaces import ActionSpace, Bounds, action_spaces, divided, within
 
 
 State = dict[str, jax.Array]
@@ -85,8 +85,13 @@ class Model:
             for own, (name, space) in zip(keys, self.spaces.items(), strict=True):
                 if self.ir.stage_of(name) == stage:
                     uniform = jax.random.uniform(own, tuple(space.shape[k] for k in space.stored))
-                    among = space.physical(jnp.floor(uniform * len(space.values))) if not space.interval else None
-                    drawn[name] = within(uniform, bounds[name]) if among is None else among
+                    if space.interval:
+                        drawn[name] = within(uniform, bounds[name])
+                    elif space.shares:
+                        place = space.stored.index(len(space.shape) - 1)
+                        drawn[name] = jnp.moveaxis(divided(jnp.moveaxis(uniform, place, 0)[1:]), 0, place)
+                    else:
+                        drawn[name] = space.physical(jnp.floor(uniform * len(space.values)))
         return self.written({name: drawn[name] for name in self.spaces})
 
     def step(

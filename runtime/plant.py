@@ -14,13 +14,15 @@ from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
 from rbcc.runtime.policy import Indices, Policy, Sight
 from rbcc.runtime.rollout import Player
+from rbcc.runtime.spaces import ActionSpace, divided, numbers_of
 
 
 @dataclass(frozen=True)
 class Frozen:
     """`action` is always the choice number `choice`, for all agents of its type or for one `member`.
 
-    Of an interval `choice` is a share: 0 is its lower end, 1 its upper.
+    Of an interval `choice` is a share: 0 is its lower end, 1 its upper; of shares it is the number of the member that
+    gets all.
     """
 
     agent: str
@@ -55,7 +57,9 @@ def _random(policy: Policy, player: Player, plant: Random) -> Player:
         noise, row, mixed = uniform[player.draws + 1 :], 0, []
         for head, index in zip(policy.stacked_heads, policy.apart(indices), strict=True):
             own = noise[row : row + head.repeats]
-            if head.interval:
+            if head.shares:
+                drawn = numbers_of(divided(own))
+            elif head.continuous:
                 drawn = _unbounded(own)
             else:
                 drawn = jnp.minimum(jnp.floor(own * head.choices).astype(index.dtype), head.choices - 1)
@@ -72,6 +76,13 @@ def _unbounded(share: jax.Array | float) -> jax.Array:
     return jax.scipy.special.logit(jnp.clip(share, least, 1 - least))
 
 
+def _held(action: ActionSpace, choice: float) -> jax.Array | int:
+    """What stands for a choice where all draws of an action are, (repeats, 1, 1) of shares."""
+    if action.shares:
+        return numbers_of(jnp.eye(action.repeats)[int(choice)])[:, None, None]
+    return _unbounded(choice) if action.interval else int(choice)
+
+
 def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
     def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Any]:
         indices, record = player.play(sight, uniform)
@@ -82,8 +93,7 @@ def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
                 if action.name == plant.action:
                     members = jnp.arange(index.shape[-1])
                     held = jnp.ones_like(members, bool) if plant.member is None else members == plant.member
-                    choice = _unbounded(plant.choice) if action.interval else int(plant.choice)
-                    parts[place] = jnp.where(held, choice, parts[place])
+                    parts[place] = jnp.where(held, _held(action, plant.choice), parts[place])
             changed.append(head.join(parts))
         return policy.together(changed), record
 
@@ -123,6 +133,14 @@ def read_plant(model: Model, text: str) -> Plant:
         if not found["percent"] or not 0 <= value <= 1:
             raise RunError(f"'{text}': {what} is chosen from an interval; write a share of it, from 0% to 100%")
         return Frozen(agent, space.name, value, _member(model, agent, found["member"], text))
+    if space.shares:
+        other = model.ir.symbol(space.name).sets[-1]
+        if found["percent"] or value not in range(model.ir.count(other)):
+            last = model.ir.count(other) - 1
+            raise RunError(
+                f"'{text}': {what} is shares; write the number of the {other} that gets all, from 0 to {last}"
+            )
+        return Frozen(agent, space.name, value, _member(model, agent, member, text))
     choice = next((k for k, v in enumerate(space.values) if math.isclose(v, value, abs_tol=1e-12)), None)
     if choice is None:
         raise RunError(f"'{text}': {what} can be {', '.join(f'{v:g}' for v in space.values)}")

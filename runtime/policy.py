@@ -1,4 +1,4 @@
-"""Policies: one network per agent type, shared by its agents, with categorical choices or such from intervals.
+"""Policies: one network per agent type, shared by its agents, with categorical choices or continuous ones.
 
 Arrays have the features first and the agents last, (features, economies, agents), so that products, soft-maxes over a
 few choices and sampling all vectorise over agents. Features that all agents of a type share enter the first layer by a
@@ -101,7 +101,7 @@ class Policy:
     @property
     def smooth(self) -> bool:
         """Whether outputs have to be smooth in what is seen: numbers that agents choose are, as a rule."""
-        return any(head.interval for head in self.heads)
+        return any(head.continuous for head in self.heads)
 
     @property
     def stacked_heads(self) -> list[Head]:
@@ -282,9 +282,9 @@ def _assess_gradient(kept: Any, outer: tuple[jax.Array, jax.Array]) -> tuple[jax
 assess.defvjp(_assess, _assess_gradient)
 
 
-# --- choices from intervals ----------------------------------------------------------------------------------------
+# --- continuous choices --------------------------------------------------------------------------------------------
 
-# Logarithms of the smallest and largest standard deviation of what is drawn, before the logistic function.
+# Logarithms of the smallest and largest standard deviation of what is drawn, before the logistic function or soft-max.
 _NARROWEST, _WIDEST = -7.0, 0.5
 _HALF_LOG_TAU = 0.9189385332046727
 
@@ -297,7 +297,7 @@ def _normal(outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
     return mean, _NARROWEST + jax.nn.softplus(spread - _NARROWEST)
 
 
-def draw_between(outputs: jax.Array, uniform: jax.Array) -> tuple[jax.Array, jax.Array]:
+def draw_normal(outputs: jax.Array, uniform: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Draws normal numbers, (repeats, n), from `uniform` ones; their log probability, all repeats together, (n,)."""
     mean, spread = _normal(outputs)
     tiny = jnp.finfo(uniform.dtype).eps / 4
@@ -305,16 +305,21 @@ def draw_between(outputs: jax.Array, uniform: jax.Array) -> tuple[jax.Array, jax
     return mean + jnp.exp(spread) * noise, -jnp.sum(noise**2 / 2 + spread + _HALF_LOG_TAU, axis=0)
 
 
-def assess_between(outputs: jax.Array, drawn: jax.Array) -> tuple[jax.Array, jax.Array]:
+def assess_normal(outputs: jax.Array, drawn: jax.Array, shares: bool) -> tuple[jax.Array, jax.Array]:
     """The log probability of `drawn` numbers, and the entropy, of all repeats together, (n,).
 
-    The entropy is that of the shares of the interval, to first order: of the normal numbers, plus the logarithm of the
-    logistic function's slope at their mean. It is largest for choices all over the interval.
+    The entropy is that of what they are made, shares of an interval each, or `shares` of one whole together; to first
+    order: of the normal numbers, plus the logarithm of the slope at their mean of the logistic function, or of the
+    soft-max, which is the product of all shares. It is largest for choices all over the interval, or all shares alike.
     """
     mean, spread = _normal(outputs)
     chance = -((drawn - mean) ** 2) / (2 * jnp.exp(2 * spread)) - spread - _HALF_LOG_TAU
-    entropy = 0.5 + _HALF_LOG_TAU + spread + jax.nn.log_sigmoid(mean) + jax.nn.log_sigmoid(-mean)
-    return jnp.sum(chance, axis=0), jnp.sum(entropy, axis=0)
+    entropy = jnp.sum(0.5 + _HALF_LOG_TAU + spread, axis=0)
+    if shares:
+        slope = jax.nn.log_softmax(jnp.concatenate([mean, jnp.zeros_like(mean[:1])]), axis=0)
+    else:
+        slope = jax.nn.log_sigmoid(mean) + jax.nn.log_sigmoid(-mean)
+    return jnp.sum(chance, axis=0), entropy + jnp.sum(slope, axis=0)
 
 
 # --- all choices together ------------------------------------------------------------------------------------------
@@ -332,7 +337,7 @@ def choose_all(
     for one, mask, stack in zip(logits, masks, stacks, strict=True):
         noise = uniform[row : row + stack.repeats].reshape(stack.repeats, -1)
         outputs = one.reshape(*one.shape[:2], -1)
-        index, chance = draw_between(outputs, noise) if stack.interval else choose(outputs, mask, noise)
+        index, chance = draw_normal(outputs, noise) if stack.continuous else choose(outputs, mask, noise)
         indices.append(index.astype(stack.dtype).reshape(stack.repeats, *plane))
         chances.append(chance)
         row += stack.repeats
@@ -346,7 +351,10 @@ def assess_all(
     chances, spreads = [], []
     for one, mask, index, stack in zip(logits, masks, indices, stacks, strict=True):
         outputs, made = one.reshape(*one.shape[:2], -1), index.reshape(index.shape[0], -1)
-        chance, spread = assess_between(outputs, made) if stack.interval else assess(outputs, mask, made)
+        if stack.continuous:
+            chance, spread = assess_normal(outputs, made, stack.shares)
+        else:
+            chance, spread = assess(outputs, mask, made)
         chances.append(chance)
         spreads.append(spread)
     nothing = jnp.zeros(plane[0] * plane[1])

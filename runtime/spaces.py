@@ -1,4 +1,7 @@
-"""Choices as arrays: which numbers an action offers, how they form the heads of a network, and heads form stacks."""
+"""Choices as arrays: which numbers an action offers, how they form the heads of a network, and heads form stacks.
+
+Numbers from an interval and shares are continuous choices: what is drawn for them are normal numbers of any size.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +20,10 @@ from rbcc.compiler.emit.layout import layout
 class ActionSpace:
     """One action of an agent type.
 
-    `values` are its choices in physical units, or 0, 1, ... for members of the agent type `of`; an `interval` has none.
-    An array of it in the API has the axes (agents of the type, members it is chosen for), each left out where the spec
-    has no such index; `stored` is their order in the generated module.
+    `values` are its choices in physical units, or 0, 1, ... for members of the agent type `of`; an `interval` and
+    `shares`, of which each of the members gets one, have none. An array of it in the API has the axes (agents of the
+    type, members it is chosen for), each left out where the spec has no such index; `stored` is their order in the
+    generated module.
     """
 
     name: str
@@ -30,6 +34,11 @@ class ActionSpace:
     repeats: int | None
     stored: tuple[int, ...]
     interval: bool = False
+    shares: bool = False
+
+    @property
+    def continuous(self) -> bool:
+        return self.interval or self.shares
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,8 +61,8 @@ class ActionSpace:
         return jnp.asarray(table)[index.astype(int)]
 
 
-INTERVAL = ("mean", "log_deviation")
-"""The parameters of a draw from an interval."""
+NORMAL = ("mean", "log_deviation")
+"""The parameters of the draw of a number for a continuous choice."""
 
 Bounds = Mapping[str, tuple[jax.Array, jax.Array]]
 """The ends of the intervals from which actions are chosen, by action."""
@@ -65,32 +74,63 @@ def within(share: jax.Array, ends: tuple[jax.Array, jax.Array]) -> jax.Array:
     return low + share * (high - low)
 
 
+def shares_of(numbers: jax.Array) -> jax.Array:
+    """Shares that sum to 1, (members, ...), from one normal number for each member but the last, (members - 1, ...).
+
+    They are the soft-max of these numbers and a 0, which the last member has: with a number for each, adding the same
+    to all would change nothing, a direction of noise and of entropy without any effect. (The additive logistic normal
+    distribution, Aitchison and Shen, 1980.) Of two members the first gets the logistic function of its number.
+    """
+    return jax.nn.softmax(jnp.concatenate([numbers, jnp.zeros_like(numbers[:1])]), axis=0)
+
+
+def numbers_of(shares: jax.Array) -> jax.Array:
+    """The inverse of `shares_of`, of shares that can be told from 0."""
+    logarithms = jnp.log(jnp.maximum(shares, jnp.finfo(float).eps))
+    return logarithms[:-1] - logarithms[-1]
+
+
+def divided(uniform: jax.Array) -> jax.Array:
+    """Shares, (members, ...), that are uniform over all that sum to 1, from uniform numbers, (members - 1, ...).
+
+    Each member in turn breaks its part off what is left, as large as it is when others still have to get theirs.
+    """
+    others = jnp.arange(len(uniform), 0, -1).reshape(-1, *[1] * (uniform.ndim - 1))
+    left = jnp.cumprod(uniform ** (1 / others), axis=0)
+    whole, nothing = jnp.ones_like(uniform[:1]), jnp.zeros_like(uniform[:1])
+    return jnp.concatenate([whole, left]) - jnp.concatenate([left, nothing])
+
+
 @dataclass(frozen=True)
 class Head:
-    """A choice of a network: `repeats` independent draws among `choices`, or from an interval.
+    """A choice of a network: `repeats` independent draws among `choices`, or of numbers for a continuous choice.
 
     Several actions in one head are drawn jointly: a choice is one combination of theirs. Of an interval what is drawn
-    is a number of any size; the logistic function makes it a share of the interval.
+    is a number of any size; the logistic function makes it a share of the interval. For shares see `shares_of`.
     """
 
     actions: tuple[ActionSpace, ...]
 
     @property
-    def interval(self) -> bool:
-        return self.actions[0].interval
+    def continuous(self) -> bool:
+        return self.actions[0].continuous
+
+    @property
+    def shares(self) -> bool:
+        return self.actions[0].shares
 
     @property
     def repeats(self) -> int:
-        return self.actions[0].repeats or 1
+        return (self.actions[0].repeats or 1) - self.shares
 
     @property
     def choices(self) -> int:
-        """The number of choices; of an interval the parameters of a draw."""
-        return len(INTERVAL) if self.interval else prod(len(action.values) for action in self.actions)
+        """The number of choices; of a continuous one the parameters of a draw."""
+        return len(NORMAL) if self.continuous else prod(len(action.values) for action in self.actions)
 
     def split(self, index: jax.Array) -> list[jax.Array]:
         """The choice of each action in a joint choice."""
-        if self.interval:
+        if self.continuous:
             return [index]
         index, parts = index.astype(int), []
         for action in reversed(self.actions[1:]):
@@ -100,7 +140,7 @@ class Head:
 
     def join(self, parts: Sequence[jax.Array]) -> jax.Array:
         """The joint choice of one choice per action; the inverse of `split`."""
-        if self.interval:
+        if self.continuous:
             return parts[0]
         index = jnp.zeros_like(parts[0])
         for action, part in zip(self.actions, parts, strict=True):
@@ -128,14 +168,18 @@ class Stack:
     """Heads of similar size side by side, with their choices padded to the same number: one array, one softmax.
 
     An array over a stack has the axes (repeats, choices, ...), the heads' repeats one after another. Intervals form a
-    stack of their own, with the parameters of a draw in place of choices.
+    stack of their own, with the parameters of a draw in place of choices, and so does each head of shares.
     """
 
     heads: tuple[Head, ...]
 
     @property
-    def interval(self) -> bool:
-        return self.heads[0].interval
+    def continuous(self) -> bool:
+        return self.heads[0].continuous
+
+    @property
+    def shares(self) -> bool:
+        return self.heads[0].shares
 
     @property
     def repeats(self) -> int:
@@ -147,12 +191,12 @@ class Stack:
 
     @property
     def dtype(self) -> np.dtype:
-        """The smallest type that holds the number of a choice; of an interval that of a real number."""
-        return np.dtype(jnp.result_type(float)) if self.interval else np.min_scalar_type(self.choices - 1)
+        """The smallest type that holds the number of a choice; of a continuous one that of a real number."""
+        return np.dtype(jnp.result_type(float)) if self.continuous else np.min_scalar_type(self.choices - 1)
 
     def allowed(self, offered: Mapping[str, jax.Array]) -> jax.Array:
         """Which choices exist and consist of such as are offered, (repeats, choices)."""
-        if self.interval:
+        if self.continuous:
             return jnp.ones((self.repeats, self.choices), bool)
         rows = []
         for head in self.heads:
@@ -171,10 +215,10 @@ MAX_PADDING = 0.25
 
 
 def stacks_of(heads: Sequence[Head]) -> tuple[Stack, ...]:
-    """Heads, the largest first, in as few stacks as padding allows; then those of intervals, in one."""
+    """Heads, the largest first, in as few stacks as padding allows; then those of intervals, in one, and of shares."""
     stacks: list[Stack] = []
-    intervals = tuple(head for head in heads if head.interval)
-    for head in sorted((head for head in heads if not head.interval), key=lambda head: -head.choices):
+    intervals = tuple(head for head in heads if head.continuous and not head.shares)
+    for head in sorted((head for head in heads if not head.continuous), key=lambda head: -head.choices):
         if stacks:
             wider = Stack((*stacks[-1].heads, head))
             exact = sum(one.repeats * one.choices for one in wider.heads)
@@ -182,7 +226,7 @@ def stacks_of(heads: Sequence[Head]) -> tuple[Stack, ...]:
                 stacks[-1] = wider
                 continue
         stacks.append(Stack((head,)))
-    return (*stacks, *([Stack(intervals)] if intervals else []))
+    return (*stacks, *([Stack(intervals)] if intervals else []), *(Stack((head,)) for head in heads if head.shares))
 
 
 def action_spaces(model: ir.Model) -> dict[str, ActionSpace]:
@@ -195,15 +239,18 @@ def action_spaces(model: ir.Model) -> dict[str, ActionSpace]:
         indexed = bool(model.agent(owner).indices)
         agents = counts.pop(0) if indexed else None
         repeats = counts[0] if counts else None
+        # A single member gets all: there is one choice.
+        shares, values = action.shares and repeats != 1, (1.0,) if action.shares and repeats == 1 else action.choices
+        order, interval = layout(model, symbol), bool(action.bounds)
         found[action.symbol] = ActionSpace(
-            action.symbol, owner, action.choices, action.of, agents, repeats, layout(model, symbol), bool(action.bounds)
+            action.symbol, owner, values, action.of, agents, repeats, order, interval, shares
         )
     return found
 
 
 def heads_of(agent: str, spaces: Mapping[str, ActionSpace], joint: Sequence[str]) -> tuple[Head, ...]:
     """The heads of a type's network; an action with a single choice needs none."""
-    mine = [space for space in spaces.values() if space.agent == agent and (space.interval or len(space.values) > 1)]
+    mine = [space for space in spaces.values() if space.agent == agent and (space.continuous or len(space.values) > 1)]
     together = tuple(space for space in mine if space.name in joint)
     heads = [Head((space,)) for space in mine if space not in together]
     return tuple(heads + ([Head(together)] if together else []))
@@ -234,7 +281,10 @@ def decode(
             shape = tuple(space.shape[k] for k in space.stored)
             actions[name] = jnp.full((economies, *shape), space.table[0])
             continue
-        values = jax.nn.sigmoid(chosen[name]) if space.interval else space.physical(chosen[name])
+        if space.shares:
+            values = shares_of(chosen[name])
+        else:
+            values = jax.nn.sigmoid(chosen[name]) if space.interval else space.physical(chosen[name])
         # (repeats, economies, agents) -> (economies, agents, repeats) -> only the axes that exist, in stored order
         values = jnp.moveaxis(values, 0, -1)
         values = values.reshape((economies, *space.shape))

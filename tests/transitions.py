@@ -152,6 +152,8 @@ def _choices(
         shape = (len(state["time"]), *(model.count(owner) for owner in model.symbol(action.symbol).sets))
         choices = np.array(action.choices or (0.0,), int if action.of else float)
         found[action.symbol] = random.choice(choices, shape)
+        if action.shares:
+            found[action.symbol] = random.dirichlet(np.ones(shape[-1]), shape[:-1])
     for action in sorted(model.actions, key=lambda one: model.stage_of(one.symbol)):
         if action.bounds:
             low, high = intervals[action.symbol] = ends(model, state, found, draws, action)

@@ -2,9 +2,9 @@
 
 A sum has exact coefficients; a product has factors with powers, and variables that it is summed over. Conditions are
 factors that are 1 or 0, and `a if c else b` is `b + c * (a - b)`; `max`, `min`, `abs` and `clip` are written with the
-positive part of a number; a sum over `j` where `j` is a choice takes the choice in place of `j`. All other functions,
-and divisions by sums, are factors that are equal if their arguments are. What is shown equal is equal for all states,
-choices, draws and parameters for which its divisions are defined.
+positive part of a number; a sum over `j` where `j` is a choice takes the choice in place of `j`; shares that are chosen
+sum to 1. All other functions, and divisions by sums, are factors that are equal if their arguments are. What is shown
+equal is equal for all states, choices, draws and parameters for which its divisions are defined.
 """
 
 import re
@@ -183,6 +183,7 @@ class Algebra:
         self.model = model
         self.definitions = {definition.symbol: definition for definition in model.equations}
         self.order = {definition.symbol: place for place, definition in enumerate(model.equations)}
+        self.shares = {action.symbol for action in model.actions if action.shares}
         self.work = self.names = 0
         self.taken: dict[str, tuple[Sum, ...]] = {}
 
@@ -403,6 +404,7 @@ class Algebra:
                     return times(coefficient, found)
         if not _consistent(powers):
             return number(0)
+        bound = self.without_shares(bound, powers)
         used = frozenset().union(*(atom.variables for atom in powers))
         for variable in bound:
             if variable not in used:
@@ -413,6 +415,17 @@ class Algebra:
             ((only, _),) = self.moved_factors(powers.items(), names).terms.items()
             bound, powers = tuple(names.values()), dict(only.factors)
         return Sum({product_of(bound, powers): coefficient})
+
+    def without_shares(self, bound: tuple[str, ...], powers: dict[Atom, int]) -> tuple[str, ...]:
+        """Takes out of a product, and of `bound`, shares that are summed over all who have one: they sum to 1."""
+        for atom in [atom for atom, power in powers.items() if atom.name in self.shares and power == 1]:
+            *others, last = atom.indices
+            used = [other.variables for other in powers if other is not atom]
+            used += [index.variables if isinstance(index, Atom) else {index} for index in others]
+            if last in bound and not any(last in variables for variables in used):
+                del powers[atom]
+                return self.without_shares(tuple(variable for variable in bound if variable != last), powers)
+        return bound
 
     def matched(self, atom: Atom, bound: tuple[str, ...], rest: list[tuple[Atom, int]]) -> Sum | None:
         """The product of `rest` where the two indices of `atom` are the same, if one can take the other's place."""

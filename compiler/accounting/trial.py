@@ -84,6 +84,9 @@ class _Case:
             shape = [model.count(symbol.sets[k]) for k in layout(model, symbol)]
             offered = np.asarray(action.choices or (0.0, 1.0, 10.0), int if symbol.type.kind is Kind.CHOICE else float)
             choices[action.symbol] = random.choice(offered, shape)
+            if action.shares:
+                given, among = random.exponential(size=shape), layout(model, symbol).index(len(shape) - 1)
+                choices[action.symbol] = given / given.sum(among, keepdims=True)
         _, result = scope["step"](state, choices, None, parameters)
         arrays = [np.asarray(array, float) for array in (*state.values(), *result["values"].values())]
         self.rounding = _ROUNDING * sum(np.sum(np.abs(array[np.isfinite(array)])) for array in arrays)

@@ -52,8 +52,10 @@ class Ranges:
         self.start["time"] = Interval(0, 0)
 
     def choices(self, symbol: str) -> Interval | None:
-        """The range of a choice from a list of numbers."""
+        """The range of a choice from a list of numbers, or of shares."""
         action = self.actions.get(symbol)
+        if action is not None and action.shares:
+            return Interval(0, 1)
         if action is None or action.of is not None or action.bounds is not None:
             return None
         return Interval(action.choices[0], action.choices[-1])

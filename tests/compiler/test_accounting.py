@@ -100,6 +100,53 @@ def test_what_is_proved(claim: str, known: bool, write_spec: Callable[..., Path]
     assert proofs(model) == (known,)
 
 
+DIVIDED = """
+rbcc: 1
+model: divided
+horizon: 2
+discount: 1
+agents:
+  saver:
+    index: [i, k]
+    count: 3
+    state: {wealth: 10}
+    actions: {portfolio: {shares: firm}, gift: {shares: saver}}
+    observes: [wealth]
+    reward: wealth[i]
+  firm: {index: [j, l], count: 2, state: {capital: 5}}
+equations:
+  all: |
+    invest[i,j] = portfolio[i,j] * wealth[i]
+    yield[j]    = capital[j]
+    wealth'[i]  = sum(k, gift[k,i] * sum(j, portfolio[k,j] * yield[j]))
+    capital'[j] = capital[j] + sum(i, invest[i,j]) - sum(i, portfolio[i,j]) * yield[j]
+accounts:
+  money: {stocks: [wealth, capital]}
+identities:
+  claim: "CLAIM"
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "known"),
+    [
+        ("sum(j, portfolio[i,j]) == 1", True),
+        ("sum(j, invest[i,j]) == wealth[i]", True),
+        ("sum(i, k, gift[i,k]) == count(saver)", True),
+        ("sum(k, gift[k,i]) == 1", False),  # what one gets is no whole
+        ("sum(j, portfolio[i,j]^2) == 1", False),
+        ("sum(j, portfolio[i,j] * capital[j]) == sum(j, capital[j])", False),
+        ("sum(k, j, gift[i,k] * portfolio[k,j]) == 1", True),
+        ("sum(j, portfolio[i,j])^2 == 1", True),
+        ("sum(j where capital[j] > 0, portfolio[i,j]) == 1", False),
+    ],
+)
+def test_shares_sum_to_one(claim: str, known: bool, write_spec: Callable[..., Path]) -> None:
+    model = compile_spec(write_spec(DIVIDED.replace("CLAIM", claim))).model
+    assert proofs(model) == (known,)
+    assert all(table.proved for table in flow_tables(model))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_accounts_and_identities_of_shipped_models_are_proved(name: str) -> None:
     model = compile_spec(name).model

@@ -14,7 +14,7 @@ from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model, compile
 from rbcc.runtime.moments import hp_filter, moments, responses
 from rbcc.runtime.plant import read_plant
-from rbcc.runtime.policy import assess_between, draw_between
+from rbcc.runtime.policy import assess_normal, draw_normal
 from rbcc.runtime.ppo import advantages, centred
 from rbcc.runtime.run import train
 from rbcc.runtime.simulate import simulate
@@ -72,8 +72,8 @@ def test_a_draw_has_the_density_it_is_assessed_with(mean: float, spread: float) 
     """Chances of draws and of assessment agree, and integrate to one over what is drawn."""
     outputs = jnp.full((1, 2, 20_001), jnp.array([[mean], [spread]]))
     uniform = ((jnp.arange(20_001) + 0.5) / 20_001)[None]
-    drawn, chance = draw_between(outputs, uniform)
-    again, _ = assess_between(outputs, drawn)
+    drawn, chance = draw_normal(outputs, uniform)
+    again, _ = assess_normal(outputs, drawn, False)
     assert np.allclose(chance, again, atol=2e-3)
     density = np.exp(np.asarray(again, float))
     assert np.trapezoid(density, np.asarray(drawn[0], float)) == pytest.approx(1, abs=1e-3)
@@ -84,12 +84,12 @@ def test_entropy_is_largest_all_over_the_interval() -> None:
 
     def entropy(mean: float, spread: float) -> float:
         outputs = jnp.array([[[mean], [spread]]])
-        return float(assess_between(outputs, jnp.zeros((1, 1)))[1][0])
+        return float(assess_normal(outputs, jnp.zeros((1, 1)), False)[1][0])
 
     assert entropy(0, 5) > entropy(0, 0) > entropy(0, -2)
     assert entropy(0, 0) > entropy(2, 0) == pytest.approx(entropy(-2, 0), abs=1e-6)
     narrow = entropy(0.5, -4)
-    drawn, _ = draw_between(
+    drawn, _ = draw_normal(
         jnp.full((1, 2, 40_001), jnp.array([[0.5], [-4.0]])), ((jnp.arange(40_001) + 0.5) / 40_001)[None]
     )
     share = np.asarray(jax.nn.sigmoid(drawn[0]), float)
