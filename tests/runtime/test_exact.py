@@ -1,0 +1,263 @@
+"""Exact best responses: known answers, brute force, simulation, and what is declined."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rbcc.runtime import noise
+from rbcc.runtime.deviation import Arena, Deviation, evaluate_base
+from rbcc.runtime.devices import SINGLE
+from rbcc.runtime.exact import Game, Unsolved
+from rbcc.runtime.model import Model, compile
+from rbcc.runtime.plant import read_plant
+from rbcc.runtime.train import initial_state, networks_of
+
+
+def arena(model: Model, *plants: str, seed: int = 0) -> Arena:
+    """Untrained policies, with plants."""
+    state = initial_state(model, seed)
+    planned = tuple(read_plant(model, text) for text in plants)
+    return Arena(model, networks_of(model), state.networks, state.multipliers, planned, 256, SINGLE)
+
+
+@pytest.mark.parametrize(("quantity", "payoff", "alone", "team"), [(30, 900, 0, 112.5), (22.5, 1012.5, 126, 0)])
+def test_cournot(quantity: float, payoff: float, alone: float, team: float) -> None:
+    """Nash and cartel. The best reply to 22.5 is 33 or 34.5, of the choices that there are."""
+    game = Game(arena(compile("cournot"), f"seller.quantity={quantity}"))
+    assert game.pairs == 41**2
+    assert game.payoffs("seller") == pytest.approx([payoff] * 2)
+    single, joint = game.best("seller", "individual"), game.best("seller", "team")
+    assert single.gains == pytest.approx([alone] * 2)
+    assert joint.gains == pytest.approx([team])
+    assert single.attained
+    assert joint.attained  # of all ways to sell 45 together, one in which both sell the same
+
+
+def test_one_seller_who_is_stuck() -> None:
+    """At 45 against 30 one earns 675, at best 900; the other 450, at best 506.25 (22.5)."""
+    game = Game(arena(compile("cournot"), "seller.quantity=30", "seller[0].quantity=45"))
+    assert game.payoffs("seller") == pytest.approx([675, 450])
+    assert game.best("seller", "individual").gains == pytest.approx([225, 56.25])
+
+
+@pytest.mark.parametrize(("x", "q"), [(0.5, 0.5), (0.7, 0.5), (0.7, 0.4), (1, 0.9), (0, 0)])
+def test_matching_pennies(x: float, q: float) -> None:
+    game = Game(arena(compile("matching_pennies"), *mixture("matcher", x), *mixture("mismatcher", q)))
+    value = (2 * x - 1) * (2 * q - 1)
+    assert game.payoffs("matcher") == pytest.approx([value])
+    assert game.payoffs("mismatcher") == pytest.approx([-value])
+    for notion in ("individual", "team"):
+        assert game.best("matcher", notion).gains == pytest.approx([abs(2 * q - 1) - value], abs=1e-12)
+        assert game.best("mismatcher", notion).gains == pytest.approx([abs(2 * x - 1) + value], abs=1e-12)
+
+
+def mixture(agent: str, heads: float) -> Iterator[str]:
+    """Plants by which a player shows heads with a probability."""
+    yield f"{agent}.side={1 if heads >= 0.5 else -1}"
+    if heads not in (0, 1):
+        yield f"{agent}.random={2 * min(heads, 1 - heads)}"
+
+
+# --- a game in which a stock moves ---------------------------------------------------------------------------------
+
+COMMONS = """
+rbcc: 1
+model: commons
+horizon: 3
+discount: 0.9
+state: {stock: {start: 2}}
+agents:
+  herder:
+    index: i
+    count: 2
+    parameters: {weight: "cycle(i, 1, 2)"}
+    actions: {graze: {choices: [0, 1]}}
+    observes: [stock, time]
+    reward: weight[i] * min(graze[i], stock / 2)
+equations:
+  stock: stock' = max(0, stock - sum(i, graze[i])) * 1.5
+indicators: {stock: stock}
+training: {phases: {learn: {iterations: 2, economies: 4}}}
+"""
+GRAZES = 0.2 + 0.8 / 2, 0.8 / 2
+"""How often a herder grazes after `herder.random=80%` on top of one who always does, and one who never does."""
+
+
+def payoff(horizon: int, plays: Callable[[int, float], dict[tuple[int, int], float]]) -> np.ndarray:
+    """The payoffs of two herders, from the probability of their choices at a step and stock, path by path."""
+
+    def of(step: int, stock: float) -> np.ndarray:
+        if step == horizon:
+            return np.zeros(2)
+        total = np.zeros(2)
+        for choice, chance in plays(step, stock).items():
+            reward = np.array([1, 2]) * np.minimum(choice, stock / 2)
+            total += chance * (reward + 0.9 * of(step + 1, max(0, stock - sum(choice)) * 1.5))
+        return total
+
+    return of(0, 2.0)
+
+
+def reachable(horizon: int) -> list[tuple[int, float]]:
+    found = [(0, 2.0)]
+    for step, stock in found:
+        later = [(step + 1, max(0, stock - taken) * 1.5) for taken in range(3)]
+        found += [one for one in later if one not in found and one[0] < horizon]
+    return found
+
+
+def strategies(horizon: int, choices: list[tuple[int, ...]]) -> Iterator[dict[tuple[int, float], tuple[int, ...]]]:
+    """All maps from steps and stocks to choices."""
+    states = reachable(horizon)
+    for made in itertools.product(choices, repeat=len(states)):
+        yield dict(zip(states, made, strict=True))
+
+
+def chance(graze: int, often: float) -> float:
+    return often if graze else 1 - often
+
+
+def commons(write_spec: Callable[..., Path], horizon: int) -> Game:
+    model = compile(write_spec(COMMONS), {"horizon": horizon})
+    return Game(arena(model, "herder[0].graze=1", "herder[1].graze=0", "herder.random=80%"))
+
+
+def test_one_herder_by_brute_force(write_spec: Callable[..., Path]) -> None:
+    """All 2^8 strategies of one herder, each against the mixture of the other."""
+    game = commons(write_spec, 3)
+    both = list(itertools.product((0, 1), repeat=2))
+    base = payoff(3, lambda *_: {one: chance(one[0], GRAZES[0]) * chance(one[1], GRAZES[1]) for one in both})
+    assert game.payoffs("herder") == pytest.approx(base)
+    best = [-math.inf, -math.inf]
+    for strategy in strategies(3, [(0,), (1,)]):
+        for me in (0, 1):
+
+            def plays(step: int, stock: float, me: int = me, own: dict = strategy) -> dict[tuple[int, int], float]:
+                mine = own[step, stock]
+                return {one: chance(one[1 - me], GRAZES[1 - me]) for one in both if one[me] == mine[0]}
+
+            best[me] = max(best[me], payoff(3, plays)[me])
+    response = game.best("herder", "individual")
+    assert response.gains == pytest.approx(np.array(best) - base)
+    assert response.attained
+    assert min(response.gains) > 0.1
+
+
+def test_a_team_of_herders_by_brute_force(write_spec: Callable[..., Path]) -> None:
+    """All 4^4 strategies of both in two steps."""
+    game = commons(write_spec, 2)
+    both = list(itertools.product((0, 1), repeat=2))
+    best = max(
+        payoff(2, lambda step, stock, own=own: {own[step, stock]: 1.0}).mean()  # type: ignore[misc]
+        for own in strategies(2, both)  # type: ignore[arg-type]
+    )
+    response = game.best("herder", "team")
+    assert response.gains == pytest.approx([best - game.payoffs("herder").mean()])
+
+
+BLIND = {"agents.herder.observes": "[time]", "equations.stock": "stock' = max(0, stock - sum(i, graze[i])) * 3"}
+
+
+def test_who_sees_less_than_the_state(write_spec: Callable[..., Path]) -> None:
+    """What grazing pays now and later depends on the stock, which herders no longer see."""
+    model = compile(write_spec(COMMONS), BLIND)
+    seeing = compile(write_spec(COMMONS), {"equations.stock": BLIND["equations.stock"]})
+    blind, sighted = (Game(arena(one, "herder.random=100%")) for one in (model, seeing))
+    assert blind.best("herder", "individual").gains == pytest.approx(sighted.best("herder", "individual").gains)
+    assert sighted.best("herder", "individual").attained
+    assert not blind.best("herder", "individual").attained
+
+
+# --- against simulation --------------------------------------------------------------------------------------------
+
+ORDER = """
+rbcc: 1
+model: order
+horizon: 3
+discount: 0.8
+state: {fund: {start: 1}}
+agents:
+  saver:
+    index: i
+    count: 2
+    after: planner
+    parameters: {need: "cycle(i, 1, 3)"}
+    actions:
+      save: {choices: [0, 1, 2]}
+      partner: {choose: saver}
+    observes: [planner.rate, fund, need, time]
+    reward: need[i] * (1 - planner.rate) * save[i] - save[i]^2 / 2 + save[partner[i]] / 4
+  planner:
+    count: 1
+    actions: {rate: {choices: [0, 0.5]}}
+    observes: [fund]
+    reward: log(1 + fund)
+    constraints: {thrift: "fund <= 2"}
+equations:
+  fund: fund' = 0.5 * fund + planner.rate * sum(i, save[i])
+indicators: {fund: fund}
+training: {phases: {learn: {iterations: 2, economies: 4}}}
+"""
+
+
+def test_payoffs_and_gains_are_those_of_simulated_play(write_spec: Callable[..., Path]) -> None:
+    """Of policies that look at a state and at choices before theirs, with plants, multipliers and deviators."""
+    model = compile(write_spec(ORDER))
+    played = arena(model, "saver[1].save=2", "saver.random=30%")
+    played.multipliers["planner.thrift"] += 0.7
+    game, episodes = Game(played), (noise.key(3), 64)
+    base, _, _ = evaluate_base(played)(played.networks, {}, *episodes)
+    for agent in ("planner", "saver"):
+        assert_mean(base[agent], game.payoffs(agent))
+    other = initial_state(model, 1).networks
+    for agent, notion in (("planner", "individual"), ("saver", "individual"), ("saver", "team")):
+        deviation = Deviation(played, agent, notion)
+        start = deviation.scratch(noise.key(4)) if notion == "individual" else deviation.first(other[agent])
+        payoffs, members = deviation.evaluate(played.networks, start, *episodes)
+        change, exact = payoffs[agent] - base[agent], game.gains(agent, notion, start[0])
+        if notion == "team":
+            assert_mean(change.mean(axis=1, keepdims=True), exact)
+            continue
+        for number, gain in enumerate(exact):
+            assert_mean(change[members == number, number][:, None], np.array([gain]))
+        assert (game.best(agent, notion).gains >= exact).all()
+
+
+def assert_mean(sample: np.ndarray, exact: np.ndarray) -> None:
+    error = sample.std(axis=0) / math.sqrt(len(sample))
+    assert (np.abs(sample.mean(axis=0) - exact) <= 4 * error + 1e-5).all()
+
+
+# --- what is declined ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("cournot_interval", "seller.quantity is not chosen from a finite set"),
+        ("fish_war", "the economy goes on after its episodes"),
+        ("starter", r"all agents together have about 10\^\d+ choices in a step; 2,000,000 at most are tried"),
+    ],
+)
+def test_what_cannot_be_computed_exactly(name: str, reason: str) -> None:
+    with pytest.raises(Unsolved, match=reason):
+        Game(arena(compile(name)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"equations.stock": "stock' = stock + uniform()"}, "stock' is drawn at random"),
+        ({"state.stock": "{start: 2 + normal()}"}, "stock is drawn at random"),
+        ({"horizon": 1000000}, r"4,000,000 pairs of a state and choices of all agents, or more; 2,000,000 at most"),
+        ({"agents.herder.reward": "log(graze[i])"}, "some choices give herder a payoff that is no finite number"),
+        ({"equations.stock": "stock' = 1 / sum(i, graze[i])"}, "give stock the next value that is no finite number"),
+    ],
+)
+def test_what_is_declined(changes: dict[str, object], reason: str, write_spec: Callable[..., Path]) -> None:
+    with pytest.raises(Unsolved, match=reason):
+        Game(arena(compile(write_spec(COMMONS), changes)))
