@@ -60,8 +60,8 @@ class Answer:
     """The exact answer to one question, in units of the payoff.
 
     No deviation gains more than `gain`, in the mean over the agents of the type; of those who deviate alone agent
-    `single` may gain the most, `largest`. `attained` as in `Response`. A deviation that was found gains `found`, for one
-    agent at most `found_largest`.
+    `single` may gain the most, `largest`. `attained` as in `Response`. A deviation that was found gains `found`, for
+    one agent at most `found_largest`.
     """
 
     payoff: float
@@ -353,20 +353,20 @@ class Game:
             pairs = len(states["time"]) * self.profiles
             self._check_size(tried + pairs + left * self.profiles)
             tried += pairs
+            payoffs, following, later = self._played(states, bool(left), tried)
             looked = {
                 agent: self._looked(states, agent, side.policy, self.arena.networks[agent])
                 for agent, side in self.sides.items()
             }
             chances = {agent: side.planted(looked[agent][0], self.arena.plants) for agent, side in self.sides.items()}
             seen = {agent: found for agent, (_, found) in looked.items()}
-            payoffs, following, later = self._played(states, bool(left), tried)
             yield _Level(states, payoffs, following, chances, seen)
             states = later
 
     def _played(
         self, states: dict[str, np.ndarray], go_on: bool, tried: int
     ) -> tuple[dict[str, np.ndarray], np.ndarray | None, dict[str, np.ndarray]]:
-        """What all pairs pay, and if the episode does `go_on`: the number of the state that follows, and these states."""
+        """What all pairs pay; if the episode does `go_on`, also the numbers of the states that follow, and these."""
         numbering, numbers = _Numbers(), []
         payoffs: list[dict[str, np.ndarray]] = []
         new: list[dict[str, np.ndarray]] = []
@@ -473,9 +473,8 @@ class _Numbers:
     def of(self, parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """The number of each row, in which `parts` (rows, ...) stand side by side, and which rows are new."""
         before, count = len(self.known), len(parts[0])
-        bare = [np.where(part == 0, np.zeros_like(part), part) for part in parts if part.size]  # no negative zeros
-        bare = [np.zeros((count, 1), np.uint8), *(part.view(np.uint8).reshape(count, -1) for part in bare)]
-        rows = np.concatenate(bare, axis=1)
+        bare = [np.ascontiguousarray(np.where(part == 0, 0, part).astype(part.dtype)) for part in parts]  # no -0
+        rows = np.concatenate([part.view(np.uint8) for part in bare if part.size] or [np.zeros((count, 1))], axis=1)
         numbers = np.array([self.known.setdefault(row.tobytes(), len(self.known)) for row in rows], int)
         found, first = np.unique(numbers, return_index=True)
         return numbers, first[found >= before]
