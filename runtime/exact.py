@@ -328,6 +328,8 @@ class Game:
         model = self.model.ir
         if model.continuing:
             return "the economy goes on after its episodes"
+        if model.held:
+            return "agents take values as given"
         endless = next((name for name, space in self.model.spaces.items() if not space.values), None)
         if endless is not None:
             return f"{endless} is not chosen from a finite set"
@@ -431,7 +433,7 @@ class Game:
     def _look(self) -> Callable[..., Any]:
         def look(agent: str, policy: Policy, network: Parameters, states: Any, numbers: jax.Array) -> Any:
             stage = self.sides[agent].stage
-            seen = observe(self.model, states, self._actions(numbers, stage), {}, self.fixed, stage)[agent]
+            seen = observe(self.model, states, self._actions(numbers, stage), {}, self.fixed, stage, {})[agent]
             seen = seen.of(jnp.broadcast_to(jnp.arange(policy.agents), seen.plane))
             logits, _ = policy(network, seen)
             return seen.shared.T, jnp.moveaxis(seen.own, 0, -1), tuple(jnp.moveaxis(x, 2, 0) for x in logits)
