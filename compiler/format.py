@@ -494,8 +494,8 @@ class _Layout:
     def single(self, node: Scalar, raw: str, form: str | None) -> str:
         """A value on one line: quoted only if it has to be."""
         text = node.text
-        if node.quote == '"' and "\\" in raw:
-            return raw if not stands_plain(text, flow=bool(self.brackets)) else text
+        if node.quote == '"' and "\\" in raw and not stands_plain(text, flow=bool(self.brackets)):
+            return raw
         if form == "expression":
             text = " ".join(_expression_lines(text) or [text])
         elif form == "equation":
