@@ -105,7 +105,7 @@ def test_known_answer() -> None:
 
 
 def test_escapes_that_need_none() -> None:
-    text = 'rbcc: 1\nmodel: m\nparameters:\n  n: "2  *\\u03B1"\n'
+    text = 'rbcc: 1\nmodel: m\nindicators:\n  n: "2  *\\u03B1"\n'
     once = format_text(text)
     assert once.endswith("  n: 2 * α\n")
     assert format_text(once) == once
