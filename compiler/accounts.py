@@ -19,7 +19,8 @@ def read_accounts(context: Context) -> tuple[ir.Account, ...]:
 
 def check_accounts(context: Context, drafts: Mapping[str, Draft], model: ir.Model) -> None:
     """Reports what the equations of `model` add to stocks or take from them, and its accounts do not say."""
-    for table in flow_tables(model):
+    context.tables = flow_tables(model)
+    for table in context.tables:
         for loose in table.loose:
             _report_loose(context, drafts, table.account, loose)
         for missing in table.missing:
