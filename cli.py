@@ -150,11 +150,12 @@ def fmt(
     from rbcc.compiler.format import format_files
 
     changed, diagnostics = format_files(files, write=not check)
-    for path in changed:
-        typer.echo(f"{path}: {'would change' if check else 'changed'}")
+    for path, other in changed.items():
+        done = f"{path} would change" if check else f"formatted {path}"
+        typer.echo(done if other else f"{path} is formatted already")
     if diagnostics:
         raise CompileError(diagnostics)
-    if check and changed:
+    if check and any(changed.values()):
         raise typer.Exit(1)
 
 

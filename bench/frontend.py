@@ -2,8 +2,9 @@
 
     python3 bench/frontend.py [--repeats 15]
 
-Whole processes are measured, beside one that only imports the libraries of the command line and of the spec's keys
-(typer and pydantic). Bytecode and the tables of the parser are kept, as in daily use; cold means an empty cache folder.
+Processes are measured from their start to the first line that `rbcc check` prints, or to their end, beside one that
+only imports the libraries of the command line and of the spec's keys (typer and pydantic). Bytecode and the tables of
+the parser are kept, as in daily use; cold means an empty cache folder.
 """
 
 import os
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -37,15 +39,18 @@ equations:
 """
 
 
-def process(*command: str, cache: Path | None = None) -> float:
-    """Milliseconds from start to end of a process."""
+def process(*command: str, cache: Path | None = None, first: str = "") -> float:
+    """Milliseconds from start to end of a process, or to a first line that has `first` in it; then it is stopped."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     environment |= {"XDG_CACHE_HOME": str(cache)} if cache else {}
     began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    spent = 1e3 * (time.perf_counter() - began)
-    if "Traceback" in done.stderr:
-        raise RuntimeError(done.stderr)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as running:
+        printed = running.stdout.readline() if first else running.stdout.read()
+        spent = 1e3 * (time.perf_counter() - began)
+        running.kill()
+    if "Traceback" in printed or first not in printed:
+        raise RuntimeError(printed)
     return spent
 
 
@@ -74,31 +79,32 @@ def compiling() -> float:
 
 def measure(repeats: int = 15) -> list[Row]:
     """All rows of this benchmark; the processes take turns."""
-    rbcc = (sys.executable, "-c", "from rbcc.cli import main; main()", "compile")  # as the installed script
-    times: dict[str, list[float]] = {"right": [], "wrong": [], "cold": [], "libraries": []}
+    rbcc = (sys.executable, "-c", "from rbcc.cli import main; main()")  # as the installed script
+    times: dict[str, list[float]] = {"wrong": [], "cold": [], "right": [], "whole": [], "ir": [], "libraries": []}
     with tempfile.TemporaryDirectory() as folder:
         wrong = Path(folder) / "wrong.yaml"
         wrong.write_text(WRONG, encoding="utf-8")
         for turn in range(repeats + 1):
             spent = {
-                "right": process(*rbcc, "open_rbc", "--emit", "ir"),
-                "wrong": process(*rbcc, str(wrong)),
-                "cold": process(*rbcc, str(wrong), cache=Path(folder) / f"cache{turn}"),
+                "wrong": process(*rbcc, "check", str(wrong), first="error"),
+                "cold": process(*rbcc, "check", str(wrong), cache=Path(folder) / f"cache{turn}", first="error"),
+                "right": process(*rbcc, "check", "open_rbc", first="open_rbc"),
+                "whole": process(*rbcc, "check", "--fast", "open_rbc"),
+                "ir": process(*rbcc, "compile", "open_rbc", "--emit", "ir"),
                 "libraries": process(sys.executable, "-c", LIBRARIES),
             }
             for name in times if turn else ():  # the first turn writes bytecode and tables
                 times[name].append(spent[name])
     values = {name: tuple(numbers) for name, numbers in times.items()}
+    titles = {
+        "wrong": "check of a wrong open_rbc, to the first diagnostics",
+        "cold": "the same without tables of the parser",
+        "right": "check of open_rbc, to the first line; flows and tests follow",
+        "whole": "check --fast of open_rbc, to the end",
+        "ir": "compile --emit ir of open_rbc, to the end",
+    }
     return [
-        Row(
-            "Enter to the first diagnostics of a wrong open_rbc",
-            "ms",
-            values["wrong"],
-            "libraries alone",
-            values["libraries"],
-        ),
-        Row("the same without tables of the parser", "ms", values["cold"], "libraries alone", values["libraries"]),
-        Row("Enter to the IR of open_rbc", "ms", values["right"], "libraries alone", values["libraries"]),
+        *(Row(title, "ms", values[name], "libraries alone", values["libraries"]) for name, title in titles.items()),
         Row("open_rbc checked again, in process", "ms", tuple(compiling() for _ in range(repeats))),
         Row(f"{EQUATIONS} equations parsed, in process", "ms", tuple(parsing(turn) for turn in range(repeats))),
     ]

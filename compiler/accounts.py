@@ -1,6 +1,7 @@
 """Accounts as a spec declares them: their stocks and flows as typed IR, and what its equations say of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.accounting import Loose, Missing, Term, flow_tables
@@ -19,8 +20,9 @@ def read_accounts(context: Context) -> tuple[ir.Account, ...]:
 
 def check_accounts(context: Context, drafts: Mapping[str, Draft], model: ir.Model) -> None:
     """Reports what the equations of `model` add to stocks or take from them, and its accounts do not say."""
-    for table in flow_tables(model):
-        for loose in table.loose:
+    context.tables = flow_tables(model)
+    for table in context.tables:
+        for loose in _by_term(table.loose):
             _report_loose(context, drafts, table.account, loose)
         for missing in table.missing:
             _report_missing(context, table.account, missing)
@@ -154,6 +156,18 @@ class _Reader:
                 labels=(Label(span, "its first stock is at"),),
             )
         return not wrong
+
+
+def _by_term(found: Iterable[Loose]) -> Iterator[Loose]:
+    """Flows that come from the same term of an equation, such as interest on a sum, as one."""
+    groups: dict[tuple[str, Term], list[Loose]] = {}
+    for loose in found:
+        groups.setdefault((loose.column, loose.term), []).append(loose)
+    for group in groups.values():
+        first, *rest = sorted(group, key=lambda loose: not loose.gain)
+        signs = ("+" if loose.gain == first.gain else "-" for loose in rest)
+        amount = " ".join([first.amount, *(f"{sign} {loose.amount}" for sign, loose in zip(signs, rest, strict=True))])
+        yield replace(first, amount=amount)
 
 
 def _a(symbol: ir.Symbol) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from rbcc.compiler import ir, syntax
+from rbcc.compiler.accounting import FlowTable
 from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
 from rbcc.compiler.infer import REDUCTIONS, Names
 from rbcc.compiler.mention import What
@@ -29,6 +30,7 @@ class Context:
     diagnostics: Diagnostics
     names: Names = field(init=False)
     chains: dict[str, Chain] = field(default_factory=dict)  # by the name of the state
+    tables: tuple[FlowTable, ...] = ()  # of accounts, when they were checked
 
     def __post_init__(self) -> None:
         units = (*self.spec.units, "util") if self.spec.units else ()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbcc.compiler import ir
+from rbcc.compiler.accounting import FlowTable
 from rbcc.compiler.check import check
 from rbcc.compiler.context import Context
 from rbcc.compiler.diagnostics import CompileError, Diagnostic, Diagnostics
@@ -17,11 +18,12 @@ from rbcc.compiler.spec import read
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the front end makes of a spec: the resolved document, the typed IR and the warnings."""
+    """What the front end makes of a spec: the resolved document, the typed IR, the warnings, the flows of accounts."""
 
     document: Document
     model: ir.Model
     warnings: tuple[Diagnostic, ...]
+    tables: tuple[FlowTable, ...]
 
     def python(self, device: str = "cpu") -> str:
         """The text of the generated module, for a kind of device as JAX names it: "cpu", "gpu"."""
@@ -69,5 +71,7 @@ def compile_spec(path: str | Path, overrides: Mapping[str, object] | None = None
     reading = examine(path, overrides)
     reading.diagnostics.raise_if_failed()
     assert reading.document is not None
+    assert reading.context is not None
     assert reading.model is not None
-    return Compiled(reading.document, reading.model, tuple(reading.diagnostics.warnings))
+    warnings = tuple(reading.diagnostics.warnings)
+    return Compiled(reading.document, reading.model, warnings, reading.context.tables)

@@ -29,16 +29,15 @@ _GAP = re.compile(r"(?:\s|#[^\n]*)*")
 _MARKER = re.compile(r"(?:---|\.\.\.)(?=\s|$)|%[^\n]*")
 
 
-def format_files(paths: Iterable[Path], *, write: bool) -> tuple[list[Path], tuple[Diagnostic, ...]]:
-    """The files that were not in the canonical layout, and why others cannot be; `write` puts the former into it.
+def format_files(paths: Iterable[Path], *, write: bool) -> tuple[dict[Path, bool], tuple[Diagnostic, ...]]:
+    """Which files were not in the canonical layout, and why others cannot be; `write` puts the former into it.
 
     A file that is no spec is left as it is. Files are replaced whole or not at all.
     """
-    changed, diagnostics = [], Diagnostics()
+    changed, diagnostics = {}, Diagnostics()
     for path in paths:
         try:
-            if format_file(path, write=write):
-                changed.append(path)
+            changed[path] = format_file(path, write=write)
         except CompileError as error:
             diagnostics.found += error.diagnostics
     return changed, tuple(diagnostics.found)

@@ -638,6 +638,8 @@ def _show(node: Expression) -> tuple[str, int]:
             return index, 9
         case Reference(symbol, indices):
             inner = ", ".join(i if isinstance(i, str) else show(i) for i in indices)
+            # Schedules and indicators have names that no spec can give.
+            symbol = symbol.rpartition(".")[2].removeprefix("@") if symbol.startswith("@") else symbol
             return f"{symbol}[{inner}]" if indices else symbol, 9
         case Unary("not", operand):
             return f"not {show(operand, 3)}", 3

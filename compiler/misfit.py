@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from rbcc.compiler.diagnostics import Diagnostics, Span, suggest
-from rbcc.compiler.source import Document, Entry, KeyPath, Mapping, Node, Scalar, Sequence, names_in
+from rbcc.compiler.source import Document, Entry, KeyPath, Mapping, Node, Scalar, Sequence, names_in, path_like
 from rbcc.compiler.syntax import left_sides
 
 
@@ -25,7 +25,7 @@ _LIKE_AN_AGENT = {"actions", "count", "reward", "index"}
 _FORMS = {dict: "a table", list: "a list", type(None): "nothing"}
 _WORDS = {
     "list_type": "a list",
-    "tuple_type": "a list",
+    "tuple_type": "a list of two",
     "dict_type": "a table",
     "model_type": "a table",
     "model_attributes_type": "a table",
@@ -245,8 +245,8 @@ class Misfits:
         self.touched.add(path)
         node = self.document.node(path)
         self.diagnostics.broken |= {str(path[-1]), str(path[-1]).strip(), str(path[0]), *names_in(node)}
-        if "markov" in path:  # the state has no equation either
-            self.diagnostics.broken.add(str(path[path.index("markov") - 1]))
+        if "markov" in path:  # the state has no equation either, and its start may be the chain's
+            self.diagnostics.broken |= {str(path[path.index("markov") - 1]), "stationary"}
         if isinstance(node, Scalar):  # such as `cost = 2`, or equations, in place of a table
             self.diagnostics.broken.update(left_sides(node.text))
             if path[0] == "agents" and "=" in node.text:
@@ -272,6 +272,15 @@ class Misfits:
                 document.key(path),
                 expected=f"one of: {', '.join(known)}",
                 help=self.help_for_key(path, known),
+            )
+        elif problem["type"] == "missing" and isinstance(path[-1], int):
+            self.diagnostics.error(
+                "RB103",
+                f"'{path[-2]}' has a value of the wrong form",
+                document.span(path[:-1]),
+                expected=_WORDS["tuple_type"],
+                found=f"a list of {len(problem['input'])}",
+                help=self.description(problem["loc"][:-1]),
             )
         elif problem["type"] == "missing" and (name in self.diagnostics.broken or self.is_misplaced(path)):
             pass  # the message about what stands in its place says it all
@@ -338,6 +347,10 @@ class Misfits:
 
     def help_for_key(self, path: KeyPath, known: list[str]) -> str | None:
         name, node = str(path[-1]), self.document.node(path)
+        if any(override.path == path for override in self.document.overrides):
+            rest = _with(self.document.root, path, None, None)
+            if whole := path_like(rest, [str(part) for part in path]):
+                return f"did you mean '{'.'.join(map(str, whole))}'?"
         if close := suggest(name, known):
             return f"did you mean '{close}'?"
         agent_keys = self.keys_of_agents
@@ -380,8 +393,10 @@ class Misfits:
                 return f"'{name}' has names in place of dashes: 'first: ...', 'second: ...'"
             if isinstance(value, str) and ":" in value:
                 return "write a space after ':'"
-        if kinds in ("list_type", "tuple_type") and isinstance(value, (str, int, float)):
+        if kinds == "list_type" and isinstance(value, (str, int, float)):
             return f"write [{value}]"
+        if kinds == "tuple_type" or (kinds == "too_long" and problem["ctx"]["field_type"] == "Tuple"):
+            return self.description(problem["loc"])
         if kinds == "literal_error" and isinstance(value, str):
             close = suggest(value, re.findall(r"'([^']+)'", problem["ctx"]["expected"]))
             return f"did you mean '{close}'?" if close else None
@@ -455,6 +470,8 @@ def _words(problem: Any) -> str:
     if kind in _LIMITS:
         word, key = _LIMITS[kind]
         return f"a number {word} {context[key]:,.15g}"
+    if kind == "too_long":
+        return _WORDS["tuple_type"] if context["field_type"] == "Tuple" else f"at most {context['max_length']} entries"
     if kind == "too_short":
         return f"a {'table' if context['field_type'] == 'Dictionary' else 'list'} with at least one entry"
     message = problem["msg"][0].lower() + problem["msg"][1:]

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rbcc.compiler import ir
-from rbcc.compiler.accounting import FlowTable, flow_tables, proofs
+from rbcc.compiler.accounting import FlowTable, proofs
 from rbcc.compiler.accounting.tables import text_table
 from rbcc.compiler.diagnostics import CompileError, Diagnostic, to_data
 from rbcc.compiler.driver import Compiled, compile_spec
@@ -14,15 +15,20 @@ from rbcc.compiler.driver import Compiled, compile_spec
 
 @dataclass(frozen=True)
 class Report:
-    """Findings on a spec; without `compiled` it has errors.
-
-    `tables` has the flows of every account, `proved` the identities that are proved.
-    """
+    """Findings on a spec; without `compiled` it has errors. Proofs are looked for when they are asked for."""
 
     diagnostics: tuple[Diagnostic, ...]
     compiled: Compiled | None = None
-    tables: tuple[FlowTable, ...] = ()
-    proved: tuple[bool, ...] = ()
+
+    @property
+    def tables(self) -> tuple[FlowTable, ...]:
+        """The flows of every account."""
+        return self.compiled.tables if self.compiled else ()
+
+    @cached_property
+    def proved(self) -> tuple[bool, ...]:
+        """Which identities are proved."""
+        return proofs(self.compiled.model) if self.compiled else ()
 
     def text(self) -> str:
         """Flow tables, and what is proved and what is left to tests, for a spec without errors."""
@@ -75,4 +81,4 @@ def report_on(path: str | Path, overrides: Mapping[str, object] | None = None) -
         compiled = compile_spec(path, overrides)
     except CompileError as error:
         return Report(error.diagnostics)
-    return Report(compiled.warnings, compiled, flow_tables(compiled.model), proofs(compiled.model))
+    return Report(compiled.warnings, compiled)

@@ -610,12 +610,14 @@ def _override(root: Mapping, name: str, value: object, applied: list[Override], 
             table = table.entries[key].node
         elif parts:
             close = suggest(key, table.entries)
+            whole = path_like(root, name.split("."))
+            meant = ".".join(map(str, whole)) if whole else close
             diagnostics.error(
                 "RB007",
                 f"the spec has no '{'.'.join(path)}'",
                 span,
                 expected=f"one of: {', '.join(table.entries)}",
-                help=f"did you mean '{close}'?" if close else None,
+                help=f"did you mean '{meant}'?" if meant else None,
             )
             return root
     if path == ["extends"]:
@@ -628,6 +630,18 @@ def _override(root: Mapping, name: str, value: object, applied: list[Override], 
         entry = Entry(parent.entries[key].key, changed)
         changed = Mapping({**parent.entries, key: entry}, parent.span)
     return changed
+
+
+def path_like(root: Node, parts: list[str]) -> KeyPath | None:
+    """The shortest path of keys that ends with the last of `parts` and has all others, in their order, before it."""
+    pending: list[tuple[Node, KeyPath, int]] = [(root, (), 0)]
+    for node, path, done in pending:
+        for key, entry in node.entries.items() if isinstance(node, Mapping) else ():
+            matched = done + (done < len(parts) - 1 and key == parts[done])
+            if done == len(parts) - 1 and key == parts[-1]:
+                return (*path, key)
+            pending.append((entry.node, (*path, key), matched))
+    return None
 
 
 def _plain_number(value: Any) -> object:

@@ -4,6 +4,7 @@ Values that hold expressions are kept as written; `rbcc.compiler.check` reads th
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -484,7 +485,10 @@ def read(document: Document, diagnostics: Diagnostics) -> tuple[Spec, Document] 
     """
     from pydantic import ValidationError
 
-    from rbcc.compiler.misfit import Misfits
+    if not document.overrides:  # of which there is more to tell
+        with suppress(ValidationError):
+            return Spec.model_validate(document.plain), document
+    from rbcc.compiler.misfit import Misfits  # most specs need none of it
 
     misfits = Misfits(Spec, document, diagnostics)
     while True:

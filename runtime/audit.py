@@ -341,7 +341,8 @@ class _Tests:
                 chosen += [f"{name}{_place(p)} = {_number(now[p])}{when}" for p in map(tuple, np.argwhere(other))]
         if case.choices:
             given = f"with the choices {_listed(chosen)}; all others" if chosen else "with all choices"
-            yield f"{given} as near to 0 as they can be"
+            first = ", shares all with the first" if any(s.shares for s in self.model.spaces.values()) else ""
+            yield f"{given} as near to 0 as they can be{first}"
 
 
 class _Smaller:

@@ -143,11 +143,12 @@ class Run:
     @property
     def resume_command(self) -> str:
         """The command that goes on with this run."""
-        overrides = [f"--set {shlex.quote(f'{path}={value}')}" for path, value in self.manifest["overrides"].items()]
+        overrides = _set_options(self.manifest["overrides"])
         first, number = self.manifest["seeds"]
         folder = self.folder.parent if number > 1 else self.folder
         spec, out = shlex.quote(self.manifest["spec"]), shlex.quote(str(folder))
-        return " ".join(["rbcc train", spec, *overrides, _seed_options(first, number), "--out", out, "--resume"])
+        parts = ["rbcc train", spec, overrides, _seed_options(first, number), "--out", out, "--resume"]
+        return " ".join(part for part in parts if part)
 
     # --- writing -----------------------------------------------------------------------------------------------
 
@@ -256,7 +257,8 @@ def train_seeds(
 
     def begun() -> _Begun:
         if resume:
-            return _resumed(model, seeds, Path(out) if out else _newest(model, seeds))
+            folder = Path(out) if out else _newest(model, overrides, seeds)
+            return _resumed(model, overrides, seeds, folder)
         audit(model)
         return _created(model, path, overrides, seeds, Path(out) if out else None), None, 0, 0
 
@@ -400,6 +402,16 @@ def _created(
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def _override_texts(overrides: Mapping[str, object] | None) -> dict[str, str]:
+    """Overrides as a manifest has them."""
+    return {name: override_text(value) for name, value in (overrides or {}).items()}
+
+
+def _set_options(overrides: Mapping[str, str]) -> str:
+    """The command line's words for overrides."""
+    return " ".join(f"--set {shlex.quote(f'{path}={value}')}" for path, value in overrides.items())
+
+
 def _seed_options(first: int, number: int) -> str:
     """The command line's words for `number` seeds from `first` on."""
     return f"--seed {first} --seeds {number}" if number > 1 else f"--seed {first}"
@@ -434,7 +446,7 @@ def _described(
         "model": model.ir.name,
         "spec": str(path),
         "digest": model.ir.digest,
-        "overrides": {name: override_text(value) for name, value in (overrides or {}).items()},
+        "overrides": _override_texts(overrides),
         "seed": seed,
         "seeds": [seeds[0], len(seeds)],
         "status": "running",
@@ -448,9 +460,11 @@ def _described(
     return Run(folder, manifest).write_manifest()
 
 
-def _resumed(model: Model, seeds: range, folder: Path) -> _Begun:
+def _resumed(model: Model, overrides: Mapping[str, object] | None, seeds: range, folder: Path) -> _Begun:
     """The runs in `folder`, their states, and the phase and iteration from which all of them can go on."""
     first = Run.open(_parts(folder, seeds)[0])
+    if first.manifest["digest"] != model.ir.digest and (other := _other_settings(first, overrides)):
+        raise RunError(f"{folder} {other}")
     if first.manifest["digest"] != model.ir.digest:
         raise RunError(f"{folder} was trained from another version of the spec; train anew with --out")
     if first.manifest["seeds"] != [seeds[0], len(seeds)]:
@@ -475,22 +489,32 @@ def _resumed(model: Model, seeds: range, folder: Path) -> _Begun:
     return tuple(runs), states, phase, iteration
 
 
-def _newest(model: Model, seeds: range) -> Path:
+def _newest(model: Model, overrides: Mapping[str, object] | None, seeds: range) -> Path:
     """The newest runs of this very spec and seeds under runs/, ones that are not finished if there are any."""
-    found = []
+    found, others = [], []
     for path in Path("runs").glob(f"{model.ir.name}*/"):
         try:
             run = Run.open(_parts(path, seeds)[0])
         except RunError:  # a damaged one, or none
             continue
-        if run.manifest["digest"] == model.ir.digest and run.manifest["seeds"] == [seeds[0], len(seeds)]:
-            found.append((not run.finished, run.manifest["started"], path))
+        if run.manifest["seeds"] == [seeds[0], len(seeds)]:
+            same = run.manifest["digest"] == model.ir.digest
+            (found if same else others).append((not run.finished, run.manifest["started"], path, run))
     if not found:
         wanted = _seed_options(seeds[0], len(seeds))
-        raise RunError(
-            f"there is no run of this spec with {wanted} under runs/ to resume; name its directory with --out"
-        )
-    return max(found)[2]
+        near = max(others, key=lambda one: one[:3])[-1] if others else None
+        other = _other_settings(near, overrides) if near else ""
+        help = f"{near.folder} {other}" if near and other else "name its directory with --out"
+        raise RunError(f"there is no run of this spec with {wanted} under runs/ to resume; {help}")
+    return max(found, key=lambda one: one[:3])[2]
+
+
+def _other_settings(run: Run, overrides: Mapping[str, object] | None) -> str:
+    """With which overrides a run was trained that are not among those given, or without which, and how to go on."""
+    own, given = run.manifest["overrides"].items(), _override_texts(overrides).items()
+    parts = (("with", sorted(own - given)), ("without", sorted(given - own)))
+    words = " and ".join(f"{word} {_set_options(dict(rest))}" for word, rest in parts if rest)
+    return f"was trained {words}; go on with it by: {run.resume_command}" if words else ""
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -114,14 +114,15 @@ def test_new_fmt_and_doc(tmp_path: Path) -> None:
     again = rbcc("new", "town", folder=tmp_path)
     assert again.returncode == 1
     assert again.stderr == "error: town.yaml exists and is left as it is; name another file with --out\n"
-    assert rbcc("fmt", "--check", "town.yaml", folder=tmp_path).returncode == 0
+    result = rbcc("fmt", "--check", "town.yaml", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "town.yaml is formatted already\n")
 
     neat = (tmp_path / "town.yaml").read_text()
     (tmp_path / "town.yaml").write_text(neat.replace("horizon: 10 ", "horizon:   10 "))
     result = rbcc("fmt", "--check", "town.yaml", folder=tmp_path)
-    assert (result.returncode, result.stdout) == (1, "town.yaml: would change\n")
+    assert (result.returncode, result.stdout) == (1, "town.yaml would change\n")
     result = rbcc("fmt", "town.yaml", "none.yaml", folder=tmp_path)
-    assert (result.returncode, result.stdout) == (1, "town.yaml: changed\n")
+    assert (result.returncode, result.stdout) == (1, "formatted town.yaml\n")
     assert result.stderr.startswith("error[RB001]: none.yaml cannot be read")
     assert (tmp_path / "town.yaml").read_text() == neat
 

@@ -152,8 +152,10 @@ def _choices(
         shape = (len(state["time"]), *(model.count(owner) for owner in model.symbol(action.symbol).sets))
         choices = np.array(action.choices or (0.0,), int if action.of else float)
         found[action.symbol] = random.choice(choices, shape)
-        if action.shares:
-            found[action.symbol] = random.dirichlet(np.ones(shape[-1]), shape[:-1])
+        if action.shares:  # with few binary digits, so that they sum to 1 in any order
+            members, whole = shape[-1], 2 ** int(np.ceil(np.log2(8 * shape[-1])))
+            parts = random.multinomial(whole - members, np.full(members, 1 / members), shape[:-1])
+            found[action.symbol] = (1 + parts) / whole
     for action in sorted(model.actions, key=lambda one: model.stage_of(one.symbol)):
         if action.bounds:
             low, high = intervals[action.symbol] = ends(model, state, found, draws, action)

@@ -23,7 +23,6 @@ from rbcc.compiler.accounting.algebra import (
 )
 from rbcc.compiler.accounting.divide import reduced
 from rbcc.compiler.accounting.show import label, shown
-from rbcc.compiler.accounting.trial import unbalanced
 from rbcc.compiler.types import Kind
 
 
@@ -104,7 +103,11 @@ def flow_tables(model: ir.Model) -> tuple[FlowTable, ...]:
     balances = [_Balance(model, account, algebra) for account in model.accounts]
     tables = [balance.table() for balance in balances]
     doubtful = {b.account.name: b.suspects() for b, table in zip(balances, tables, strict=True) if table.gave_up}
-    found = unbalanced(model, {name: [s.amount for s in parts] for name, parts in doubtful.items()}) if doubtful else {}
+    if not doubtful:
+        return tuple(tables)
+    from rbcc.compiler.accounting.trial import unbalanced  # it needs the emitter, which is long to import
+
+    found = unbalanced(model, {name: [s.amount for s in parts] for name, parts in doubtful.items()})
     for name, numbers in (found or {}).items():
         place = next(place for place, table in enumerate(tables) if table.account.name == name)
         tables[place] = balances[place].refuted(tables[place], [doubtful[name][number] for number in numbers])

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,16 @@ def test_runs(tmp_path: Path) -> None:
         assert difference(model_of("cournot"), model_of(str(tmp_path / folder))) == expected
     with pytest.raises(CompileError, match="is a folder"):
         model_of(str(tmp_path))
+
+
+def test_words_of_schedules_are_those_of_specs(write_spec: Callable[..., Path]) -> None:
+    training = "{schedules: {cool: 1 - progress}, phases: {a: {iterations: 9, economies: 1}}, default: {entropy: X}}"
+    texts = [
+        f"extends: cournot\nmodel: m\ntraining: {training.replace('X', x)}\n" for x in ("cool", "cool * iteration")
+    ]
+    lines = show(difference(*(compile_spec(write_spec(text)).model for text in texts)))
+    assert "cool -> cool * iteration" in lines
+    assert "@" not in lines
 
 
 def test_json() -> None:

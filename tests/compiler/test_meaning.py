@@ -51,6 +51,8 @@ agents:
       give: {{over: ant, choices: [0, 1]}}
       pick: {{choose: bee}}
       pal: {{choose: ant}}
+      split: {{shares: bee}}
+      due: {{shares: ant}}
     observes: [x, m, "m[k,i]", y, near, given, job, i, {{value: "{seen}", scale: 3}}, {{value: x, encode: digits}}]
     reward: {reward}
     constraints: {{limit: {{violation: "{violation}", scale: 4, at: end}}}}
@@ -76,9 +78,9 @@ indicators: {{mean: "{total}"}}
 NUMBERS: dict[str, tuple[str, ...]] = {
     "p": (), "z": (), "s": (), "time": (), "x": ("ant",), "q": ("ant",), "near": ("ant", "ant"), "m": ("ant", "ant"),
     "act": ("ant",), "give": ("ant", "ant"), "y": ("bee",), "sell": ("bee",), "boom": (), "job": ("ant", "bee"),
-    "given": ("ant", "bee"),
+    "given": ("ant", "bee"), "split": ("ant", "bee"), "due": ("ant", "ant"),
 }  # fmt: skip
-KNOWN = {name: sets for name, sets in NUMBERS.items() if name not in ("act", "give", "sell")}
+KNOWN = {name: sets for name, sets in NUMBERS.items() if name not in ("act", "give", "sell", "split", "due")}
 FLAGS: dict[str, tuple[str, ...]] = {"open": (), "f": ("ant",), "g": ("bee", "ant")}
 CHOICES: dict[str, tuple[tuple[str, ...], str]] = {
     "pick": (("ant",), "bee"), "pal": (("ant",), "ant"), "ask": (("bee", "ant"), "ant"),

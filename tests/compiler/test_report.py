@@ -1,9 +1,14 @@
 """What `rbcc check` says without running a model."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from rbcc import cli
+from rbcc.compiler import ir
 from rbcc.compiler.report import report_on
 
 
@@ -77,3 +82,23 @@ def test_data_of_a_bad_spec(write_spec: Callable[..., Path]) -> None:
     missing = report_on("nowhere.yaml").diagnostics[0]
     assert missing.code == "RB001"
     assert report_on("nowhere.yaml").as_data()["diagnostics"][0]["line"] is None
+
+
+def test_findings_are_printed_before_proofs_begin(
+    write_spec: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_spec(
+        f"rbcc: 1\nextends: {LEDGER}\nmodel: m\nparameters: {{spare: 1}}\nidentities: {{all: 'tolls == tolls'}}\n"
+    )
+    printed: list[str] = []
+
+    def proofs(model: ir.Model) -> tuple[bool, ...]:
+        printed.append(capsys.readouterr().err)
+        return tuple(True for _ in model.identities)
+
+    monkeypatch.setattr("rbcc.compiler.report.proofs", proofs)
+    monkeypatch.setattr(sys, "argv", ["rbcc", "check", "--fast", str(path)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "parameter 'spare' is never used" in printed[0]
+    assert capsys.readouterr().out.endswith("identity all: proved\n")

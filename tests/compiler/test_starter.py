@@ -35,11 +35,25 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
-@pytest.mark.parametrize("name", ["9x", "a b", "", "../x", "x.yaml", "if"])
-def test_names(name: str, tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="cannot be the name of a model"):
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [
+        ("9x", "_9x"), ("a b", "a_b"), ("", "my_economy"), ("../x", "x --out ../x.yaml"), ("x.yaml", "x_yaml"),
+        ("if", "my_if"), ("!", "my_economy"),
+    ],
+)  # fmt: skip
+def test_names(name: str, better: str, tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="cannot be the name of a model") as refused:
         write_starter(name, tmp_path / "x.yaml")
+    assert f"help: write rbcc new {better}\n" in str(refused.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none to write town\.yaml to"):
+        write_starter("town", tmp_path / "none" / "town.yaml")
+    with pytest.raises(FileExistsError, match="is a folder; name another file with --out"):
+        write_starter("town", tmp_path)
 
 
 def test_the_starter_ships() -> None:

@@ -136,6 +136,10 @@ def test_resume_without_a_name_finds_the_run_of_that_seed(tmp_path: Path, monkey
     assert not [path for path in Path("runs").iterdir() if path.name.startswith(".")]
     with pytest.raises(RunError, match="no run of this spec with --seed 7"):
         train("cournot", settings, seed=7, resume=True)
+    with pytest.raises(
+        RunError, match=r"no run of this spec .* runs/cournot-2 was trained with .*; go on with it by: "
+    ):
+        train("cournot", seed=1, resume=True)
 
 
 def test_time_goes_on_after_a_stop(tmp_path: Path) -> None:
@@ -146,8 +150,18 @@ def test_time_goes_on_after_a_stop(tmp_path: Path) -> None:
 
 
 def test_only_the_same_run_can_be_resumed(run: Run, tmp_path: Path) -> None:
+    changed = {**TINY, "parameters.cost": 5, "training.default.network": "[9]"}
+    with pytest.raises(RunError) as refused:
+        train("cournot", changed, out=run.folder, seed=3, resume=True)
+    own, other = ("--set 'training.default.network=[8]'", "--set 'training.default.network=[9]'")
+    assert f"was trained with {own} and without " in str(refused.value)
+    assert "--set parameters.cost=5" in str(refused.value)
+    assert other in str(refused.value)
+    assert str(refused.value).endswith(f"; go on with it by: {run.resume_command}")
+    spec = tmp_path / "other.yaml"
+    spec.write_text("extends: cournot\nmodel: cournot\nparameters: {cost: 5}\n")
     with pytest.raises(RunError, match="another version of the spec"):
-        train("cournot", {**TINY, "parameters.cost": 5}, out=run.folder, seed=3, resume=True)
+        train(spec, TINY, out=run.folder, seed=3, resume=True)
     with pytest.raises(RunError, match="trained with --seed 3, not --seed 4"):
         train("cournot", TINY, out=run.folder, seed=4, resume=True)
     with pytest.raises(RunError, match="is no run directory"):

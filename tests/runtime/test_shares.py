@@ -139,6 +139,25 @@ def test_what_the_module_computes_is_what_the_model_means(path: Path) -> None:
     compare(compile(path), 100)
 
 
+def test_a_single_agent_divides_after_others(tmp_path: Path) -> None:
+    planner = """planner:
+    count: 1
+    after: household
+    actions: {grant: {shares: household}}
+    observes: [effort, grants]
+    reward: sum(i, grant[i] * sum(j, j * effort[i,j]))
+    state: {grants: {over: household, start: 0}}
+  task:"""
+    text = SPEC.replace("task:", planner, 1).replace("    save_last' =", "    grants'[i] = grant[i]\n    save_last' =")
+    (tmp_path / "planner.yaml").write_text(text)
+    model = compile(tmp_path / "planner.yaml")
+    actions = model.sample(model.reset(KEY), KEY)
+    assert np.allclose(actions["planner.grant"].sum(), 1, atol=1e-6)
+    seen = model.observe(model.reset(KEY), actions=actions)["planner"]
+    assert np.allclose(seen[:12].reshape(3, 4), actions["household.effort"])
+    compare(model, 20)
+
+
 def test_samples_are_legal(model: Model) -> None:
     actions = jax.vmap(lambda key: model.sample(model.reset(KEY), key))(jax.random.split(KEY, 500))
     effort, gift = actions["household.effort"], actions["household.gift"]
@@ -166,6 +185,7 @@ def test_what_does_not_hold_is_found_at_corners(path: Path) -> None:
     start, case = failure.case
     assert start == "from the start"
     assert "household.effort[0, 0] = 0, household.effort[0, 3] = 1; all others" in case
+    assert case.endswith(" as near to 0 as they can be, shares all with the first")
 
 
 # --- learning ------------------------------------------------------------------------------------------------------
