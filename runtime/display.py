@@ -171,6 +171,7 @@ def verification_table(result: Equilibrium) -> str:
         "",
         *_budget_lines(result.gains),
         *_single_lines(result.gains),
+        *_exact_lines(result.gains),
         *_reasons(result),
         *(f"side effect: {line}" for line in _side_effects(result.gains)),
         *(f"edge: {line}" for line in result.edges),
@@ -208,6 +209,16 @@ def _single_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
             yield f"largest gain of one {one.agent}: {shares} (index {gain.single})"
         elif one.notions == ("individual",) and gain.single is None:
             yield f"too few test episodes (verify.episodes) to tell the gain of each {one.agent}: only the mean is judged"
+
+
+def _exact_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
+    """Where gains can be computed exactly: what is possible, and what was found of it."""
+    for one in (gain.estimate for gain in gains):
+        if one.exact is not None and one.scale:
+            best, found = (_percent(x / one.scale) for x in (one.exact.gain, one.exact.found))
+            bound = "is" if one.exact.attained else "is at most"
+            largest = f", the largest of one {_percent(one.exact.largest / one.scale)}" if one.members else ""
+            yield f"exact: the gain of {_row(one)} {bound} {best}{largest}; that of the best deviator found is {found}"
 
 
 def _reasons(result: Equilibrium) -> Iterator[str]:

@@ -16,6 +16,9 @@ For each type and notion:
    target. A single agent whose own gain is above the target, with the same confidence for all agents of all types
    together, refutes too, however little the others gain.
 
+Where the economy is small enough all this is checked against exact answers (`exact.py`), and these decide: CERTIFIED if
+no one can gain more than the target, by any deviation.
+
 No gain found proves little if the search is weak. Its power is the share of a known gain that it finds: the deviator
 from scratch starts from nearly random choices and has to recover what the trained policy is worth over these. Without
 power shown the verdict is INCONCLUSIVE, however small the gain.
@@ -40,6 +43,7 @@ from rbcc.runtime import noise
 from rbcc.runtime.deviation import Arena, Deviation, Notion, evaluate_base
 from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
+from rbcc.runtime.exact import Answer, Game, Unsolved
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Frozen, Plant, read_plant
 from rbcc.runtime.run import Run, write_file
@@ -61,6 +65,7 @@ Payoffs = Mapping[str, np.ndarray]
 
 
 class Verdict(StrEnum):
+    CERTIFIED = "CERTIFIED"
     REFUTED = "REFUTED"
     NOT_REFUTED = "NOT REFUTED"
     INCONCLUSIVE = "INCONCLUSIVE"
@@ -93,7 +98,7 @@ class Estimate:
     of the gain) in units of the payoff; `above` is the payoff above the one that gains are compared with, and
     `improvement` the payoff above untrained play. `power` is the share of a known gain that the search recovers, None
     where there was nothing to recover; `others` the change of each other type's mean payoff under the deviation;
-    `members` the gains of single agents, for individual deviations.
+    `members` the gains of single agents, for individual deviations; `exact` the exact answer, where there is one.
     """
 
     agent: str
@@ -108,6 +113,7 @@ class Estimate:
     power: float | None
     others: dict[str, float]
     members: tuple[Member, ...] = ()
+    exact: Answer | None = None
 
     @property
     def scale(self) -> float:
@@ -197,6 +203,7 @@ class _Verification:
         state = run.state()
         self.networks, self.multipliers = state.networks, state.multipliers
         self.arena = self.arena_with(plants)
+        self.game, self.solved = _game(self.arena)
         # Disjoint from each other and, by the tag, from the keys of training.
         root = jax.random.fold_in(noise.key(seed), 0x5EED)
         self.train_key, select, test = jax.random.split(root, 3)
@@ -313,6 +320,7 @@ class _Verification:
             self.power([candidate for candidate, _ in battery], abs(above[agent])),
             {other: value for other, value in _change(payoffs, test).items() if other != agent},
             _members(change, members) if notion == "individual" and not single else (),
+            self.game.answer(agent, notion, state[0]) if self.game else None,
         )
 
     def power(self, battery: Sequence[Candidate], scale: float) -> float | None:
@@ -377,7 +385,17 @@ class _Verification:
             "selection_episodes": self.select[1] * chosen.economies,
             "test_episodes": self.test[1] * chosen.economies,
             "confidence": CONFIDENCE,
+            "exact": self.solved,
         }
+
+
+def _game(arena: Arena) -> tuple[Game | None, str]:
+    """The game in which gains can be computed exactly, if there is one, and words on that."""
+    try:
+        game = Game(arena)
+    except Unsolved as reason:
+        return None, f"no: {reason}"
+    return game, f"yes: {game.pairs:,} pairs of a state and choices of all agents"
 
 
 def _check_finite(payoffs: Payoffs, what: str) -> None:
@@ -427,11 +445,25 @@ def judge(found: Sequence[Estimate], target: float) -> tuple[Gain, ...]:
             verdict = Verdict.NOT_REFUTED
         else:
             verdict = Verdict.INCONCLUSIVE
+        verdict = _exactly(one, limit, verdict)
         share = partial(_share, scale=one.scale)
         of_improvement = _share(one.gain, abs(one.improvement))
         relative = share(one.gain), share(lower), share(upper)
         gains.append(Gain(one, lower, upper, single, single_lower, *relative, of_improvement, verdict))
     return tuple(gains)
+
+
+def _exactly(found: Estimate, limit: float, verdict: Verdict) -> Verdict:
+    """What exact numbers make of a verdict that rests on estimates."""
+    if found.exact is None:
+        return verdict
+    match found.exact.within(limit):
+        case True:
+            return Verdict.CERTIFIED
+        case False:
+            return Verdict.REFUTED
+    # What was found is within the limit, if not what is possible: it does not refute.
+    return Verdict.INCONCLUSIVE if verdict is Verdict.REFUTED else verdict
 
 
 def _width(bounds: int) -> float:
@@ -448,7 +480,7 @@ def overall(gains: Sequence[Gain], notion: Notion, alive: Mapping[str, bool]) ->
     if not all(alive.values()):
         return Verdict.TRIVIAL
     verdicts = {gain.verdict for gain in gains if notion in gain.estimate.notions}
-    for verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE):
+    for verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.NOT_REFUTED, Verdict.CERTIFIED):
         if verdict in verdicts:
             return verdict
-    return Verdict.NOT_REFUTED if verdicts else Verdict.INCONCLUSIVE
+    return Verdict.INCONCLUSIVE

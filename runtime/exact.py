@@ -230,9 +230,9 @@ class Game:
             found.append(value - self.payoffs(agent) @ weights)
         return np.array(found)
 
-    def answer(self, agent: str, notion: Notion, network: Parameters) -> Answer:
-        """How much can be gained, beside what following `network` gains, as in `gains`."""
-        best, found = self.best(agent, notion), self.gains(agent, notion, network)
+    def answer(self, agent: str, notion: Notion, network: Parameters, plants: Sequence[Plant] = ()) -> Answer:
+        """How much can be gained, beside what following `network`, changed by `plants`, gains."""
+        best, found = self.best(agent, notion), self.gains(agent, notion, network, plants)
         return Answer(
             float(self.payoffs(agent).mean()),
             float(best.gains.mean()),

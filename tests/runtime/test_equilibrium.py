@@ -14,6 +14,7 @@ from rbcc.runtime.deviation import Arena, Deviation, evaluate_base
 from rbcc.runtime.devices import SINGLE
 from rbcc.runtime.equilibrium import Candidate, Equilibrium, Estimate, Gain, Member, Verdict, judge, overall, verify
 from rbcc.runtime.errors import RunError
+from rbcc.runtime.exact import Answer
 from rbcc.runtime.model import compile
 from rbcc.runtime.plant import Frozen, Random, read_plant
 from rbcc.runtime.run import Run, train
@@ -37,9 +38,13 @@ def gains(result: Equilibrium) -> dict[str, Gain]:
     return {notion: gain for gain in result.gains for notion in gain.estimate.notions}
 
 
-def test_nash_quantities_are_not_refuted(verified: Equilibrium) -> None:
+def test_nash_quantities_are_certified(verified: Equilibrium) -> None:
     found = gains(verified)["individual"]
-    assert verified.verdicts["individual"] is Verdict.NOT_REFUTED
+    assert verified.verdicts["individual"] is Verdict.CERTIFIED
+    assert found.estimate.exact is not None
+    assert found.estimate.exact.payoff == pytest.approx(found.estimate.payoff, rel=0.002)
+    assert found.estimate.exact.found == pytest.approx(found.estimate.gain, abs=0.5)
+    assert 0 <= found.estimate.exact.found <= found.estimate.exact.gain < 9
     assert found.estimate.payoff == pytest.approx(900, rel=0.01)
     assert found.relative_upper is not None
     assert 0 <= found.relative_upper < 0.01
@@ -53,12 +58,17 @@ def test_a_cartel_of_both_gains_an_eighth(verified: Equilibrium) -> None:
     found = gains(verified)["team"]
     assert verified.verdicts["team"] is Verdict.REFUTED
     assert found.relative == pytest.approx(0.125, rel=0.08)
+    assert found.estimate.exact is not None
+    assert found.estimate.exact.gain == pytest.approx(1012.5 - found.estimate.exact.payoff)
+    assert found.estimate.exact.found == pytest.approx(found.estimate.exact.gain, rel=0.05)
     assert found.estimate.scale == pytest.approx(900, rel=0.01)
 
 
 def test_result_is_on_disk(duopoly: Run, verified: Equilibrium) -> None:
     data = json.loads((duopoly.folder / "equilibrium.json").read_text())
-    assert data["verdicts"] == {"individual": "NOT REFUTED", "team": "REFUTED"}
+    assert data["verdicts"] == {"individual": "CERTIFIED", "team": "REFUTED"}
+    assert data["settings"]["exact"] == "yes: 1,681 pairs of a state and choices of all agents"
+    assert data["gains"][1]["estimate"]["exact"]["attained"] is True
     assert data["settings"]["digest"] == duopoly.manifest["digest"]
     assert len(data["settings"]["checkpoint"]) == 64
     assert data["alive"] == {"quantity > 1": True}
@@ -206,6 +216,27 @@ def test_verdicts(found: Estimate, verdict: Verdict) -> None:
     assert gain.upper >= 0
 
 
+def exact(gain: float, largest: float, attained: bool, found: float) -> Answer:
+    return Answer(100.0, gain, largest, 0, attained, found, found)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "answer", "verdict"),
+    [
+        (one(0.2, 0.1, power=None), exact(0.5, 0.9, False, 0.2), Verdict.CERTIFIED),
+        (one(3.0, 0.1), exact(0.5, 0.9, False, 0.5), Verdict.CERTIFIED),
+        (one(0.2, 0.1), exact(0.5, 1.1, True, 0.2), Verdict.REFUTED),
+        (one(0.9, 0.5), exact(5.0, 5.0, False, 1.1), Verdict.REFUTED),
+        (one(0.2, 0.1), exact(5.0, 5.0, False, 0.3), Verdict.NOT_REFUTED),
+        (one(3.0, 0.1), exact(5.0, 5.0, False, 0.9), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_exact_answers_decide(estimate: Estimate, answer: Answer, verdict: Verdict) -> None:
+    """The target is a gain of 1. What is attained, or was found, refutes; no one who gains more certifies."""
+    (gain,) = judge([replace(estimate, exact=answer)], target=0.01)
+    assert gain.verdict is verdict
+
+
 def test_bounds_cover_the_mean_as_often_as_they_say() -> None:
     rng, misses = np.random.default_rng(0), 0
     for _ in range(2000):
@@ -240,6 +271,9 @@ def test_overall_verdict_is_the_worst_of_its_notion() -> None:
         return overall(judge(found, target=0.01), "individual", {"works": True})
 
     good, unclear, bad = one(0.0, 0.01), one(0.0, 0.01, power=None), one(3.0, 0.1)
+    sure = replace(good, exact=exact(0.0, 0.0, True, 0.0))
+    assert of(sure, sure) is Verdict.CERTIFIED
+    assert of(sure, good) is Verdict.NOT_REFUTED
     assert of(good, good) is Verdict.NOT_REFUTED
     assert of(good, unclear) is Verdict.INCONCLUSIVE
     assert of(good, unclear, bad) is Verdict.REFUTED
