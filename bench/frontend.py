@@ -46,6 +46,7 @@ def process(*command: str, cache: Path | None = None, first: str = "") -> float:
     began = time.perf_counter()
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as running:
+        assert running.stdout is not None
         printed = running.stdout.readline() if first else running.stdout.read()
         spent = 1e3 * (time.perf_counter() - began)
         running.kill()

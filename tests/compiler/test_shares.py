@@ -58,7 +58,7 @@ def test_what_holds_shares_is_observed_as_it_is(model: ir.Model) -> None:
 
 def test_pages(write_spec: Callable[..., Path]) -> None:
     compiled = compile_spec(write_spec(SPEC))
-    assert "chooses  portfolio for each firm: a share of the whole" in summary(compiled, Path("module.py"))
+    assert "chooses  portfolio for each firm: a share of the whole" in summary(compiled, "module.py")
     for form in (".md", ".html", ".tex"):
         assert "a share of the whole, for each firm" in document(compiled.model, form)
 

@@ -82,7 +82,7 @@ def model(path: Path) -> Model:
 
 
 def test_numbers_of_any_size_are_shares_and_back() -> None:
-    numbers = 3 * np.random.default_rng(0).normal(size=(4, 1000)).astype(np.float32)
+    numbers = jnp.asarray(3 * np.random.default_rng(0).normal(size=(4, 1000)))
     shares = shares_of(numbers)
     assert shares.shape == (5, 1000)
     assert (shares > 0).all()
@@ -96,7 +96,7 @@ def test_numbers_of_any_size_are_shares_and_back() -> None:
 @pytest.mark.parametrize("members", [2, 3, 7])
 def test_random_shares_are_uniform(members: int) -> None:
     """Each is Beta(1, members - 1): a share is above x with the chance (1 - x)^(members - 1)."""
-    shares = np.asarray(divided(np.random.default_rng(0).random((members - 1, 40_000), np.float32)))
+    shares = np.asarray(divided(jnp.asarray(np.random.default_rng(0).random((members - 1, 40_000)))))
     assert np.allclose(shares.sum(0), 1, atol=1e-6)
     assert (shares >= 0).all()
     for x in (0.1, 0.3, 0.6):
@@ -105,7 +105,7 @@ def test_random_shares_are_uniform(members: int) -> None:
 
 def test_two_shares_are_an_interval() -> None:
     random = np.random.default_rng(0)
-    outputs, drawn = random.normal(size=(1, 2, 50)), random.normal(size=(1, 50))
+    outputs, drawn = jnp.asarray(random.normal(size=(1, 2, 50))), jnp.asarray(random.normal(size=(1, 50)))
     assert np.allclose(assess_normal(outputs, drawn, True), assess_normal(outputs, drawn, False), atol=1e-6)
 
 
