@@ -134,14 +134,14 @@ def coverage(runs: Mapping[str, Run]) -> None:
     """How often one-sided 95 % bounds of a single estimate hold, of fixed deviations with known gains."""
     duopoly, coins = (runs[name] for name in ("cournot", "matching_pennies"))
     seller, matcher = duopoly.state().networks["seller"], coins.state().networks["matcher"]
-    mixed = [*mixture("matcher", 0.7), *mixture("mismatcher", 0.6)]
+    mixed = [*mixture("matcher", 0.3), *mixture("mismatcher", 0.6)]
     cases: list[tuple[str, Run, list[str], str, Notion, Any]] = [
         ("as trained, against 20 % at random", duopoly, ["seller.random=0.2"], "seller", "individual", seller),
         ("as trained, against 20 % at random", duopoly, ["seller.random=0.2"], "seller", "team", seller),
         ("22.5, against as trained", duopoly, [], "seller", "team", always(seller, 15)),
         ("30, against as trained", duopoly, [], "seller", "individual", always(seller, 20)),
-        ("as trained, against .7 and .6", coins, mixed, "matcher", "individual", matcher),
-        ("heads, against .7 and .6", coins, mixed, "matcher", "individual", always(matcher, 1)),
+        ("as trained, against .3 and .6", coins, mixed, "matcher", "individual", matcher),
+        ("heads, against .3 and .6", coins, mixed, "matcher", "individual", always(matcher, 1)),
     ]
     for words, run, plants, agent, notion, network in cases:
         for episodes in (SELECTION, EPISODES):
@@ -167,7 +167,7 @@ def coverage(runs: Mapping[str, Run]) -> None:
 
 
 def selection(runs: Mapping[str, Run]) -> None:
-    """No deviation from the equilibrium of matching pennies gains anything: what the best on selection seeds seems to."""
+    """No deviation from equilibrium in matching pennies gains anything: what the best on selection seeds seems to."""
     run, fair = runs["matching_pennies"], ["matcher.random=1", "mismatcher.random=1"]
     network = run.state().networks["matcher"]
     deviators = [tilted(network, 1, amount) for amount in np.linspace(-4, 4, 16)]  # from 2 to 98 % heads
