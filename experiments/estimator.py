@@ -48,7 +48,7 @@ def sellers(*quantities: float, random: float = 0) -> list[str]:
 COINS = [(x, q) for x in (0.1, 0.3, 0.6, 0.8) for q in (0.1, 0.3, 0.6, 0.8)] + [
     (1, 0.7),
     (0.25, 1),
-    (0, 0),
+    (1, 0.5),
     (0.9, 0.05),
 ]
 PROFILES = {
@@ -76,7 +76,7 @@ def accuracy(runs: Mapping[str, Run]) -> None:
                 one = gain.estimate
                 assert one.exact is not None
                 row = f"{name} {' '.join(plants)}: {one.agent} {one.notions[0]}"
-                if one.exact.gain < ALIKE * one.scale:
+                if one.exact.gain <= ALIKE * one.scale:
                     nothing.append((one.gain / one.scale, row))
                     continue
                 errors.append((one.gain / one.exact.gain - 1, row))
@@ -130,6 +130,12 @@ def estimated(agent: str, change: np.ndarray) -> Estimate:
     return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, float(change.mean()), float(error), best, (best,), None, {})
 
 
+def evenness(change: np.ndarray) -> float:
+    """The number of episodes, equally far from the mean, among which the variance would be as concentrated as it is."""
+    squares = (change - change.mean()) ** 2
+    return float(squares.sum() ** 2 / (squares**2).sum())
+
+
 def coverage(runs: Mapping[str, Run]) -> None:
     """How often one-sided 95 % bounds of a single estimate hold, of fixed deviations with known gains."""
     duopoly, coins = (runs[name] for name in ("cournot", "matching_pennies"))
@@ -147,18 +153,20 @@ def coverage(runs: Mapping[str, Run]) -> None:
         for episodes in (SELECTION, EPISODES):
             one = Question(run, plants, agent, notion, episodes)
             exact, held = one.exact(network), np.zeros(2)
-            gains = []
+            gains, even = [], []
             for repeat in range(REPEATS):
                 key = jax.random.fold_in(noise.key(repeat), 0xC0)
                 change = one.sample(key, network, one.undisturbed(key))
                 (gain,) = judge([estimated(agent, change)], 0.01)
                 held += gain.lower <= exact, exact <= gain.upper
                 gains.append(change.mean())
+                even.append(evenness(change))
             lower, upper = held / REPEATS
             mean, error = np.mean(gains), np.std(gains) / math.sqrt(REPEATS)
             print(
                 f"{agent} {notion}, {words}, {episodes} episodes: lower {lower:.1%}, upper {upper:.1%}; "
-                f"exactly {exact:.5g}, mean estimate {mean:.5g} (standard error {error:.1g})",
+                f"exactly {exact:.5g}, mean estimate {mean:.5g} (standard error {error:.1g}); "
+                f"effective episodes {np.median(even):.3g}",
                 flush=True,
             )
 
