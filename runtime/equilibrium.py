@@ -203,6 +203,7 @@ class _Verification:
         state = run.state()
         self.networks, self.multipliers = state.networks, state.multipliers
         self.arena = self.arena_with(plants)
+        self.say("listing the states of the economy, for exact answers")
         self.game, self.solved = _game(self.arena)
         # Disjoint from each other and, by the tag, from the keys of training.
         root = jax.random.fold_in(noise.key(seed), 0x5EED)

@@ -338,7 +338,8 @@ class Game:
                 return f"{definition.symbol} is drawn at random"
         digits = sum(side.policy.agents * sum(map(log10, side.sizes)) for side in self.sides.values())
         if digits > log10(MOST):
-            return f"all agents together have about 10^{digits:.0f} choices in a step; {MOST:,} at most are tried"
+            number = f"{10**digits:,.0f}" if digits < 12 else f"10^{digits:.0f}"
+            return f"all agents together have about {number} choices in a step; {MOST:,} at most are tried"
         return None
 
     def _check_size(self, pairs: int) -> None:

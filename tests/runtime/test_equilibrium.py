@@ -12,6 +12,7 @@ import pytest
 from rbcc.runtime import noise
 from rbcc.runtime.deviation import Arena, Deviation, evaluate_base
 from rbcc.runtime.devices import SINGLE
+from rbcc.runtime.display import verification_table
 from rbcc.runtime.equilibrium import Candidate, Equilibrium, Estimate, Gain, Member, Verdict, judge, overall, verify
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.exact import Answer
@@ -61,6 +62,7 @@ def test_a_cartel_of_both_gains_an_eighth(verified: Equilibrium) -> None:
     assert found.estimate.exact is not None
     assert found.estimate.exact.gain == pytest.approx(1012.5 - found.estimate.exact.payoff)
     assert found.estimate.exact.found == pytest.approx(found.estimate.exact.gain, rel=0.05)
+    assert "\nexact: the gain of seller team is 12." in verification_table(verified)
     assert found.estimate.scale == pytest.approx(900, rel=0.01)
 
 

@@ -254,6 +254,7 @@ def assert_mean(sample: np.ndarray, exact: np.ndarray) -> None:
         ({"equations.stock": "stock' = stock + uniform()"}, "stock' is drawn at random"),
         ({"state.stock": "{start: 2 + normal()}"}, "stock is drawn at random"),
         ({"agents.herder.count": 100}, r"together have about 10\^30 choices in a step; 2,000,000 at most are tried"),
+        ({"agents.herder.count": 21}, "together have about 2,097,152 choices in a step; 2,000,000 at most are tried"),
         ({"horizon": 1000000}, r"4,000,000 pairs of a state and choices of all agents, or more; 2,000,000 at most"),
     ],
 )
