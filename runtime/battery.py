@@ -7,6 +7,9 @@
 5. Deviators that learn from scratch, from several seeds at two learning rates, by successive halving (Jamieson and
    Talwalkar 2016): all get an eighth of the budget, the best of each learning rate half of it, the best of these all.
 
+Of single agents each may have a best deviation of its own: where another than the best on average is clearly better for
+an agent, it takes that.
+
 While the gain of a deviator still rises so much that a larger budget may change the verdict, its budget is doubled, at
 most twice; the learning rate then starts anew (Loshchilov and Hutter 2017).
 """
@@ -20,6 +23,7 @@ from math import prod
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.stats import t as student
 
 from rbcc.runtime.deviation import Course, Deviation, Deviator
 from rbcc.runtime.errors import RunError
@@ -28,6 +32,7 @@ from rbcc.runtime.spaces import ActionSpace
 
 
 NONE, CONSTANT, POLICY, CONTINUED, SCRATCH = "none", "always", "policy of", "continued", "from scratch"
+OWN = "each its own"
 
 # Up to so many combinations of constant choices are all tried; of an action on its own at most so many values.
 JOINT, GRID = 64, 21
@@ -38,6 +43,9 @@ ENTROPY_FROM_SCRATCH = 0.01
 RUNGS = (1 / 8, 1 / 2, 1)
 DOUBLINGS = 2
 POWER = 0.9
+# An agent takes another deviation than the best on average if that gains it more by this share of the limit, and not by
+# chance: with so much confidence no agent takes one that is none better.
+WORTHWHILE, SURE = 0.1, 0.95
 
 
 @dataclass(frozen=True)
@@ -76,14 +84,15 @@ class Measure:
 class Found:
     """What the battery found.
 
-    `curve` has the gain of the best deviator that learned by its iterations, from 0 on; `power` is the share of a known
-    gain that the search finds: a deviator from scratch starts from random choices and has to recover what the trained
-    policy is worth over these. It is None if that is not above the limit.
+    `deviators` are those to test, each with the agents, (agents,), who follow it, None where they play as trained; of a
+    team all agents are the same. `curve` has the gain of the best deviator that learned by its iterations, from 0 on;
+    `power` is the share of a known gain that the search finds: a deviator from scratch starts from random choices and
+    has to recover what the trained policy is worth over these. It is None if that is not above the limit.
     """
 
     candidates: tuple[Candidate, ...]
     best: Candidate
-    deviator: Deviator
+    deviators: tuple[tuple[Deviator | None, np.ndarray], ...]
     curve: tuple[Candidate, ...]
     power: float | None
 
@@ -118,8 +127,8 @@ class _Learner:
 class Battery:
     """The search of one `deviation` from `networks`, all randomness from `key`.
 
-    `others` are policies that are there already, by their names; `gain` gives the mean gain of a deviator on the
-    selection seeds and its standard error; `iterations` and `rate` are the budget of a deviator and its learning rate.
+    `others` are policies that are there already, by their names; `gains` gives the gains of a deviator on the selection
+    seeds, (episodes,), in which the agents `turns`, (episodes,), deviate.
     """
 
     def __init__(
@@ -128,17 +137,22 @@ class Battery:
         networks: Mapping[str, Parameters],
         others: Mapping[str, Parameters],
         key: jax.Array,
-        gain: Callable[[Deviator], tuple[float, float]],
+        gains: Callable[[Deviator], np.ndarray],
+        turns: np.ndarray,
         measure: Measure,
         say: Callable[[str], None],
     ):
         self.deviation, self.networks, self.others, self.key = deviation, networks, others, key
-        self.assess, self.measure, self.say = gain, measure, say
+        self.gains, self.turns, self.measure, self.say = gains, turns, measure, say
         chosen = deviation.arena.model.ir.verification
         self.iterations, self.rate = chosen.iterations, chosen.learning_rate
         self.trained = deviation.first(networks[deviation.agent])
-        self.best = Candidate(NONE, 0, 0.0), self.trained
-        self.candidates = [self.best[0]]
+        self.tried: list[tuple[Candidate, Deviator | None, np.ndarray]] = []
+        self.tried.append((Candidate(NONE, 0, 0.0), None, np.zeros(len(turns))))
+
+    @property
+    def best(self) -> Candidate:
+        return max((candidate for candidate, _, _ in self.tried), key=lambda candidate: candidate.gain)
 
     def search(self) -> Found:
         for candidate, deviator in self.known():
@@ -156,26 +170,49 @@ class Battery:
             if not unfinished:
                 break
         known = -scratch.curve[0].gain > self.measure.limit
+        best, deviators = self.chosen()
+        candidates = [candidate for candidate, _, _ in self.tried]
+        if best.source == OWN:
+            candidates.append(best)
         curve = tuple(_best([continued, scratch]).curve)
-        return Found(tuple(self.candidates), *self.best, curve, scratch.power if known else None)
+        return Found(tuple(candidates), best, deviators, curve, scratch.power if known else None)
+
+    def chosen(self) -> tuple[Candidate, tuple[tuple[Deviator | None, np.ndarray], ...]]:
+        """The best deviation, for single agents one for each, and who follows which deviator."""
+        best = next(number for number, (candidate, _, _) in enumerate(self.tried) if candidate == self.best)
+        agents = np.arange(self.deviation.policy.agents)
+        choice = np.full(len(agents), best)
+        if self.deviation.notion == "individual":
+            changes = np.stack([change for _, _, change in self.tried])
+            for agent in agents:
+                own = changes[:, self.turns == agent]
+                episodes = own.shape[1]
+                if episodes > 1:
+                    more = own - own[best]
+                    mean, error = more.mean(axis=1), more.std(axis=1, ddof=1) / math.sqrt(episodes)
+                    width = student(episodes - 1).ppf(1 - (1 - SURE) / (len(agents) * len(changes)))
+                    clear = mean > np.maximum(width * error, WORTHWHILE * self.measure.limit)
+                    choice[agent] = np.argmax(np.where(clear, mean, 0.0)) if clear.any() else best
+        candidate, together = self.best, self.tried[best][2]
+        if len(set(choice)) > 1:
+            together = np.stack([change for _, _, change in self.tried])[choice[self.turns], np.arange(len(self.turns))]
+            candidate = Candidate(OWN, 0, float(together.mean()), "", error_of(together))
+        return candidate, tuple((self.tried[number][1], choice == number) for number in sorted(set(choice)))
 
     def consider(self, candidate: Candidate, deviator: Deviator) -> Candidate:
         """Takes a deviation into the battery and returns it with its gain.
 
         One without a finite payoff is left out, but raises RunError if it is what learning came to.
         """
-        gain, error = self.assess(deviator)
-        if not math.isfinite(gain):
-            if candidate.source not in (CONTINUED, SCRATCH):
-                return candidate
+        change = self.gains(deviator)
+        candidate = replace(candidate, gain=float(change.mean()), error=error_of(change))
+        if math.isfinite(candidate.gain):
+            self.tried.append((candidate, deviator, change))
+        elif candidate.source in (CONTINUED, SCRATCH):
             raise RunError(
                 f"the {self.deviation.notion} deviator of {self.deviation.agent} ({candidate.words}) reached a payoff that "
                 "is no finite number; lower verify.learning_rate, or bound the reward"
             )
-        candidate = replace(candidate, gain=gain, error=error)
-        self.candidates.append(candidate)
-        if gain > self.best[0].gain:
-            self.best = candidate, deviator
         return candidate
 
     # --- what does not learn -----------------------------------------------------------------------------------
@@ -205,7 +242,6 @@ class Battery:
         for seed in range(STARTS):
             key = jax.random.fold_in(self.key, 1 + seed)
             deviator = self.deviation.scratch(key)
-            self.tell(f"deviator {SCRATCH}, seed {seed}")
             start = self.consider(Candidate(SCRATCH, 0, 0.0, f"seed {seed}"), deviator)
             for rate in (factor * self.rate for factor in RATES):
                 name = f"seed {seed} rate {rate:g}"
@@ -214,20 +250,20 @@ class Battery:
 
     def learn(self, learner: _Learner, upto: int) -> None:
         """Goes on learning, until iteration `upto`."""
-        done = learner.done
-        self.tell(f"deviator {learner.curve[-1].origin}, {upto} iterations")
+        done, candidate = learner.done, Candidate(learner.source, upto, 0.0, learner.name)
+        self.tell(f"deviator {candidate.words} iterations")
         first = done < self.iterations
         begin, length = (0, self.iterations) if first else (done, upto - done)
         course = Course(learner.rate, learner.entropy if first else 0.0, begin, length)
         learner.deviator = self.deviation.learn(self.networks, learner.deviator, learner.key, done, upto, course)
-        learner.curve.append(self.consider(Candidate(learner.source, upto, 0.0, learner.name), learner.deviator))
+        learner.curve.append(self.consider(candidate, learner.deviator))
 
     def unfinished(self, continued: _Learner, scratch: _Learner) -> list[_Learner]:
         """Those whose budget is worth doubling: a gain that still rises, or a search that has not shown its power.
 
         None if the gain that was found is above the limit already, whatever else there may be.
         """
-        best, measure = self.best[0], self.measure
+        best, measure = self.best, self.measure
         if best.gain - measure.width * best.error > measure.limit:
             return []
         learner, half = _best([continued, scratch]), measure.width * measure.shrink * best.error
@@ -237,6 +273,11 @@ class Battery:
 
     def tell(self, what: str) -> None:
         self.say(f"{self.deviation.agent}, {self.deviation.notion}: {what}")
+
+
+def error_of(sample: np.ndarray) -> float:
+    """The standard error of the mean of a sample."""
+    return float(sample.std(ddof=1) / math.sqrt(len(sample)))
 
 
 def rising(curve: Sequence[Candidate], half: float, limit: float) -> bool:
@@ -252,7 +293,7 @@ def constants(spaces: Mapping[str, ActionSpace]) -> list[dict[str, float]]:
     An action that is repeated over another type is the same for all of its members.
     """
     sizes = [len(space.values) for space in spaces.values()]
-    if not any(space.interval for space in spaces.values()) and prod(sizes) <= JOINT:
+    if all(sizes) and prod(sizes) <= JOINT:
         return [dict(zip(spaces, choice, strict=True)) for choice in product(*map(range, sizes))]
     return [{name: number} for name, space in spaces.items() for number in _grid(space)]
 

@@ -36,7 +36,7 @@ import jax
 import numpy as np
 
 from rbcc.runtime import noise
-from rbcc.runtime.battery import NONE, POWER, Battery, Candidate, Measure, rising
+from rbcc.runtime.battery import POWER, Battery, Candidate, Measure, error_of, rising
 from rbcc.runtime.deviation import Arena, Deviation, Deviator, Notion, evaluate_base
 from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
@@ -284,13 +284,9 @@ class _Verification:
         """Searches for the best deviation, and estimates its gain on the test seeds."""
         deviation = Deviation(self.arena, agent, notion)
 
-        def gains(deviator: Deviator, episodes: tuple[jax.Array, int], base: Payoffs) -> _Sample:
-            payoffs, members = deviation.evaluate(self.networks, deviator, *episodes)
-            return _Sample(agent, notion, payoffs, base, members)
-
-        def gain(deviator: Deviator) -> tuple[float, float]:
-            change = gains(deviator, self.select, select).change
-            return float(change.mean()), _error(change)
+        def gains(deviator: Deviator) -> np.ndarray:
+            payoffs, members = deviation.evaluate(self.networks, deviator, *self.select)
+            return _Sample(agent, notion, payoffs, select, members).change
 
         questions = self.questions()
         key = jax.random.fold_in(self.train_key, list(self.policies).index(agent) * 2 + (notion == "team"))
@@ -298,11 +294,15 @@ class _Verification:
             self.settings.target * abs(above[agent]), _width(len(questions)), math.sqrt(self.select[1] / self.test[1])
         )
         others = {name: networks[agent] for name, networks in self.others.items()}
-        found = Battery(deviation, self.networks, others, key, gain, measure, self.say).search()
-        if found.best.source == NONE:
-            sample = _Sample(agent, notion, test, test, deviation.turns(self.test[1]))
-        else:
-            sample = gains(found.deviator, self.test, test)
+        turns = deviation.turns(self.select[1])
+        found = Battery(deviation, self.networks, others, key, gains, turns, measure, self.say).search()
+        turns = deviation.turns(self.test[1])
+        sample = _Sample(agent, notion, {other: payoffs.copy() for other, payoffs in test.items()}, test, turns)
+        for deviator, who in found.deviators:
+            if deviator is not None:
+                payoffs, _ = deviation.evaluate(self.networks, deviator, *self.test)
+                for other, changed in sample.payoffs.items():
+                    changed[who[turns]] = payoffs[other][who[turns]]
         _check_finite(sample.payoffs, f"the {notion} deviation of {agent}")
         single = self.policies[agent].agents == 1
         return Estimate(
@@ -312,7 +312,7 @@ class _Verification:
             above[agent],
             improvement[agent],
             float(sample.change.mean()),
-            _error(sample.change),
+            error_of(sample.change),
             found.best,
             found.candidates,
             found.power,
@@ -408,11 +408,6 @@ class _Sample:
         return apart / paired if paired > 0 else None
 
 
-def _error(sample: np.ndarray) -> float:
-    """The standard error of the mean."""
-    return float(sample.std(ddof=1) / math.sqrt(len(sample)))
-
-
 def _check_finite(payoffs: Payoffs, what: str) -> None:
     wrong = next((agent for agent, values in payoffs.items() if not np.isfinite(values).all()), None)
     if wrong is not None:
@@ -425,7 +420,7 @@ def _members(change: np.ndarray, members: np.ndarray) -> tuple[Member, ...]:
     for number in np.unique(members):
         own = change[members == number]
         if len(own) >= MEMBER_EPISODES:
-            found.append(Member(int(number), float(own.mean()), _error(own)))
+            found.append(Member(int(number), float(own.mean()), error_of(own)))
     return tuple(found)
 
 

@@ -14,6 +14,7 @@ from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
 from rbcc.runtime.policy import Indices, Policy, Sight
 from rbcc.runtime.rollout import Player
+from rbcc.runtime.spaces import ActionSpace
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ def _unbounded(share: jax.Array) -> jax.Array:
     return jax.scipy.special.logit(jnp.clip(share, least, 1 - least))
 
 
+def _held(action: ActionSpace, choice: jax.Array) -> jax.Array:
+    """What stands for a choice where all draws of an action are."""
+    return _unbounded(choice) if action.interval else choice
+
+
 def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
     members = jnp.arange(policy.agents)
     who = jnp.ones_like(members, bool) if plant.member is None else members == plant.member
@@ -92,9 +98,8 @@ def holding(policy: Policy, player: Player, choices: Mapping[str, jax.Array], wh
             for place, action in enumerate(head.actions):
                 if action.name in choices:
                     choice = choices[action.name]
-                    value = _unbounded(choice) if action.interval else choice
-                    held = who & (choice >= 0)
-                    parts[place] = jnp.where(held, value.astype(parts[place].dtype), parts[place])
+                    value = _held(action, choice).astype(parts[place].dtype)
+                    parts[place] = jnp.where(who & (choice >= 0), value, parts[place])
             changed.append(head.join(parts))
         return policy.together(changed), record
 
