@@ -233,8 +233,10 @@ class Battery:
     # --- what learns -------------------------------------------------------------------------------------------
 
     def continued(self) -> _Learner:
-        key = jax.random.fold_in(self.key, 0)
-        return _Learner(CONTINUED, "", key, self.rate, 0.0, self.trained, [Candidate(CONTINUED, 0, 0.0)])
+        start = Candidate(CONTINUED, 0, 0.0)
+        if self.deviation.arena.plants:  # to play as trained is a deviation
+            start = self.consider(start, self.trained)
+        return _Learner(CONTINUED, "", jax.random.fold_in(self.key, 0), self.rate, 0.0, self.trained, [start])
 
     def fresh(self) -> list[_Learner]:
         """Learners from scratch: with the same seed from the same network and episodes."""

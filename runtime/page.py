@@ -1,8 +1,8 @@
 """The result of a verification as a self-contained HTML page."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
-from itertools import groupby
 from typing import Any
 
 from rbcc.compiler.emit.html import Drawing, html_of
@@ -28,14 +28,14 @@ def _blocks(result: Equilibrium) -> Iterator[Block | Drawing]:
         yield Heading(2, "Gain against budget")
         yield Paragraph(
             (
-                f"In %, on selection seeds, of each deviator that learns; blue is the best of them, the dashed line the "
-                f"best that does not learn, the dotted one the target of {percent(result.target)}.",
+                "In %, on selection seeds, of each deviator that learns, by its iterations. Blue is the best of them, the "
+                f"dashed line the best that does not learn, the dotted one the target, {percent(result.target)}.",
             )
         )
         yield Drawing(_curves(estimates, result.target))
     yield Heading(2, "Battery")
     yield Table(
-        ("type", "deviation", "source", "tried", "best of them", "gain", "in %"),
+        ("type", "deviation", "source", "tried", "best of them", "gain in %"),
         tuple(row for one in estimates for row in _battery(one)),
     )
     yield Heading(2, "Findings")
@@ -48,16 +48,21 @@ def _blocks(result: Equilibrium) -> Iterator[Block | Drawing]:
 
 def _battery(one: Estimate) -> Iterator[tuple[str, ...]]:
     """A row for each source of deviations."""
-    for source, candidates in _by(one.battery, lambda candidate: candidate.source):
+    for source, candidates in _by(one.battery, lambda candidate: candidate.source).items():
         best = max(candidates, key=lambda candidate: candidate.gain)
+        names = {candidate.name for candidate in candidates if candidate.iterations} or {
+            candidate.name for candidate in candidates
+        }
         share = percent(best.gain / one.scale if one.scale else None)
-        names = {candidate.name for candidate in candidates}
-        yield one.agent, " = ".join(one.notions), source, str(len(names)), best.words, f"{best.gain:.4g}", share
+        yield one.agent, " = ".join(one.notions), source, str(len(names)), best.words, share
 
 
-def _by(candidates: Iterable[Candidate], key: Any) -> list[tuple[str, list[Candidate]]]:
-    """Candidates by what `key` gives, in the order of its words."""
-    return [(name, list(group)) for name, group in groupby(sorted(candidates, key=key), key)]
+def _by(candidates: Iterable[Candidate], key: Callable[[Candidate], str]) -> dict[str, list[Candidate]]:
+    """Candidates by what `key` gives, in their order."""
+    found: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        found.setdefault(key(candidate), []).append(candidate)
+    return found
 
 
 def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
@@ -76,7 +81,7 @@ def _curves(estimates: list[Estimate], target: float) -> str:
     for ax, one in zip(axes, estimates, strict=True):
         to_percent = 100 / one.scale if one.scale else 1.0
         learned = [candidate for candidate in one.battery if candidate.iterations]
-        for name, curve in _by(learned, lambda candidate: candidate.origin):
+        for name, curve in _by(learned, lambda candidate: candidate.origin).items():
             best = name == one.curve[-1].origin
             points = [candidate.iterations for candidate in curve], [c.gain * to_percent for c in curve]
             ax.plot(*points, color=BLUE if best else GREY, linewidth=1.5 if best else 0.7, marker="o", markersize=2)
@@ -86,10 +91,13 @@ def _curves(estimates: list[Estimate], target: float) -> str:
         ax.set_title(one.question, fontsize=9, color=GREY)
         ax.set_yscale("symlog", linthresh=max(100 * target, 0.01))
         ax.tick_params(colors=GREY)
+        ax.patch.set_visible(False)
         for spine in ax.spines.values():
             spine.set_color(GREY)
+    figure.patch.set_visible(False)
     text = StringIO()
     # Letters as text, in the colours of the page; nothing that changes from one time to the next.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rbcc"}):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()[text.getvalue().index("<svg") :]
+    return re.sub(r' (width|height)="[^"]*pt"', "", svg, count=2)  # as wide as the page

@@ -24,7 +24,7 @@ from rbcc.runtime.run import Run, train, train_seeds
 from rbcc.runtime.train import initial_state, networks_of
 
 
-QUICK = {"verify.iterations": 400, "verify.economies": 64, "verify.episodes": 1024}
+QUICK = {"verify.iterations": 160, "verify.economies": 64, "verify.episodes": 1024}
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +134,12 @@ verify: {alive: [bake > 0.5], shutdown: {baker.bake: 0}, learning_rate: 3e-2, it
 def test_agents_that_differ_in_what_they_do_not_see(write_spec: Any, tmp_path: Path) -> None:
     """All bake, since none sees who it is and baking pays in the mean; two of three gain 1 by stopping."""
     run = train(write_spec(DIFFERENT), out=tmp_path / "a")
-    for iterations in (1, 120):
-        found = gains(verify(run.folder, {"verify.iterations": iterations}))
-        assert found["individual"].verdict is Verdict.REFUTED
-        assert [member.gain for member in found["individual"].estimate.members] == pytest.approx([0, 1, 1], abs=0.1)
-        assert found["team"].estimate.gain < 0.05
+    found = gains(verify(run.folder))
+    assert found["individual"].verdict is Verdict.REFUTED
+    assert [member.gain for member in found["individual"].estimate.members] == pytest.approx([0, 1, 1], abs=0.1)
+    assert found["team"].estimate.gain < 0.05
     learned = [c.gain for c in found["individual"].estimate.battery if c.source == "from scratch"]
-    assert max(learned) == pytest.approx(2 / 3, abs=0.1)
+    assert max(learned) == pytest.approx(2 / 3, abs=0.1)  # a network that did not know its number would gain nothing
 
 
 NOISY = """
