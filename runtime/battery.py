@@ -179,23 +179,13 @@ class Battery:
 
     def chosen(self) -> tuple[Candidate, tuple[tuple[Deviator | None, np.ndarray], ...]]:
         """The best deviation, for single agents one for each, and who follows which deviator."""
-        best = next(number for number, (candidate, _, _) in enumerate(self.tried) if candidate == self.best)
-        agents = np.arange(self.deviation.policy.agents)
-        choice = np.full(len(agents), best)
+        candidate, changes = self.best, np.stack([change for _, _, change in self.tried])
+        best, agents = [one for one, _, _ in self.tried].index(candidate), self.deviation.policy.agents
+        choice = np.full(agents, best)
         if self.deviation.notion == "individual":
-            changes = np.stack([change for _, _, change in self.tried])
-            for agent in agents:
-                own = changes[:, self.turns == agent]
-                episodes = own.shape[1]
-                if episodes > 1:
-                    more = own - own[best]
-                    mean, error = more.mean(axis=1), more.std(axis=1, ddof=1) / math.sqrt(episodes)
-                    width = student(episodes - 1).ppf(1 - (1 - SURE) / (len(agents) * len(changes)))
-                    clear = mean > np.maximum(width * error, WORTHWHILE * self.measure.limit)
-                    choice[agent] = np.argmax(np.where(clear, mean, 0.0)) if clear.any() else best
-        candidate, together = self.best, self.tried[best][2]
+            choice = own_best(changes, best, self.turns, agents, WORTHWHILE * self.measure.limit)
         if len(set(choice)) > 1:
-            together = np.stack([change for _, _, change in self.tried])[choice[self.turns], np.arange(len(self.turns))]
+            together = changes[choice[self.turns], np.arange(len(self.turns))]
             candidate = Candidate(OWN, 0, float(together.mean()), "", error_of(together))
         return candidate, tuple((self.tried[number][1], choice == number) for number in sorted(set(choice)))
 
@@ -205,8 +195,8 @@ class Battery:
         One without a finite payoff is left out, but raises RunError if it is what learning came to.
         """
         change = self.gains(deviator)
-        candidate = replace(candidate, gain=float(change.mean()), error=error_of(change))
-        if math.isfinite(candidate.gain):
+        if np.isfinite(change).all():
+            candidate = replace(candidate, gain=float(change.mean()), error=error_of(change))
             self.tried.append((candidate, deviator, change))
         elif candidate.source in (CONTINUED, SCRATCH):
             raise RunError(
@@ -275,6 +265,25 @@ class Battery:
 
     def tell(self, what: str) -> None:
         self.say(f"{self.deviation.agent}, {self.deviation.notion}: {what}")
+
+
+def own_best(changes: np.ndarray, best: int, turns: np.ndarray, agents: int, least: float) -> np.ndarray:
+    """For each agent the number of the deviation that it takes, `best` unless another gains it more than by chance.
+
+    `changes` are the gains from each deviation, (deviations, episodes), in which the agents `turns`, (episodes,),
+    deviate. A gain that is more by less than `least` does not count. Student's t-tests, together at the level `1 - SURE`.
+    """
+    choice = np.full(agents, best)
+    for agent in range(agents):
+        more = changes[:, turns == agent] - changes[best, turns == agent]
+        episodes = more.shape[1]
+        if episodes > 1:
+            mean, error = more.mean(axis=1), more.std(axis=1, ddof=1) / math.sqrt(episodes)
+            width = student(episodes - 1).ppf(1 - (1 - SURE) / (agents * len(changes)))
+            clear = mean > np.maximum(width * error, least)
+            if clear.any():
+                choice[agent] = np.argmax(np.where(clear, mean, 0.0))
+    return choice
 
 
 def error_of(sample: np.ndarray) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rbcc.runtime import noise
-from rbcc.runtime.battery import Battery, Candidate, Measure
+from rbcc.runtime.battery import Battery, Candidate, Measure, own_best
 from rbcc.runtime.deviation import Arena, Deviation, Deviator, evaluate_base
 from rbcc.runtime.devices import SINGLE
 from rbcc.runtime.equilibrium import Equilibrium, Estimate, Gain, Member, Verdict, holm, judge, overall, verify
@@ -349,6 +349,16 @@ def test_a_gain_that_rises_is_no_answer(gains: tuple[float, ...], verdict: Verdi
     curve = tuple(Candidate("continued", 2**k, gain) for k, gain in enumerate(gains))
     (found,) = judge([replace(one(0.2, 0.05), curve=curve)], target=0.01)
     assert found.verdict is verdict
+
+
+def test_each_agent_takes_its_own_best_but_not_by_chance() -> None:
+    """The first of three deviations gains 1 on average; agent 2 of ten loses by it, all else is noise."""
+    rng, turns = np.random.default_rng(0), np.arange(1000) % 10
+    for _ in range(20):
+        changes = np.stack([rng.normal(1, 0.2, 1000), rng.normal(1, 0.2, 1000), np.zeros(1000)])
+        changes[0, turns == 2] -= 2
+        choice = own_best(changes, 0, turns, 10, 0.01)
+        assert list(choice) == [1 if agent == 2 else 0 for agent in range(10)]
 
 
 def test_bounds_cover_the_mean_as_often_as_they_say() -> None:
