@@ -271,7 +271,7 @@ def own_best(changes: np.ndarray, best: int, turns: np.ndarray, agents: int, lea
     """For each agent the number of the deviation that it takes, `best` unless another gains it more than by chance.
 
     `changes` are the gains from each deviation, (deviations, episodes), in which the agents `turns`, (episodes,),
-    deviate. A gain that is more by less than `least` does not count. Student's t-tests, together at the level `1 - SURE`.
+    deviate. A gain that is more by less than `least` does not count. Student's t-tests, all at the level `1 - SURE`.
     """
     choice = np.full(agents, best)
     for agent in range(agents):
