@@ -16,9 +16,10 @@ import jax
 import numpy as np
 
 from rbcc.runtime import noise
+from rbcc.runtime.battery import Candidate
 from rbcc.runtime.deviation import Arena, Deviation, Notion, enlarged, evaluate_base
 from rbcc.runtime.devices import SINGLE, configure
-from rbcc.runtime.equilibrium import Candidate, Estimate, judge, verify
+from rbcc.runtime.equilibrium import Estimate, judge, verify
 from rbcc.runtime.exact import Game
 from rbcc.runtime.plant import read_plant
 from rbcc.runtime.run import Run, train

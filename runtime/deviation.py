@@ -12,11 +12,12 @@ import numpy as np
 
 from rbcc.runtime.devices import ALL, BY_ECONOMY, Placement
 from rbcc.runtime.model import Model
-from rbcc.runtime.plant import Plant, planted
+from rbcc.runtime.pathwise import ascend
+from rbcc.runtime.plant import Plant, holding, planted
 from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, of_members
 from rbcc.runtime.ppo import batch_of, fresh_optimizer, update
 from rbcc.runtime.rollout import Player, Trajectory, drawn, individual, keys_of, penalised, rollout, sampling
-from rbcc.runtime.spaces import shares_of
+from rbcc.runtime.spaces import ActionSpace, shares_of
 
 
 Notion = Literal["individual", "team"]
@@ -174,12 +175,40 @@ def _episodes(payoffs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {agent: x.reshape(-1, x.shape[-1]) for agent, x in payoffs.items()}
 
 
-class Deviation:
-    """Deviators of one type under one notion: learning by PPO, and what they earn.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Deviator:
+    """Another way to play: a network, its optimizer, and the choices that it makes whatever the network says.
 
-    An individual learns from its own payoff, a team from the mean payoff of the type. Advantages are whole returns less
-    values (a GAE lambda of 1): what an agent sees is not the state of the economy, so bootstrapped values would credit
-    it with what it does not cause (`experiments/README.md`).
+    `held` has for each action the number of a choice, of an interval a share, or a negative number where the network
+    chooses.
+    """
+
+    network: Parameters
+    optimizer: Any
+    held: dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a deviator learns in iterations `begin` to `begin + length`.
+
+    The learning rate falls to a tenth and the entropy bonus to nothing over these.
+    """
+
+    learning_rate: float
+    entropy: float
+    begin: int
+    length: int
+
+
+class Deviation:
+    """Deviators of one type under one notion: how they learn, and what they earn.
+
+    An individual learns from its own payoff, a team from the mean payoff of the type: by the derivative of payoffs if
+    the type was trained so, else by PPO. Advantages are whole returns less values (a GAE lambda of 1): what an agent
+    sees is not the state of the economy, so bootstrapped values would credit it with what it does not cause
+    (`experiments/README.md`).
 
     Both are one program, which takes most of its time to compile: it plays, and learns from that or not.
     """
@@ -190,139 +219,185 @@ class Deviation:
         self.alone = notion == "individual"
         self.deviating = informed(self.policy) if self.alone else self.policy
         agents = self.policy.agents
-        self.together = max(1, round(LEARNING_SHARE * agents)) if self.alone else min(agents, TEAM_SAMPLE)
-        outputs = ALL, ALL, BY_ECONOMY
-        self.program = arena.placement.program(self._run, (ALL, ALL, ALL, ALL, BY_ECONOMY, ALL, ALL, ALL, ALL), outputs)
+        learner = next(one for one in arena.model.ir.phases[-1].learners if one.agent == agent)
+        self.smooth = learner.algorithm == "pathwise"
+        # With several deviators in an economy the derivative would be that of their joint payoff.
+        few = 1 if self.smooth else max(1, round(LEARNING_SHARE * agents))
+        self.together = few if self.alone else min(agents, TEAM_SAMPLE)
+        outputs = ALL, BY_ECONOMY
+        self.program = arena.placement.program(self._run, (ALL, ALL, ALL, BY_ECONOMY, ALL, ALL, ALL, ALL), outputs)
 
-    def first(self, network: Parameters) -> tuple[Parameters, Any]:
-        """What learning starts from: a network for deviators that does what `network` does, and its optimizer."""
-        start = enlarged(self.policy, network) if self.alone else network
-        return start, fresh_optimizer(start)
+    @property
+    def spaces(self) -> dict[str, ActionSpace]:
+        """The actions that there is a choice of."""
+        return {action.name: action for head in self.policy.stacked_heads for action in head.actions}
 
-    def scratch(self, key: jax.Array) -> tuple[Parameters, Any]:
-        """The same for a fresh network."""
-        start = self.deviating.init(key)
-        return start, fresh_optimizer(start)
+    def first(self, network: Parameters) -> Deviator:
+        """A deviator that does what `network` of the type does."""
+        return self._fresh(enlarged(self.policy, network) if self.alone else network)
+
+    def scratch(self, key: jax.Array) -> Deviator:
+        """One with a fresh network."""
+        return self._fresh(self.deviating.init(key))
+
+    def _fresh(self, network: Parameters) -> Deviator:
+        return Deviator(network, fresh_optimizer(network), {name: jnp.float32(-1) for name in self.spaces})
 
     def learn(
         self,
         networks: Mapping[str, Parameters],
-        state: tuple[Parameters, Any],
+        deviator: Deviator,
         key: jax.Array,
         done: int,
         upto: int,
-        entropy: float,
-    ) -> tuple[Parameters, Any]:
-        """Goes on learning from iteration `done` to `upto`.
-
-        The learning rate falls to a tenth and the entropy bonus to nothing over all iterations of the verification.
-        """
+        course: Course,
+    ) -> Deviator:
+        """Goes on learning from iteration `done` to `upto`."""
         nobody = jnp.zeros((self.arena.economies, self.together), int)
-        chosen = self.arena.model.ir.verification
-        rates = jnp.array([chosen.learning_rate, entropy, chosen.iterations], jnp.float32)
-        network, optimizer, _ = self.program(
-            networks, *state, key, nobody, jnp.asarray(True), jnp.int32(done), jnp.int32(upto - done), rates
-        )
-        return network, optimizer
+        rates = jnp.array([course.learning_rate, course.entropy, course.begin, course.length], jnp.float32)
+        count = jnp.int32(upto - done)
+        return self.program(networks, deviator, key, nobody, jnp.asarray(True), jnp.int32(done), count, rates)[0]
 
     def evaluate(
-        self, networks: Mapping[str, Parameters], state: tuple[Parameters, Any], key: jax.Array, batches: int
+        self, networks: Mapping[str, Parameters], deviator: Deviator, key: jax.Array, batches: int
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Payoffs per type (episodes, agents), and who deviates in each episode (episodes,): all agents in turn."""
-        turns = np.arange(batches * self.arena.economies) % self.policy.agents
+        turns = self.turns(batches)
         results = []
         for number, members in enumerate(turns.reshape(batches, -1, 1)):
             everywhere = jnp.asarray(np.repeat(members, self.together, axis=1))
-            *_, payoffs = self.program(
-                networks, *state, key, everywhere, jnp.asarray(False), jnp.int32(number), jnp.int32(1), jnp.ones(3)
+            _, payoffs = self.program(
+                networks, deviator, key, everywhere, jnp.asarray(False), jnp.int32(number), jnp.int32(1), jnp.ones(4)
             )
             results.append(payoffs)
         return _episodes(_stacked(results)), turns
 
-    def _held(self, networks: Mapping[str, Parameters], key: jax.Array) -> Mapping[str, jax.Array]:
+    def _given(self, networks: Mapping[str, Parameters], key: jax.Array) -> Mapping[str, jax.Array]:
         """What a single deviator takes as given: it is as without the deviation."""
         arena = self.arena
         if not (self.alone and arena.model.ir.agent(self.agent).given):
             return {}
         return arena.play(arena.players(networks), key).taken_as_given(arena.model, self.agent)
 
-    def _players(
-        self, networks: Mapping[str, Parameters], network: Parameters, members: jax.Array
-    ) -> dict[str, Player]:
-        """The players when `members`, or for a team all, follow `network`; `members` are recorded."""
+    def turns(self, batches: int) -> np.ndarray:
+        """Who deviates in each episode."""
+        return np.arange(batches * self.arena.economies) % self.policy.agents
+
+    def _players(self, networks: Mapping[str, Parameters], deviator: Deviator, members: jax.Array) -> dict[str, Player]:
+        """The players when `members`, or for a team all, follow `deviator`; `members` are recorded."""
         players = self.arena.players(networks)
-        base = players[self.agent]
+        base, mask, agents = players[self.agent], self.policy.allowed(), jnp.arange(self.policy.agents)
         if self.alone:
-            mixed = individual(self.policy, self.deviating, base, network, members, self.policy.allowed())
-            return {**players, self.agent: mixed}
-        team = sampling(self.policy, network, self.policy.allowed(), members)
-        return {**players, self.agent: Player(base.draws, lambda seen, u: team.play(seen, u[: team.draws]))}
+            own = individual(self.policy, self.deviating, base, deviator.network, members, mask)
+            who = jnp.any(members[..., None] == agents, axis=1)
+        else:
+            team = sampling(self.policy, deviator.network, mask, members)
+            own = Player(base.draws, lambda seen, u: team.play(seen, u[: team.draws]))
+            who = jnp.ones_like(agents, bool)
+        return {**players, self.agent: holding(self.policy, own, deviator.held, who)}
 
     def _run(
         self,
         networks: Mapping[str, Parameters],
-        deviator: Parameters,
-        optimizer: Any,
+        deviator: Deviator,
         key: jax.Array,
         members: jax.Array,
         learn: jax.Array,
         first: jax.Array,
         count: jax.Array,
         rates: jax.Array,
-    ) -> tuple[Parameters, Any, dict[str, jax.Array]]:
+    ) -> tuple[Deviator, dict[str, jax.Array]]:
         """Plays batches `first` to `first + count`, with random `members` if it is to `learn`; payoffs of the last."""
         arena, agents = self.arena, self.policy.agents
 
         def one(number: jax.Array, carry: Any) -> Any:
-            deviator, optimizer, _ = carry
+            deviator, _ = carry
             playing, choosing = keys_of(key, number)
             sources = jax.vmap(jax.random.fold_in, (None, 0))(choosing, arena.own)
             chosen = jnp.where(learn, drawn(sources, agents, self.together), members)
-            played = arena.play(self._players(networks, deviator, chosen), playing, self._held(networks, playing))
-            updated = jax.lax.cond(
-                learn,
-                lambda: self._updated(deviator, optimizer, played, chosen, number, rates),
-                lambda: (deviator, optimizer),
+            given = self._given(networks, playing)
+
+            def play(network: Parameters) -> Trajectory:
+                players = self._players(networks, replace(deviator, network=network), chosen)
+                return arena.play(players, playing, given)
+
+            played = play(deviator.network)
+            update = partial(self._ascended, play) if self.smooth else partial(self._updated, played)
+            deviator = jax.lax.cond(
+                learn, lambda: update(deviator, chosen, self._settings(number, rates)), lambda: deviator
             )
-            return *updated, arena.payoffs(played)
+            return deviator, arena.payoffs(played)
 
         economies = arena.own.shape[0]
         nothing = {agent: jnp.zeros((economies, policy.agents)) for agent, policy in arena.policies.items()}
-        return jax.lax.fori_loop(first, first + count, one, (deviator, optimizer, nothing))
+        return jax.lax.fori_loop(first, first + count, one, (deviator, nothing))
 
-    def _updated(
-        self,
-        deviator: Parameters,
-        optimizer: Any,
-        played: Trajectory,
-        members: jax.Array,
-        number: jax.Array,
-        rates: jax.Array,
-    ) -> tuple[Parameters, Any]:
-        model, share, agent = self.arena.model, self.arena.placement.share, self.agent
-        chosen = model.ir.verification
-        rewards = penalised(played, agent, self.arena.multipliers) / self.arena.reward_scale(agent)
-        if self.alone:
-            rewards = of_members(rewards, members)
-        else:
-            mean = jnp.mean(rewards, axis=-1, keepdims=True)
-            rewards = jnp.broadcast_to(mean, (*rewards.shape[:-1], self.together))
-        known = members if self.deviating.numbered else None
-        discount, full = model.module.discounts()[agent], jnp.ones(())
-        last = self.deviating(deviator, played.last[agent].of(members))[1] if played.last else None
-        batch = batch_of(
-            self.deviating, played.records[agent], rewards, discount, full, members=known, last=last, share=share
-        )
-        rate, entropy, total = rates
-        done = number / total
-        settings = {
-            "clip": jnp.asarray(chosen.clip),
-            "value_weight": VALUE_WEIGHT,
-            "gradient_clip": GRADIENT_CLIP,
+    def _settings(self, number: jax.Array, rates: jax.Array) -> dict[str, jax.Array]:
+        """What holds in iteration `number` of a `Course`."""
+        rate, entropy, begin, length = rates
+        done = (number - begin) / length
+        return {
+            "clip": jnp.asarray(self.arena.model.ir.verification.clip),
+            "gae": jnp.ones(()),
+            "reward_scale": self.arena.reward_scale(self.agent),
+            "value_weight": jnp.asarray(VALUE_WEIGHT),
+            "gradient_clip": jnp.asarray(GRADIENT_CLIP),
             "learning_rate": rate * (1 - 0.9 * done),
             "entropy": entropy * (1 - done),
         }
-        deviator, optimizer, _ = update(
-            self.deviating, "ppo", chosen.epochs, settings, deviator, optimizer, batch, self.policy.allowed(), share
+
+    def _counting(self, played: Trajectory, members: jax.Array) -> jax.Array:
+        """The rewards that `members` play for, (horizon, economies, k)."""
+        rewards = penalised(played, self.agent, self.arena.multipliers)
+        if self.alone:
+            return of_members(rewards, members)
+        mean = jnp.mean(rewards, axis=-1, keepdims=True)
+        return jnp.broadcast_to(mean, (*rewards.shape[:-1], self.together))
+
+    def _ascended(
+        self,
+        play: Callable[[Parameters], Trajectory],
+        deviator: Deviator,
+        members: jax.Array,
+        settings: dict[str, jax.Array],
+    ) -> Deviator:
+        def counted(network: Parameters) -> tuple[Trajectory, jax.Array]:
+            played = play(network)
+            return played, self._counting(played, members)
+
+        discount, share = self.arena.model.module.discounts()[self.agent], self.arena.placement.share
+        network, optimizer, _ = ascend(
+            self.deviating,
+            counted,
+            deviator.network,
+            deviator.optimizer,
+            self.policy.allowed(),
+            members,
+            discount,
+            settings,
+            share,
         )
-        return deviator, optimizer
+        return replace(deviator, network=network, optimizer=optimizer)
+
+    def _updated(
+        self, played: Trajectory, deviator: Deviator, members: jax.Array, settings: dict[str, jax.Array]
+    ) -> Deviator:
+        model, share = self.arena.model, self.arena.placement.share
+        rewards = self._counting(played, members) / settings["reward_scale"]
+        known = members if self.deviating.numbered else None
+        last = self.deviating(deviator.network, played.last[self.agent].of(members))[1] if played.last else None
+        batch = batch_of(
+            self.deviating,
+            played.records[self.agent],
+            rewards,
+            model.module.discounts()[self.agent],
+            settings["gae"],
+            members=known,
+            last=last,
+            share=share,
+        )
+        epochs, masks = model.ir.verification.epochs, self.policy.allowed()
+        network, optimizer, _ = update(
+            self.deviating, "ppo", epochs, settings, deviator.network, deviator.optimizer, batch, masks, share
+        )
+        return replace(deviator, network=network, optimizer=optimizer)

@@ -14,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rbcc.runtime.equilibrium import POWER, Equilibrium, Estimate, Gain, Verdict
+from rbcc.runtime.battery import POWER
+from rbcc.runtime.equilibrium import Equilibrium, Gain, Verdict
 from rbcc.runtime.run import Run
 from rbcc.runtime.train import Progress
 
@@ -137,66 +138,95 @@ def verification_display() -> Iterator[Any]:
         yield lambda message: console.print(f"{_time(time.monotonic() - began):>6}  {message}", soft_wrap=True)
 
 
-def verification_table(result: Equilibrium) -> str:
-    """The verification on one screen."""
-    table = Table(box=None, pad_edge=False, header_style="")
-    numbers = ("payoff", "gain", "in %", "lower", "upper", "power")
-    for name in ("type", "deviation", *numbers[:5], "best deviator", "power", "verdict"):
-        table.add_column(name, justify="right" if name in numbers else "left")
+HEAD = ("type", "deviation", "payoff", "gain", "in %", "lower", "upper", "best deviator", "power", "verdict")
+NUMBERS = ("payoff", "gain", "in %", "lower", "upper", "power")
+
+
+def gain_rows(result: Equilibrium) -> Iterator[tuple[str, ...]]:
+    """The table of gains, under `HEAD`."""
     for gain in result.gains:
         one = gain.estimate
-        table.add_row(
+        yield (
             one.agent,
             " = ".join(one.notions),
             _number(one.payoff),
             _number(one.gain),
-            *map(_percent, (gain.relative, gain.relative_lower, gain.relative_upper)),
-            f"{one.best.source}, {one.best.iterations}",
+            *map(percent, (gain.relative, gain.relative_lower, gain.relative_upper)),
+            one.best.words,
             "-" if one.power is None else f"{min(one.power, 1):.0%}",
             str(gain.verdict),
         )
-    console = Console(width=140, highlight=False)
-    with console.capture() as capture:
-        console.print(table)
+
+
+def question(result: Equilibrium) -> str:
+    return (
+        f"How much could an agent gain by deviating? In % of its {result.scale}; bounds hold together, one-sided, 95 %."
+    )
+
+
+def findings(result: Equilibrium) -> Iterator[str]:
+    """What there is to say besides the gains, a line each."""
+    yield from _pairing_line(result.gains)
+    yield from _single_lines(result.gains)
+    yield from _exact_lines(result.gains)
+    yield from _reasons(result)
+    yield from (f"side effect: {line}" for line in _side_effects(result.gains))
+    yield from (f"edge: {line}" for line in result.edges)
+    yield from (f"planted: {plant}" for plant in result.plants)
+    yield from _worse(result)
+    alive = ", ".join(f"{name}: {'yes' if ok else 'NO'}" for name, ok in result.alive.items()) or "not asked"
+    yield f"alive: {alive}"
     settings = result.settings
-    deviators = (
+    yield (
         f"deviators: {settings['iterations']} iterations of {settings['economies']} economies each; "
         f"{settings['test_episodes']} test episodes; seed {settings['seed']}; {_time(result.seconds)}"
     )
-    alive = ", ".join(f"{name}: {'yes' if ok else 'NO'}" for name, ok in result.alive.items()) or "not asked"
+
+
+def verification_table(result: Equilibrium) -> str:
+    """The verification on one screen."""
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in HEAD:
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
+    for row in gain_rows(result):
+        table.add_row(*row)
+    console = Console(width=160, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
     lines = [
-        f"How much could an agent gain by deviating? In % of its {result.scale}; bounds hold together, one-sided, 95 %.",
+        question(result),
         "",
         *(line.rstrip() for line in capture.get().rstrip().splitlines()),
         "",
         *_budget_lines(result.gains),
-        *_single_lines(result.gains),
-        *_exact_lines(result.gains),
-        *_reasons(result),
-        *(f"side effect: {line}" for line in _side_effects(result.gains)),
-        *(f"edge: {line}" for line in result.edges),
-        *(f"planted: {plant}" for plant in result.plants),
-        *_worse(result),
-        f"alive: {alive}",
-        deviators,
+        *findings(result),
         "",
-        *(f"{words:<54}{verdict}" for words, verdict in _headlines(result)),
+        *(f"{words:<54}{verdict}" for words, verdict in headlines(result)),
     ]
     return "\n".join(lines)
 
 
-def _headlines(result: Equilibrium) -> Iterator[tuple[str, Verdict]]:
+def headlines(result: Equilibrium) -> Iterator[tuple[str, Verdict]]:
+    """The two questions, each with its answer."""
     target = f"{result.target:.2%}".replace(".00", "")
     yield f"no agent gains more than {target} alone (Nash):", result.verdicts["individual"]
     yield f"no type gains more than {target} acting as one (team):", result.verdicts["team"]
 
 
 def _budget_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
-    """Gain against budget, in %, for the source of each best deviator."""
-    for one in (gain.estimate for gain in gains):
-        curve = [c for c in one.battery if c.source == one.best.source]
-        shown = ", ".join(f"{c.iterations}: {_percent(c.gain / one.scale if one.scale else None)}" for c in curve)
-        yield f"gain by iterations, on selection seeds, {_row(one)} ({one.best.source}): {shown}"
+    """Gain against budget, in %, of the best deviator that learned."""
+    for gain in gains:
+        one, curve = gain.estimate, gain.estimate.curve[1:]
+        shown = ", ".join(f"{c.iterations}: {percent(c.gain / one.scale if one.scale else None)}" for c in curve)
+        yield f"gain by iterations, on selection seeds, {one.question} ({curve[-1].origin}): {shown}"
+
+
+def _pairing_line(gains: tuple[Gain, ...]) -> Iterator[str]:
+    """How much noise it saves to compare the same episodes."""
+    found = [one for one in (gain.estimate for gain in gains) if one.pairing is not None]
+    if found:
+        shown = ", ".join(f"{one.question} {_number(one.pairing)}" for one in found)
+        yield f"variance of a gain without paired episodes, times that with them: {shown}"
 
 
 def _single_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
@@ -205,7 +235,7 @@ def _single_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
         one = gain.estimate
         if gain.single is not None and gain.single_lower is not None and one.scale:
             own = next(member.gain for member in one.members if member.number == gain.single)
-            shares = f"{_percent(own / one.scale)}, lower bound {_percent(gain.single_lower / one.scale)}"
+            shares = f"{percent(own / one.scale)}, lower bound {percent(gain.single_lower / one.scale)}"
             yield f"largest gain of one {one.agent}: {shares} (index {gain.single})"
         elif one.notions == ("individual",) and gain.single is None:
             yield f"too few test episodes (verify.episodes) to tell the gain of each {one.agent}: only the mean is judged"
@@ -215,10 +245,10 @@ def _exact_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
     """Where gains can be computed exactly: what is possible, and what was found of it."""
     for one in (gain.estimate for gain in gains):
         if one.exact is not None and one.scale:
-            best, found = (_percent(x / one.scale) for x in (one.exact.gain, one.exact.found))
+            best, found = (percent(x / one.scale) for x in (one.exact.gain, one.exact.found))
             bound = "is" if one.exact.attained else "is at most"
-            largest = f", the largest of one {_percent(one.exact.largest / one.scale)}" if one.members else ""
-            yield f"exact: the gain of {_row(one)} {bound} {best}{largest}; that of the best deviator found is {found}"
+            largest = f", the largest of one {percent(one.exact.largest / one.scale)}" if one.members else ""
+            yield f"exact: the gain of {one.question} {bound} {best}{largest}; that of the best deviator found is {found}"
 
 
 def _reasons(result: Equilibrium) -> Iterator[str]:
@@ -228,6 +258,8 @@ def _reasons(result: Equilibrium) -> Iterator[str]:
             one, limit = gain.estimate, f"{result.target:.2%}"
             if gain.upper > result.target * one.scale:
                 reason = f"the bounds lie on both sides of {limit}; more test episodes (verify.episodes) narrow them"
+            elif gain.rising:
+                reason = "more iterations still find more; raise verify.iterations"
             elif one.power is None:
                 reason = (
                     "untrained play earns as much as trained play, so there is no known gain to test the search with"
@@ -236,11 +268,7 @@ def _reasons(result: Equilibrium) -> Iterator[str]:
                 reason = (
                     f"the search finds {one.power:.0%} of a known gain, less than {POWER:.0%}; raise verify.iterations"
                 )
-            yield f"inconclusive: {_row(one)}: {reason}"
-
-
-def _row(one: Estimate) -> str:
-    return f"{one.agent} {' = '.join(one.notions)}"
+            yield f"inconclusive: {one.question}: {reason}"
 
 
 def _side_effects(gains: tuple[Gain, ...]) -> Iterator[str]:
@@ -248,7 +276,7 @@ def _side_effects(gains: tuple[Gain, ...]) -> Iterator[str]:
     for one in (gain.estimate for gain in gains):
         for other, change in one.others.items():
             if scales.get(other) and abs(change) > 0.01 * scales[other]:
-                yield f"{_row(one)} changes the payoff of {other} by {change / scales[other]:+.1%}"
+                yield f"{one.question} changes the payoff of {other} by {change / scales[other]:+.1%}"
 
 
 def _worse(result: Equilibrium) -> Iterator[str]:
@@ -256,7 +284,7 @@ def _worse(result: Equilibrium) -> Iterator[str]:
         yield f"worse than nothing: {agent} has no {result.scale}, but less"
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     return "-" if share is None else f"{round(share, 4) + 0:.2%}"
 
 

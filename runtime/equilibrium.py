@@ -7,21 +7,20 @@ sums of rewards less penalties, per agent, unscaled.
 
 For each type and notion:
 
-1. Deviators learn against the frozen policies, one going on from the trained network, one from scratch, on training
-   seeds. They are kept at a quarter, half and all of their budget: the curve shows what a larger one could add.
-2. The best of all these is chosen on selection seeds.
+1. A battery of deviations is tried (`battery.py`): constant choices, policies that are there already, deviators that
+   learn against the frozen policies, on training seeds.
+2. The best of all these, or none, is chosen on selection seeds.
 3. Its gain is estimated on test seeds, episode by episode against the same episode without the deviation: shocks, and
    the noise of all who do not deviate, are the same.
-4. One-sided bounds that hold for all types and notions together with 95 % confidence (Bonferroni) decide against the
-   target. A single agent whose own gain is above the target, with the same confidence for all agents of all types
-   together, refutes too, however little the others gain.
+4. Holm's (1979) step-down test decides against the target, for all types and notions together with 95 % confidence.
+   A single agent whose own gain is above the target, with the same confidence for all agents of all types together,
+   refutes too, however little the others gain. The bounds that are printed hold together too (Bonferroni).
 
 Where the economy is small enough all this is checked against exact answers (`exact.py`), and these decide: CERTIFIED if
 no one can gain more than the target, by any deviation.
 
-No gain found proves little if the search is weak. Its power is the share of a known gain that it finds: the deviator
-from scratch starts from nearly random choices and has to recover what the trained policy is worth over these. Without
-power shown the verdict is INCONCLUSIVE, however small the gain.
+No gain found proves little if the search is weak: where the best deviator still improves with its budget, or has not
+shown that it finds a known gain, the verdict is INCONCLUSIVE, however small the gain.
 """
 
 import hashlib
@@ -31,7 +30,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, get_args
@@ -40,22 +39,20 @@ import jax
 import numpy as np
 
 from rbcc.runtime import noise
-from rbcc.runtime.deviation import Arena, Deviation, Notion, evaluate_base
+from rbcc.runtime.battery import POWER, Battery, Candidate, Measure, error_of, rising
+from rbcc.runtime.deviation import Arena, Deviation, Deviator, Notion, evaluate_base
 from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
 from rbcc.runtime.exact import Answer, Game, Unsolved
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Frozen, Plant, read_plant
+from rbcc.runtime.policy import Parameters
 from rbcc.runtime.run import Run, write_file
 from rbcc.runtime.train import initial_state, networks_of
 
 
 CONFIDENCE = 0.95
-POWER = 0.9
 SELECTION_EPISODES = 1024
-BUDGETS = (0.25, 0.5, 1.0)
-CONTINUED, SCRATCH = "continued", "from scratch"
-ENTROPY_FROM_SCRATCH = 0.01
 EDGE = 0.9
 MEMBER_EPISODES = 30
 
@@ -70,15 +67,6 @@ class Verdict(StrEnum):
     NOT_REFUTED = "NOT REFUTED"
     INCONCLUSIVE = "INCONCLUSIVE"
     TRIVIAL = "TRIVIAL"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One deviator of the battery: how it was made, its budget and its mean gain on the selection seeds."""
-
-    source: str
-    iterations: int
-    gain: float
 
 
 @dataclass(frozen=True)
@@ -98,7 +86,9 @@ class Estimate:
     of the gain) in units of the payoff; `above` is the payoff above the one that gains are compared with, and
     `improvement` the payoff above untrained play. `power` is the share of a known gain that the search recovers, None
     where there was nothing to recover; `others` the change of each other type's mean payoff under the deviation;
-    `members` the gains of single agents, for individual deviations; `exact` the exact answer, where there is one.
+    `members` the gains of single agents, for individual deviations; `curve` the gain of the best deviator that learned
+    by its iterations, from 0 on, on selection seeds; `pairing` how many times larger the variance of the gain would be
+    without paired episodes, None if it is 0 with them; `exact` the exact answer, where there is one.
     """
 
     agent: str
@@ -113,7 +103,14 @@ class Estimate:
     power: float | None
     others: dict[str, float]
     members: tuple[Member, ...] = ()
+    curve: tuple[Candidate, ...] = ()
+    pairing: float | None = None
     exact: Answer | None = None
+
+    @property
+    def question(self) -> str:
+        """Whose gain it is, and from which deviation."""
+        return f"{self.agent} {' = '.join(self.notions)}"
 
     @property
     def scale(self) -> float:
@@ -125,7 +122,8 @@ class Estimate:
 class Gain:
     """An estimate with its bounds and verdict; `relative` ones are shares of the estimate's scale, None if that is 0.
 
-    `single` is the agent whose own gain has the highest lower bound, `single_lower`.
+    `single` is the agent whose own gain has the highest lower bound, `single_lower`. `rising` says that a larger budget
+    may change the verdict.
     """
 
     estimate: Estimate
@@ -137,6 +135,7 @@ class Gain:
     relative_lower: float | None
     relative_upper: float | None
     of_improvement: float | None
+    rising: bool
     verdict: Verdict
 
 
@@ -169,11 +168,12 @@ def verify(
     devices: int | None = None,
     listener: Listener | None = None,
 ) -> Equilibrium:
-    """Estimates how much any type could gain by deviating from the run in `folder`; writes `equilibrium.json` there.
+    """Estimates how much any type could gain by deviating from the run in `folder`.
 
-    `overrides` may change `verify.*` settings of the spec. `plants` change the trained behaviour on purpose, to see
-    the gain found: `baker.random=20%` or `seller[0].quantity=30`; results then go to `equilibrium_planted.json`.
-    `devices` is how many of JAX's devices share the economies, by default all that can. `listener` is told what is
+    Writes `equilibrium.json` and `equilibrium.html` there. `overrides` may change `verify.*` settings of the spec.
+    `plants` change the trained behaviour on purpose, to see the gain found: `baker.random=20%` or
+    `seller[0].quantity=30`; results then go to `equilibrium_planted.json` and `.html`. `devices` is how many of JAX's
+    devices share the economies, by default all that can. `listener` is told what is
     being done. Raises RunError if the run cannot be verified.
     """
     began = time.monotonic()
@@ -188,8 +188,11 @@ def verify(
     planned = [read_plant(model, text) for text in plants]
     found = _Verification(run, model, planned, seed, placement, listener or (lambda _: None))
     result = found.result(tuple(plants), began)
-    name = "equilibrium_planted.json" if plants else "equilibrium.json"
-    write_file(run.folder / name, (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode())
+    from rbcc.runtime.page import page  # it draws what is defined here
+
+    name = "equilibrium_planted" if plants else "equilibrium"
+    write_file(run.folder / f"{name}.json", (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode())
+    write_file(run.folder / f"{name}.html", page(result, run.manifest["model"]).encode())
     return result
 
 
@@ -202,6 +205,7 @@ class _Verification:
         self.policies = networks_of(model)
         state = run.state()
         self.networks, self.multipliers = state.networks, state.multipliers
+        self.others = dict(_others(run))
         self.arena = self.arena_with(plants)
         self.say("listing the states of the economy, for exact answers")
         self.game, self.solved = _game(self.arena)
@@ -285,28 +289,29 @@ class _Verification:
         above: Mapping[str, float],
         improvement: Mapping[str, float],
     ) -> Estimate:
-        """Trains and selects a best deviation, and estimates its gain on the test seeds."""
+        """Searches for the best deviation, and estimates its gain on the test seeds."""
         deviation = Deviation(self.arena, agent, notion)
 
-        def gains(state: Any, episodes: tuple[jax.Array, int], base: Payoffs) -> tuple[np.ndarray, np.ndarray, Payoffs]:
-            payoffs, members = deviation.evaluate(self.networks, state, *episodes)
-            change = payoffs[agent].astype(float) - base[agent]
-            mine = change[np.arange(len(members)), members] if notion == "individual" else change.mean(axis=1)
-            return mine, members, payoffs
+        def gains(deviator: Deviator) -> np.ndarray:
+            payoffs, members = deviation.evaluate(self.networks, deviator, *self.select)
+            return _Sample(agent, notion, payoffs, select, members).change
 
-        battery: list[tuple[Candidate, Any]] = []
-        for source, budget, state in self.deviators(deviation):
-            mean = float(np.mean(gains(state, self.select, select)[0]))
-            if not math.isfinite(mean):
-                raise RunError(
-                    f"the {notion} deviator of {agent} ({source}, {budget} iterations) reached a payoff that is no finite "
-                    "number; lower verify.learning_rate, or bound the reward"
-                )
-            battery.append((Candidate(source, budget, mean), state))
-        trained = [pair for pair in battery if pair[0].iterations]
-        best, state = max(trained, key=lambda pair: pair[0].gain)
-        change, members, payoffs = gains(state, self.test, test)
-        _check_finite(payoffs, f"the {notion} deviation of {agent}")
+        questions = self.questions()
+        key = jax.random.fold_in(self.train_key, list(self.policies).index(agent) * 2 + (notion == "team"))
+        measure = Measure(
+            self.settings.target * abs(above[agent]), _width(len(questions)), math.sqrt(self.select[1] / self.test[1])
+        )
+        others = {name: networks[agent] for name, networks in self.others.items()}
+        turns = deviation.turns(self.select[1])
+        found = Battery(deviation, self.networks, others, key, gains, turns, measure, self.say).search()
+        turns = deviation.turns(self.test[1])
+        sample = _Sample(agent, notion, {other: payoffs.copy() for other, payoffs in test.items()}, test, turns)
+        for deviator, who in found.deviators:
+            if deviator is not None:
+                payoffs, _ = deviation.evaluate(self.networks, deviator, *self.test)
+                for other, changed in sample.payoffs.items():
+                    changed[who[turns]] = payoffs[other][who[turns]]
+        _check_finite(sample.payoffs, f"the {notion} deviation of {agent}")
         single = self.policies[agent].agents == 1
         return Estimate(
             agent,
@@ -314,41 +319,17 @@ class _Verification:
             float(np.mean(test[agent], dtype=float)),
             above[agent],
             improvement[agent],
-            float(change.mean()),
-            float(change.std(ddof=1) / math.sqrt(len(change))),
-            best,
-            tuple(candidate for candidate, _ in trained),
-            self.power([candidate for candidate, _ in battery], abs(above[agent])),
-            {other: value for other, value in _change(payoffs, test).items() if other != agent},
-            _members(change, members) if notion == "individual" and not single else (),
-            self.game.answer(agent, notion, state[0]) if self.game else None,
+            float(sample.change.mean()),
+            error_of(sample.change),
+            found.best,
+            found.candidates,
+            found.power,
+            {other: value for other, value in _change(sample.payoffs, test).items() if other != agent},
+            _members(sample.change, sample.members) if notion == "individual" and not single else (),
+            found.curve,
+            sample.pairing,
+            self.game.answer(agent, notion, found.deviators) if self.game else None,
         )
-
-    def power(self, battery: Sequence[Candidate], scale: float) -> float | None:
-        """The share that a deviator from scratch recovers, if it starts more than the target below trained play."""
-        scratch = [candidate for candidate in battery if candidate.source == SCRATCH]
-        lost = -next(candidate.gain for candidate in scratch if not candidate.iterations)
-        if lost <= self.settings.target * scale:
-            return None
-        return (lost + max(candidate.gain for candidate in scratch)) / lost
-
-    def deviators(self, deviation: Deviation) -> Iterator[tuple[str, int, Any]]:
-        """The battery: (source, iterations, network and optimizer); from scratch also untrained, to tell the power."""
-        settings, agent, notion = self.settings, deviation.agent, deviation.notion
-        number = list(self.policies).index(agent) * 2 + (notion == "team")
-        key = jax.random.fold_in(self.train_key, number)
-        for start, source in enumerate((CONTINUED, SCRATCH)):
-            own = jax.random.fold_in(key, start)
-            state = deviation.first(self.networks[agent]) if source == CONTINUED else deviation.scratch(own)
-            if source == SCRATCH:
-                yield source, 0, state
-            done = 0
-            for share in BUDGETS:
-                budget = max(1, round(share * settings.iterations))
-                self.say(f"{agent}, {notion}: deviator {source}, {budget} of {settings.iterations} iterations")
-                state = deviation.learn(self.networks, state, own, done, budget, ENTROPY_FROM_SCRATCH * start)
-                done = budget
-                yield source, budget, state
 
     def edges(self, use: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[str, ...]:
         """Actions that are nearly always at an end of their range: there the grid decides, not the economy."""
@@ -399,6 +380,57 @@ def _game(arena: Arena) -> tuple[Game | None, str]:
     return game, f"yes: {game.pairs:,} pairs of a state and choices of all agents"
 
 
+def _others(run: Run) -> Iterator[tuple[str, dict[str, Parameters]]]:
+    """Policies of the same spec, by name: of earlier phases of the run, and of finished runs `seed-*` next to it."""
+    for phase in run.model.ir.phases[:-1]:
+        if (run.folder / "phases" / f"{phase.name}.safetensors").is_file():
+            yield f"phase {phase.name}", run.state(f"phases/{phase.name}").networks
+    here = run.folder.absolute()
+    for path in sorted(here.parent.glob("seed-*/")):
+        if path != here:
+            try:
+                other = Run.open(path)
+                if other.finished and other.manifest["digest"] == run.manifest["digest"]:
+                    yield f"seed {other.manifest['seed']}", other.state().networks
+            except RunError:  # a damaged one, or none
+                continue
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Episodes with a deviation and the same without, `payoffs` and `base`; `members` is who deviates in each."""
+
+    agent: str
+    notion: Notion
+    payoffs: Payoffs
+    base: Payoffs
+    members: np.ndarray
+
+    def own(self, payoffs: Payoffs) -> np.ndarray:
+        """What counts in each episode: the payoff of who deviates, for a team that of all in the mean."""
+        found = payoffs[self.agent].astype(float)
+        return found[np.arange(len(found)), self.members] if self.notion == "individual" else found.mean(axis=1)
+
+    @cached_property
+    def change(self) -> np.ndarray:
+        """Gains, (episodes,)."""
+        return self.own(self.payoffs) - self.own(self.base)
+
+    @property
+    def pairing(self) -> float | None:
+        """The variance of the difference between independent episodes, as a multiple of that between these.
+
+        Both for a given agent: what agents differ in is not noise.
+        """
+        groups = self.members if self.notion == "individual" else np.zeros_like(self.members)
+
+        def within(x: np.ndarray) -> float:
+            return sum(float(np.sum((own - own.mean()) ** 2)) for own in (x[groups == g] for g in np.unique(groups)))
+
+        apart, paired = within(self.own(self.payoffs)) + within(self.own(self.base)), within(self.change)
+        return apart / paired if paired > 0 else None
+
+
 def _check_finite(payoffs: Payoffs, what: str) -> None:
     wrong = next((agent for agent, values in payoffs.items() if not np.isfinite(values).all()), None)
     if wrong is not None:
@@ -411,7 +443,7 @@ def _members(change: np.ndarray, members: np.ndarray) -> tuple[Member, ...]:
     for number in np.unique(members):
         own = change[members == number]
         if len(own) >= MEMBER_EPISODES:
-            found.append(Member(int(number), float(own.mean()), float(own.std(ddof=1) / math.sqrt(len(own)))))
+            found.append(Member(int(number), float(own.mean()), error_of(own)))
     return tuple(found)
 
 
@@ -426,23 +458,31 @@ def _change(payoffs: Payoffs, base: Payoffs) -> dict[str, float]:
 def judge(found: Sequence[Estimate], target: float) -> tuple[Gain, ...]:
     """Bounds and verdicts of all estimates together.
 
-    Bounds are one-sided, by a normal approximation of the mean gain, each at the level 5 % / number of estimates: all
-    upper bounds hold together with 95 % confidence, and so do all lower bounds (Bonferroni). The lower bounds of single
-    agents hold together in the same way, among themselves.
+    Both rest on a normal approximation of the mean gain. Bounds are one-sided, each at the level 5 % / number of
+    estimates: all upper bounds hold together with 95 % confidence, and so do all lower bounds (Bonferroni). Verdicts
+    are Holm's (1979): with 95 % confidence no gain that is at most the target is REFUTED, and with as much no deviation
+    found that gains more is NOT REFUTED. These are tests of the target only, and may tell what the bounds do not. The
+    same holds for single agents, among themselves.
     """
-    width = _width(len(found))
-    narrow = _width(sum(len(one.members) for one in found))
+    width, limits = _width(len(found)), [target * one.scale for one in found]
+    above = holm([_doubt(one.gain - limit, one.error) for one, limit in zip(found, limits, strict=True)])
+    below = holm([_doubt(limit - one.gain, one.error, 0.0) for one, limit in zip(found, limits, strict=True)])
+    members = [(number, member) for number, one in enumerate(found) for member in one.members]
+    proven = holm([_doubt(member.gain - limits[number], member.error) for number, member in members])
+    singles = {number for (number, _), sure in zip(members, proven, strict=True) if sure}
+    narrow = _width(len(members))
     gains = []
-    for one in found:
+    for number, (one, limit) in enumerate(zip(found, limits, strict=True)):
         bounds = {member.number: member.gain - narrow * member.error for member in one.members}
         single = max(bounds, key=lambda number: bounds[number], default=None)
         single_lower = None if single is None else bounds[single]
-        lower = one.gain - width * one.error
-        upper = max(0.0, one.gain + width * one.error)
-        limit = target * one.scale
-        if lower > limit or (single_lower is not None and single_lower > limit):
+        half = width * one.error
+        lower, upper = one.gain - half, max(0.0, one.gain + half)
+        more = bool(one.curve) and rising(one.curve, half, limit)
+        shown = one.power is not None and one.power >= POWER
+        if above[number] or number in singles:
             verdict = Verdict.REFUTED
-        elif upper <= limit and one.power is not None and one.power >= POWER:
+        elif below[number] and shown and not more:
             verdict = Verdict.NOT_REFUTED
         else:
             verdict = Verdict.INCONCLUSIVE
@@ -450,7 +490,7 @@ def judge(found: Sequence[Estimate], target: float) -> tuple[Gain, ...]:
         share = partial(_share, scale=one.scale)
         of_improvement = _share(one.gain, abs(one.improvement))
         relative = share(one.gain), share(lower), share(upper)
-        gains.append(Gain(one, lower, upper, single, single_lower, *relative, of_improvement, verdict))
+        gains.append(Gain(one, lower, upper, single, single_lower, *relative, of_improvement, more, verdict))
     return tuple(gains)
 
 
@@ -465,6 +505,28 @@ def _exactly(found: Estimate, limit: float, verdict: Verdict) -> Verdict:
             return Verdict.REFUTED
     # What was found is within the limit, if not what is possible: it does not refute.
     return Verdict.INCONCLUSIVE if verdict is Verdict.REFUTED else verdict
+
+
+def _doubt(distance: float, error: float, exact: float = 1.0) -> float:
+    """The p-value of an estimate that lies `distance` on the right side of a limit; `exact` is that of one without
+    error on the limit."""
+    if error > 0:
+        return 1 - NormalDist().cdf(distance / error)
+    return 0.0 if distance > 0 else exact if distance == 0 else 1.0
+
+
+def holm(doubts: Sequence[float]) -> list[bool]:
+    """Which of several hypotheses are rejected, by their p-values: no true one among them, with 95 % confidence.
+
+    The smallest p-value is compared with 5 % / n, the next with 5 % / (n - 1), and so on up to the first that is larger
+    (Holm 1979).
+    """
+    rejected = [False] * len(doubts)
+    for rank, number in enumerate(sorted(range(len(doubts)), key=lambda k: doubts[k])):
+        if doubts[number] > (1 - CONFIDENCE) / (len(doubts) - rank):
+            break
+        rejected[number] = True
+    return rejected
 
 
 def _width(bounds: int) -> float:

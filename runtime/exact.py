@@ -23,9 +23,9 @@ import numpy as np
 
 from rbcc.compiler import ir
 from rbcc.runtime.checks import sane
-from rbcc.runtime.deviation import Arena, Notion, informed
+from rbcc.runtime.deviation import Arena, Deviator, Notion, informed
 from rbcc.runtime.errors import RunError
-from rbcc.runtime.plant import Plant, Random, planted
+from rbcc.runtime.plant import Frozen, Plant, Random, planted
 from rbcc.runtime.policy import Indices, Parameters, Policy, Sight
 from rbcc.runtime.rollout import Player, Trajectory, fixed_features, observe, penalised
 from rbcc.runtime.spaces import decode
@@ -230,9 +230,14 @@ class Game:
             found.append(value - self.payoffs(agent) @ weights)
         return np.array(found)
 
-    def answer(self, agent: str, notion: Notion, network: Parameters, plants: Sequence[Plant] = ()) -> Answer:
-        """How much can be gained, beside what following `network`, changed by `plants`, gains."""
-        best, found = self.best(agent, notion), self.gains(agent, notion, network, plants)
+    def answer(self, agent: str, notion: Notion, deviators: Sequence[tuple[Deviator | None, np.ndarray]]) -> Answer:
+        """How much can be gained, beside what `deviators` gain, each with the agents, (agents,), who follow it."""
+        best = self.best(agent, notion)
+        found = np.zeros(len(best.gains))
+        for deviator, who in deviators:
+            if deviator is not None:
+                held = [Frozen(agent, name, float(choice)) for name, choice in deviator.held.items() if choice >= 0]
+                found = np.where(who[: len(found)], self.gains(agent, notion, deviator.network, held), found)
         return Answer(
             float(self.payoffs(agent).mean()),
             float(best.gains.mean()),

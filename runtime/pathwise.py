@@ -14,15 +14,14 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from rbcc.runtime.devices import Share
-from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, assess_all, of_members
+from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, assess_all
 from rbcc.runtime.ppo import OPTIMIZER, Settings, advantages, centred
-from rbcc.runtime.rollout import Player, Trajectory, individual
+from rbcc.runtime.rollout import Trajectory
 
 
 def ascend(
     policy: Policy,
-    base: Player,
-    play: Callable[[Player], tuple[Trajectory, jax.Array]],
+    play: Callable[[Parameters], tuple[Trajectory, jax.Array]],
     network: Parameters,
     optimizer: Any,
     masks: Masks,
@@ -31,20 +30,21 @@ def ascend(
     settings: Settings,
     share: Share,
 ) -> tuple[Parameters, Any, jax.Array]:
-    """One step of Adam up the payoff of a single agent of a type in each economy, `members` (economies, 1).
+    """One step of Adam up the payoff of `members` of a type, (economies, k).
 
-    The others of its type play as `base` does; that they answer to what the agent does is part of the derivative, that
-    their network is the same is not: what is found is a best response, and where it is the network itself an
-    equilibrium. `play` gives the episodes in which the type plays in a given way, and its rewards in them, (horizon,
-    economies, agents). Returns new parameters, optimizer state and `METRICS`.
+    `play` gives the episodes in which they follow a network, with what they record, and the rewards that count,
+    (horizon, economies, k). Where `members` are one agent in each economy, and the others of its type play as before,
+    that these answer to what the agent does is part of the derivative, that their network is the same is not: what is
+    found is a best response, and where it is the network itself an equilibrium. Returns new parameters, optimizer state
+    and `METRICS`.
     """
     start, whole = ravel_pytree(network)
 
     def loss(flat: jax.Array) -> tuple[jax.Array, jax.Array]:
         own = whole(flat)
-        played, rewards = play(individual(policy, policy, base, own, members, masks))
+        played, rewards = play(own)
         record = played.records[policy.agent]
-        rewards = of_members(rewards, members) / settings["reward_scale"]
+        rewards = rewards / settings["reward_scale"]
         if played.last:
             rewards = centred(rewards, share)
         horizon = rewards.shape[0]

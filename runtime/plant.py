@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,30 +70,41 @@ def _random(policy: Policy, player: Player, plant: Random) -> Player:
     return Player(player.draws + 1 + policy.draws, play)
 
 
-def _unbounded(share: jax.Array | float) -> jax.Array:
+def _unbounded(share: jax.Array) -> jax.Array:
     """The number whose logistic function is `share`, of those that can be told from 0 and 1."""
     least = jnp.finfo(float).eps
     return jax.scipy.special.logit(jnp.clip(share, least, 1 - least))
 
 
-def _held(action: ActionSpace, choice: float) -> jax.Array | int:
+def _held(action: ActionSpace, choice: jax.Array) -> jax.Array:
     """What stands for a choice where all draws of an action are, (repeats, 1, 1) of shares."""
     if action.shares:
-        return numbers_of(jnp.eye(action.repeats)[int(choice)])[:, None, None]
-    return _unbounded(choice) if action.interval else int(choice)
+        return numbers_of(jax.nn.one_hot(choice.astype(int), action.repeats or 1))[:, None, None]
+    return _unbounded(choice) if action.interval else choice
 
 
 def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
+    members = jnp.arange(policy.agents)
+    who = jnp.ones_like(members, bool) if plant.member is None else members == plant.member
+    return holding(policy, player, {plant.action: jnp.asarray(plant.choice)}, who)
+
+
+def holding(policy: Policy, player: Player, choices: Mapping[str, jax.Array], who: jax.Array) -> Player:
+    """`player`, but the agents that `who`, (agents,) or (economies, agents), tells always make these `choices`.
+
+    They are numbers of choices by action, of intervals shares; where one is negative the player chooses.
+    """
+
     def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Any]:
         indices, record = player.play(sight, uniform)
         changed = []
         for head, index in zip(policy.stacked_heads, policy.apart(indices), strict=True):
             parts = head.split(index)
             for place, action in enumerate(head.actions):
-                if action.name == plant.action:
-                    members = jnp.arange(index.shape[-1])
-                    held = jnp.ones_like(members, bool) if plant.member is None else members == plant.member
-                    parts[place] = jnp.where(held, _held(action, plant.choice), parts[place])
+                if action.name in choices:
+                    choice = choices[action.name]
+                    value = _held(action, choice).astype(parts[place].dtype)
+                    parts[place] = jnp.where(who & (choice >= 0), value, parts[place])
             changed.append(head.join(parts))
         return policy.together(changed), record
 

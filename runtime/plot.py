@@ -44,7 +44,8 @@ def plot(folder: str | Path, out: str | Path | None = None, *, seed: int = 0) ->
     return drawn
 
 
-def _panels(count: int, title: str) -> tuple["Figure", list["Axes"]]:
+def panels(count: int, title: str) -> tuple["Figure", list["Axes"]]:
+    """A figure with so many axes, in rows."""
     from matplotlib.figure import Figure
 
     columns = min(COLUMNS, count)
@@ -67,7 +68,7 @@ def _training(run: Run) -> "Figure":
     names += [
         f"entropy.{agent}" for agent in sorted({n.partition(".")[2] for n in records[-1] if n.startswith("entropy.")})
     ]
-    figure, axes = _panels(len(names), f"{run.manifest['model']}: training, means per step")
+    figure, axes = panels(len(names), f"{run.manifest['model']}: training, means per step")
     for ax, name in zip(axes, names, strict=True):
         values = [record.get(name) for record in records]
         ax.plot(iterations, [np.nan if v is None else v for v in values], color=BLUE, linewidth=1)
@@ -84,7 +85,7 @@ def _episode(run: Run, data: "Dataset") -> "Figure | None":
     if not indicators and not states:
         return None
     title = f"{run.manifest['model']}: indicators (mean and 10-90 % of {data.sizes['episode']} episodes); states of one episode"
-    figure, axes = _panels(len(indicators) + len(states), title)
+    figure, axes = panels(len(indicators) + len(states), title)
     for ax, name in zip(axes, indicators, strict=False):
         values = data[name]
         low, high = (values.quantile(q, "episode") for q in (0.1, 0.9))

@@ -20,10 +20,10 @@ from rbcc.runtime.policy import Parameters, Policy, of_members, policies
 from rbcc.runtime.ppo import METRICS, batch_of, fresh_optimizer, update
 from rbcc.runtime.precision import check_precision
 from rbcc.runtime.rollout import (
-    Player,
     Trajectory,
     drawn,
     fixed_features,
+    individual,
     keys_of,
     penalised,
     rollout,
@@ -130,25 +130,16 @@ def stretch(
                 network: Parameters, optimizer: Any, agent: str = agent, settings: Any = settings, values: Any = values
             ) -> Any:
                 if settings.algorithm == "pathwise":
+                    policy, masks = nets[agent], now.masks[agent]
+                    alone = drawn(choosers[agent], policy.agents, 1)
 
-                    def play(player: Player) -> tuple[Trajectory, jax.Array]:
-                        mixed, held = {**players, agent: player}, played.taken_as_given(model, agent)
+                    def play(network: Parameters) -> tuple[Trajectory, jax.Array]:
+                        mine = individual(policy, policy, players[agent], network, alone, masks)
+                        mixed, held = {**players, agent: mine}, played.taken_as_given(model, agent)
                         found = rollout(model, nets, mixed, playing, own, now.parameters, held=held)
-                        return found, penalised(found, agent, state.multipliers)
+                        return found, of_members(penalised(found, agent, state.multipliers), alone)
 
-                    alone, masks = drawn(choosers[agent], nets[agent].agents, 1), now.masks[agent]
-                    return ascend(
-                        nets[agent],
-                        players[agent],
-                        play,
-                        network,
-                        optimizer,
-                        masks,
-                        alone,
-                        factors[agent],
-                        values,
-                        share,
-                    )
+                    return ascend(policy, play, network, optimizer, masks, alone, factors[agent], values, share)
                 rewards = penalised(played, agent, state.multipliers) / values["reward_scale"]
                 seen: jax.Array | None = fixed[agent]
                 last = nets[agent](state.networks[agent], played.last[agent])[1] if played.last else None

@@ -1,6 +1,8 @@
 """A page as self-contained HTML: formulas as MathML, the timing of a step as SVG, no script and nothing to load."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 from rbcc.compiler.emit.mathml import mathml
@@ -46,21 +48,35 @@ svg rect { fill: var(--fill); stroke: var(--line); } svg path { fill: none; stro
 """
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A picture: the text of an SVG element."""
+
+    svg: str
+
+
 def html(page: Page) -> str:
     """The page as one HTML file."""
-    sections = [block for block in page.blocks if isinstance(block, Heading) and block.level == 2]
+    return html_of(page.title, page.blocks)
+
+
+def html_of(title: str, blocks: Sequence[Block | Drawing]) -> str:
+    """Blocks, and pictures, as one HTML file."""
+    sections = [block for block in blocks if isinstance(block, Heading) and block.level == 2]
     contents = "".join(f'<li><a href="#{_anchor(block.text)}">{_text(block.text)}</a></li>' for block in sections)
-    body = "\n".join(map(_block, page.blocks))
+    body = "\n".join(map(_block, blocks))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(page.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{_text(page.title)}</h1>\n<nav><ul>{contents}</ul></nav>\n{body}\n</body>\n</html>\n"
+        f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>{_text(title)}</h1>\n<nav><ul>{contents}</ul></nav>\n{body}\n</body>\n</html>\n"
     )
 
 
-def _block(block: Block) -> str:
+def _block(block: Block | Drawing) -> str:
     match block:
+        case Drawing(svg):
+            return f'<div class="wide">{svg}</div>'
         case Heading(level, text):
             anchor = f' id="{_anchor(text)}"' if level == 2 else ""
             return f"<h{level}{anchor}>{_text(text)}</h{level}>"

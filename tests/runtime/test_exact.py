@@ -215,7 +215,7 @@ def test_gains_are_those_of_simulated_deviators(write_spec: Callable[..., Path])
         deviation = Deviation(played, agent, notion)
         state = deviation.scratch(noise.key(4))
         payoffs, members = deviation.evaluate(played.networks, state, *episodes)
-        change, exact = payoffs[agent] - base[agent], game.gains(agent, notion, state[0])
+        change, exact = payoffs[agent] - base[agent], game.gains(agent, notion, state.network)
         if notion == "team":
             assert_mean(change.mean(axis=1, keepdims=True), exact)
         else:

@@ -1,0 +1,339 @@
+"""The search for a deviation that pays: a battery of candidates for one type under one notion.
+
+1. None: everyone plays as trained.
+2. Constant choices: every combination where there are few, else a grid for each action, all others as trained.
+3. Policies that are there already: earlier phases of the run, other seeds.
+4. A deviator that goes on learning from the trained policy, with no entropy bonus.
+5. Deviators that learn from scratch, from several seeds at two learning rates, by successive halving (Jamieson and
+   Talwalkar 2016): all get an eighth of the budget, the best of each learning rate half of it, the best of these all.
+
+Of single agents each may have a best deviation of its own: where another than the best on average is clearly better for
+an agent, it takes that.
+
+While the gain of a deviator still rises so much that a larger budget may change the verdict, its budget is doubled, at
+most twice; the learning rate then starts anew (Loshchilov and Hutter 2017).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from math import prod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.stats import t as student
+
+from rbcc.runtime.deviation import Course, Deviation, Deviator
+from rbcc.runtime.errors import RunError
+from rbcc.runtime.policy import Parameters
+from rbcc.runtime.spaces import ActionSpace
+
+
+NONE, CONSTANT, POLICY, CONTINUED, SCRATCH = "none", "always", "policy of", "continued", "from scratch"
+OWN = "each its own"
+
+# Up to so many combinations of constant choices are all tried; of an action on its own at most so many values.
+JOINT, GRID = 64, 21
+STARTS = 3
+# Learning rates from scratch, as multiples of verify.learning_rate: a fresh network has further to go.
+RATES = (1, 3)
+ENTROPY_FROM_SCRATCH = 0.01
+RUNGS = (1 / 8, 1 / 2, 1)
+DOUBLINGS = 2
+POWER = 0.9
+# An agent takes another deviation than the best on average if that gains it more by this share of the limit, and not by
+# chance: with so much confidence no agent takes one that is none better.
+WORTHWHILE, SURE = 0.1, 0.95
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One deviation of the battery: where it comes from, the iterations that it learned, its gain on selection seeds.
+
+    `name` tells those of one source apart; `error` is the standard error of the gain.
+    """
+
+    source: str
+    iterations: int
+    gain: float
+    name: str = ""
+    error: float = 0.0
+
+    @property
+    def origin(self) -> str:
+        return f"{self.source} {self.name}".rstrip()
+
+    @property
+    def words(self) -> str:
+        return self.origin + (f", {self.iterations}" if self.iterations else "")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is asked of the search: a gain above `limit`, in units of the payoff, told by bounds that will be `width`
+    times `shrink` standard errors of the selection seeds wide."""
+
+    limit: float
+    width: float
+    shrink: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the battery found.
+
+    `deviators` are those to test, each with the agents, (agents,), who follow it, None where they play as trained; of a
+    team all agents are the same. `curve` has the gain of the best deviator that learned by its iterations, from 0 on;
+    `power` is the share of a known gain that the search finds: a deviator from scratch starts from random choices and
+    has to recover what the trained policy is worth over these. It is None if that is not above the limit.
+    """
+
+    candidates: tuple[Candidate, ...]
+    best: Candidate
+    deviators: tuple[tuple[Deviator | None, np.ndarray], ...]
+    curve: tuple[Candidate, ...]
+    power: float | None
+
+
+@dataclass
+class _Learner:
+    """A deviator on its way; `curve` has its candidates, from 0 iterations on."""
+
+    source: str
+    name: str
+    key: jax.Array
+    rate: float
+    entropy: float
+    deviator: Deviator
+    curve: list[Candidate] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        return self.curve[-1].iterations
+
+    @property
+    def gain(self) -> float:
+        return self.curve[-1].gain
+
+    @property
+    def power(self) -> float:
+        """The share that it recovers of what it lost at its start."""
+        lost = -self.curve[0].gain
+        return (lost + max(candidate.gain for candidate in self.curve)) / lost
+
+
+class Battery:
+    """The search of one `deviation` from `networks`, all randomness from `key`.
+
+    `others` are policies that are there already, by their names; `gains` gives the gains of a deviator on the selection
+    seeds, (episodes,), in which the agents `turns`, (episodes,), deviate.
+    """
+
+    def __init__(
+        self,
+        deviation: Deviation,
+        networks: Mapping[str, Parameters],
+        others: Mapping[str, Parameters],
+        key: jax.Array,
+        gains: Callable[[Deviator], np.ndarray],
+        turns: np.ndarray,
+        measure: Measure,
+        say: Callable[[str], None],
+    ):
+        self.deviation, self.networks, self.others, self.key = deviation, networks, others, key
+        self.gains, self.turns, self.measure, self.say = gains, turns, measure, say
+        chosen = deviation.arena.model.ir.verification
+        self.iterations, self.rate = chosen.iterations, chosen.learning_rate
+        self.trained = deviation.first(networks[deviation.agent])
+        self.tried: list[tuple[Candidate, Deviator | None, np.ndarray]] = []
+        self.tried.append((Candidate(NONE, 0, 0.0), None, np.zeros(len(turns))))
+
+    @property
+    def best(self) -> Candidate:
+        return max((candidate for candidate, _, _ in self.tried), key=lambda candidate: candidate.gain)
+
+    def search(self) -> Found:
+        for candidate, deviator in self.known():
+            self.consider(candidate, deviator)
+        rungs = sorted({max(1, round(share * self.iterations)) for share in RUNGS})
+        continued, fresh = self.continued(), self.fresh()
+        for number, upto in enumerate(rungs):
+            for learner in (continued, *fresh):
+                self.learn(learner, upto)
+            fresh = _best_of_each_rate(fresh) if number == 0 else [_best(fresh)]
+        scratch = _best(fresh)
+        for _ in range(DOUBLINGS):
+            for learner in (unfinished := self.unfinished(continued, scratch)):
+                self.learn(learner, 2 * learner.done)
+            if not unfinished:
+                break
+        known = -scratch.curve[0].gain > self.measure.limit
+        best, deviators = self.chosen()
+        candidates = [candidate for candidate, _, _ in self.tried]
+        if best.source == OWN:
+            candidates.append(best)
+        curve = tuple(_best([continued, scratch]).curve)
+        return Found(tuple(candidates), best, deviators, curve, scratch.power if known else None)
+
+    def chosen(self) -> tuple[Candidate, tuple[tuple[Deviator | None, np.ndarray], ...]]:
+        """The best deviation, for single agents one for each, and who follows which deviator."""
+        candidate, changes = self.best, np.stack([change for _, _, change in self.tried])
+        best, agents = [one for one, _, _ in self.tried].index(candidate), self.deviation.policy.agents
+        choice = np.full(agents, best)
+        if self.deviation.notion == "individual":
+            choice = own_best(changes, best, self.turns, agents, WORTHWHILE * self.measure.limit)
+        if len(set(choice)) > 1:
+            together = changes[choice[self.turns], np.arange(len(self.turns))]
+            candidate = Candidate(OWN, 0, float(together.mean()), "", error_of(together))
+        return candidate, tuple((self.tried[number][1], choice == number) for number in sorted(set(choice)))
+
+    def consider(self, candidate: Candidate, deviator: Deviator) -> Candidate:
+        """Takes a deviation into the battery and returns it with its gain.
+
+        One without a finite payoff is left out, but raises RunError if it is what learning came to.
+        """
+        change = self.gains(deviator)
+        if np.isfinite(change).all():
+            candidate = replace(candidate, gain=float(change.mean()), error=error_of(change))
+            self.tried.append((candidate, deviator, change))
+        elif candidate.source in (CONTINUED, SCRATCH):
+            raise RunError(
+                f"the {self.deviation.notion} deviator of {self.deviation.agent} ({candidate.words}) reached a payoff that "
+                "is no finite number; lower verify.learning_rate, or bound the reward"
+            )
+        return candidate
+
+    # --- what does not learn -----------------------------------------------------------------------------------
+
+    def known(self) -> Iterator[tuple[Candidate, Deviator]]:
+        choices = constants(self.deviation.spaces)
+        self.tell(f"{len(choices)} constant choices")
+        for choice in choices:
+            held = {name: jnp.float32(number) for name, number in choice.items()}
+            yield (
+                Candidate(CONSTANT, 0, 0.0, _words(self.deviation.spaces, choice)),
+                replace(self.trained, held=self.trained.held | held),
+            )
+        for name, network in self.others.items():
+            self.tell(f"policy of {name}")
+            yield Candidate(POLICY, 0, 0.0, name), self.deviation.first(network)
+
+    # --- what learns -------------------------------------------------------------------------------------------
+
+    def continued(self) -> _Learner:
+        start = Candidate(CONTINUED, 0, 0.0)
+        if self.deviation.arena.plants:  # to play as trained is a deviation
+            start = self.consider(start, self.trained)
+        return _Learner(CONTINUED, "", jax.random.fold_in(self.key, 0), self.rate, 0.0, self.trained, [start])
+
+    def fresh(self) -> list[_Learner]:
+        """Learners from scratch: with the same seed from the same network and episodes."""
+        found = []
+        for seed in range(STARTS):
+            key = jax.random.fold_in(self.key, 1 + seed)
+            deviator = self.deviation.scratch(key)
+            start = self.consider(Candidate(SCRATCH, 0, 0.0, f"seed {seed}"), deviator)
+            for rate in (factor * self.rate for factor in RATES):
+                name = f"seed {seed} rate {rate:g}"
+                found.append(_Learner(SCRATCH, name, key, rate, ENTROPY_FROM_SCRATCH, deviator, [start]))
+        return found
+
+    def learn(self, learner: _Learner, upto: int) -> None:
+        """Goes on learning, until iteration `upto`."""
+        done, candidate = learner.done, Candidate(learner.source, upto, 0.0, learner.name)
+        self.tell(f"deviator {candidate.words} iterations")
+        first = done < self.iterations
+        begin, length = (0, self.iterations) if first else (done, upto - done)
+        course = Course(learner.rate, learner.entropy if first else 0.0, begin, length)
+        learner.deviator = self.deviation.learn(self.networks, learner.deviator, learner.key, done, upto, course)
+        learner.curve.append(self.consider(candidate, learner.deviator))
+
+    def unfinished(self, continued: _Learner, scratch: _Learner) -> list[_Learner]:
+        """Those whose budget is worth doubling: a gain that still rises, or a search that has not shown its power.
+
+        None if the gain that was found is above the limit already, whatever else there may be.
+        """
+        best, measure = self.best, self.measure
+        if best.gain - measure.width * best.error > measure.limit:
+            return []
+        learner, half = _best([continued, scratch]), measure.width * measure.shrink * best.error
+        found = [learner] if rising(learner.curve, half, measure.limit) else []
+        weak = -scratch.curve[0].gain > measure.limit and scratch.power < POWER
+        return [*found, scratch] if weak and scratch not in found else found
+
+    def tell(self, what: str) -> None:
+        self.say(f"{self.deviation.agent}, {self.deviation.notion}: {what}")
+
+
+def own_best(changes: np.ndarray, best: int, turns: np.ndarray, agents: int, least: float) -> np.ndarray:
+    """For each agent the number of the deviation that it takes, `best` unless another gains it more than by chance.
+
+    `changes` are the gains from each deviation, (deviations, episodes), in which the agents `turns`, (episodes,),
+    deviate. A gain that is more by less than `least` does not count. Student's t-tests, all at the level `1 - SURE`.
+    """
+    choice = np.full(agents, best)
+    for agent in range(agents):
+        more = changes[:, turns == agent] - changes[best, turns == agent]
+        episodes = more.shape[1]
+        if episodes > 1:
+            mean, error = more.mean(axis=1), more.std(axis=1, ddof=1) / math.sqrt(episodes)
+            width = student(episodes - 1).ppf(1 - (1 - SURE) / (agents * len(changes)))
+            clear = mean > np.maximum(width * error, least)
+            if clear.any():
+                choice[agent] = np.argmax(np.where(clear, mean, 0.0))
+    return choice
+
+
+def error_of(sample: np.ndarray) -> float:
+    """The standard error of the mean of a sample."""
+    return float(sample.std(ddof=1) / math.sqrt(len(sample)))
+
+
+def rising(curve: Sequence[Candidate], half: float, limit: float) -> bool:
+    """Whether the last doubling of the budget added more to the gain than the `half` width of its bounds, and as much
+    again would bring the bound above the limit."""
+    rise = curve[-1].gain - curve[-2].gain
+    return rise > half and curve[-1].gain + rise + half > limit
+
+
+def constants(spaces: Mapping[str, ActionSpace]) -> list[dict[str, float]]:
+    """The constant choices that are tried, by action: numbers of choices, of intervals shares.
+
+    An action that is repeated over another type is the same for all of its members.
+    """
+    sizes = [len(space.values) for space in spaces.values()]
+    if all(sizes) and prod(sizes) <= JOINT:
+        return [dict(zip(spaces, choice, strict=True)) for choice in product(*map(range, sizes))]
+    return [{name: number} for name, space in spaces.items() for number in _grid(space)]
+
+
+def _grid(space: ActionSpace) -> list[float]:
+    """Numbers of choices, at equal distances if there are many; of an interval shares, of shares who gets all."""
+    if space.interval:
+        return [float(share) for share in np.linspace(0, 1, GRID)]
+    last = (space.repeats or 1 if space.shares else len(space.values)) - 1
+    return [float(number) for number in np.unique(np.linspace(0, last, min(GRID, last + 1)).round())]
+
+
+def _words(spaces: Mapping[str, ActionSpace], choice: Mapping[str, float]) -> str:
+    """Constant choices as people read them: `bake 3, sell 2`, of an interval `bake 5%`, of shares `give all to 3`."""
+    found = []
+    for name, number in choice.items():
+        space = spaces[name]
+        if space.shares:
+            value = f"all to {number:g}"
+        else:
+            value = f"{number:.0%}" if space.interval else f"{space.values[int(number)]:g}"
+        found.append(f"{name.partition('.')[2]} {value}")
+    return ", ".join(found)
+
+
+def _best(learners: list[_Learner]) -> _Learner:
+    return max(learners, key=lambda learner: learner.gain)
+
+
+def _best_of_each_rate(learners: list[_Learner]) -> list[_Learner]:
+    rates = dict.fromkeys(learner.rate for learner in learners)
+    return [_best([learner for learner in learners if learner.rate == rate]) for rate in rates]
