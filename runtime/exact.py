@@ -111,7 +111,7 @@ class _Side:
     def numbers(self, indices: Indices) -> np.ndarray:
         """The inverse of `indices`."""
         rows = np.concatenate([np.asarray(part, int) for part in self.policy.apart(indices)])
-        return np.ravel_multi_index(tuple(rows), self.sizes)
+        return np.asarray(np.ravel_multi_index(tuple(rows), self.sizes))
 
     def chances(self, logits: Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities of all choices, (n, agents, count), from logits per stack, (n, repeats, choices, agents)."""
@@ -134,7 +134,7 @@ class _Side:
                 continue
             moved, before, chances = self.moved(plant), chances, np.zeros_like(chances)
             for number in range(self.policy.agents):
-                np.add.at(chances[:, number], (slice(None), moved[:, number]), before[:, number])
+                np.add.at(chances[:, number].T, moved[:, number], before[:, number].T)
         return chances
 
     def moved(self, plant: Plant) -> np.ndarray:

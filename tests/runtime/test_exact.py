@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from rbcc.runtime import noise
-from rbcc.runtime.deviation import Arena, Deviation, evaluate_base
+from rbcc.runtime.deviation import Arena, Deviation, Notion, evaluate_base
 from rbcc.runtime.devices import SINGLE
 from rbcc.runtime.exact import Game, Unsolved
 from rbcc.runtime.model import Model, compile
 from rbcc.runtime.plant import read_plant
 from rbcc.runtime.train import initial_state, networks_of
+
+
+NOTIONS: tuple[Notion, ...] = "individual", "team"
 
 
 def arena(model: Model, *plants: str, seed: int = 0) -> Arena:
@@ -51,7 +54,7 @@ def test_matching_pennies(x: float, q: float) -> None:
     value = (2 * x - 1) * (2 * q - 1)
     assert game.payoffs("matcher") == pytest.approx([value])
     assert game.payoffs("mismatcher") == pytest.approx([-value])
-    for notion in ("individual", "team"):
+    for notion in NOTIONS:
         assert game.best("matcher", notion).gains == pytest.approx([abs(2 * q - 1) - value], abs=1e-12)
         assert game.best("mismatcher", notion).gains == pytest.approx([abs(2 * x - 1) + value], abs=1e-12)
 
@@ -84,6 +87,7 @@ equations:
 indicators: {stock: stock}
 training: {phases: {learn: {iterations: 2, economies: 4}}}
 """
+BOTH = [(0, 0), (0, 1), (1, 0), (1, 1)]
 GRAZES = 0.2 + 0.8 / 2, 0.8 / 2
 """How often a herder grazes after `herder.random=80%` on top of one who always does, and one who never does."""
 
@@ -91,16 +95,16 @@ GRAZES = 0.2 + 0.8 / 2, 0.8 / 2
 def payoff(horizon: int, plays: Callable[[int, float], dict[tuple[int, int], float]]) -> np.ndarray:
     """The payoffs of two herders, from the probability of their choices at a step and stock, path by path."""
 
-    def of(step: int, stock: float) -> np.ndarray:
-        if step == horizon:
-            return np.zeros(2)
-        total = np.zeros(2)
-        for choice, chance in plays(step, stock).items():
-            reward = np.array([1, 2]) * np.minimum(choice, stock / 2)
-            total += chance * (reward + 0.9 * of(step + 1, max(0, stock - sum(choice)) * 3))
-        return total
+    def of(step: int, stock: float) -> tuple[float, float]:
+        one = other = 0.0
+        if step < horizon:
+            for choice, chance in plays(step, stock).items():
+                later = of(step + 1, max(0, stock - sum(choice)) * 3)
+                one += chance * (min(choice[0], stock / 2) + 0.9 * later[0])
+                other += chance * (2 * min(choice[1], stock / 2) + 0.9 * later[1])
+        return one, other
 
-    return of(0, 2.0)
+    return np.array(of(0, 2.0))
 
 
 def reachable(horizon: int) -> list[tuple[int, float]]:
@@ -130,8 +134,7 @@ def commons(write_spec: Callable[..., Path], horizon: int, observes: str = "[sto
 def test_one_herder_by_brute_force(write_spec: Callable[..., Path]) -> None:
     """All 2^11 strategies of one herder, each against the mixture of the other."""
     game = commons(write_spec, 3)
-    both = list(itertools.product((0, 1), repeat=2))
-    base = payoff(3, lambda *_: {one: chance(one[0], GRAZES[0]) * chance(one[1], GRAZES[1]) for one in both})
+    base = payoff(3, lambda *_: {one: chance(one[0], GRAZES[0]) * chance(one[1], GRAZES[1]) for one in BOTH})
     assert game.payoffs("herder") == pytest.approx(base)
     best = [-math.inf, -math.inf]
     for strategy in strategies(3, [(0,), (1,)]):
@@ -139,7 +142,7 @@ def test_one_herder_by_brute_force(write_spec: Callable[..., Path]) -> None:
 
             def plays(step: int, stock: float, me: int = me, own: dict = strategy) -> dict[tuple[int, int], float]:
                 mine = own[step, stock]
-                return {one: chance(one[1 - me], GRAZES[1 - me]) for one in both if one[me] == mine[0]}
+                return {one: chance(one[1 - me], GRAZES[1 - me]) for one in BOTH if one[me] == mine[0]}
 
             best[me] = max(best[me], payoff(3, plays)[me])
     response = game.best("herder", "individual")
@@ -155,10 +158,9 @@ def test_one_herder_by_brute_force(write_spec: Callable[..., Path]) -> None:
 def test_a_team_of_herders_by_brute_force(write_spec: Callable[..., Path]) -> None:
     """All 4^4 strategies of both in two steps."""
     game = commons(write_spec, 2)
-    both = list(itertools.product((0, 1), repeat=2))
     best = max(
         payoff(2, lambda step, stock, own=own: {own[step, stock]: 1.0}).mean()  # type: ignore[misc]
-        for own in strategies(2, both)  # type: ignore[arg-type]
+        for own in strategies(2, BOTH)  # type: ignore[arg-type]
     )
     response = game.best("herder", "team")
     assert response.gains == pytest.approx([best - game.payoffs("herder").mean()])
@@ -211,7 +213,8 @@ def test_gains_are_those_of_simulated_deviators(write_spec: Callable[..., Path])
     played, episodes = arena(compile(write_spec(ORDER)), "saver.random=30%"), (noise.key(3), 64)
     game = Game(played)
     base, _, _ = evaluate_base(played)(played.networks, {}, *episodes)
-    for agent, notion in (("planner", "individual"), ("saver", "individual"), ("saver", "team")):
+    questions: list[tuple[str, Notion]] = [("planner", "individual"), ("saver", "individual"), ("saver", "team")]
+    for agent, notion in questions:
         deviation = Deviation(played, agent, notion)
         state = deviation.scratch(noise.key(4))
         payoffs, members = deviation.evaluate(played.networks, state, *episodes)
@@ -230,7 +233,7 @@ def test_a_leader_deviates_before_others_choose(write_spec: Callable[..., Path])
     game, cheap = Game(played), read_plant(played.model, "planner.rate=0.5")
     held = Game(replace(played, plants=(*played.plants, cheap)))
     gains = held.payoffs("planner") - game.payoffs("planner")
-    for notion in ("individual", "team"):
+    for notion in NOTIONS:
         assert game.gains("planner", notion, played.networks["planner"], [cheap]) == pytest.approx(gains, abs=1e-6)
         assert (game.best("planner", notion).gains >= gains).all()
 
