@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rbcc.compiler.diagnostics import CompileError as CompileError
     from rbcc.compiler.primitives import primitive as primitive
-    from rbcc.runtime.equilibrium import Equilibrium as Equilibrium, verify as verify
+    from rbcc.runtime.equilibrium import verify as verify
     from rbcc.runtime.errors import RunError as RunError
     from rbcc.runtime.model import Model as Model, compile as compile
     from rbcc.runtime.run import Run as Run, train as train
     from rbcc.runtime.simulate import simulate as simulate
+    from rbcc.runtime.verdict import Equilibrium as Equilibrium
 
 _PLACES = {
     "CompileError": "rbcc.compiler.diagnostics",
     "primitive": "rbcc.compiler.primitives",
-    "Equilibrium": "rbcc.runtime.equilibrium",
+    "Equilibrium": "rbcc.runtime.verdict",
     "verify": "rbcc.runtime.equilibrium",
     "Run": "rbcc.runtime.run",
     "RunError": "rbcc.runtime.errors",

@@ -19,11 +19,12 @@ from rbcc.runtime import noise
 from rbcc.runtime.battery import Candidate
 from rbcc.runtime.deviation import Arena, Deviation, Notion, enlarged, evaluate_base
 from rbcc.runtime.devices import SINGLE, configure
-from rbcc.runtime.equilibrium import Estimate, judge, verify
+from rbcc.runtime.equilibrium import verify
 from rbcc.runtime.exact import Game
 from rbcc.runtime.plant import read_plant
 from rbcc.runtime.run import Run, train
 from rbcc.runtime.train import networks_of
+from rbcc.runtime.verdict import Estimate, judge
 
 
 SETTINGS = {"verify.economies": 1024, "verify.iterations": 400, "verify.episodes": 262144}

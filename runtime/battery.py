@@ -23,7 +23,7 @@ from math import prod
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from rbcc.runtime.deviation import Course, Deviation, Deviator
 from rbcc.runtime.errors import RunError
@@ -279,7 +279,7 @@ def own_best(changes: np.ndarray, best: int, turns: np.ndarray, agents: int, lea
         episodes = more.shape[1]
         if episodes > 1:
             mean, error = more.mean(axis=1), more.std(axis=1, ddof=1) / math.sqrt(episodes)
-            width = student(episodes - 1).ppf(1 - (1 - SURE) / (agents * len(changes)))
+            width = stdtrit(episodes - 1, 1 - (1 - SURE) / (agents * len(changes)))
             clear = mean > np.maximum(width * error, least)
             if clear.any():
                 choice[agent] = np.argmax(np.where(clear, mean, 0.0))

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rbcc.runtime.battery import POWER
-from rbcc.runtime.equilibrium import Equilibrium, Gain, Verdict
 from rbcc.runtime.run import Run
 from rbcc.runtime.train import Progress
+from rbcc.runtime.verdict import Equilibrium, Gain, Verdict
 
 
 PLAIN_SECONDS = 5.0

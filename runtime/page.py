@@ -9,8 +9,8 @@ from rbcc.compiler.emit.html import Drawing, html_of
 from rbcc.compiler.emit.page import Block, Heading, Paragraph, Table
 from rbcc.runtime.battery import Candidate
 from rbcc.runtime.display import HEAD, findings, gain_rows, headlines, percent, question
-from rbcc.runtime.equilibrium import Equilibrium, Estimate
 from rbcc.runtime.plot import BLUE, GREY, panels
+from rbcc.runtime.verdict import Equilibrium, Estimate
 
 
 def page(result: Equilibrium, model: str) -> str:

@@ -17,13 +17,14 @@ from rbcc.runtime.battery import Battery, Candidate, Measure, own_best
 from rbcc.runtime.deviation import Arena, Deviation, Deviator, evaluate_base
 from rbcc.runtime.devices import SINGLE
 from rbcc.runtime.display import verification_table
-from rbcc.runtime.equilibrium import Equilibrium, Estimate, Gain, Member, Verdict, holm, judge, overall, verify
+from rbcc.runtime.equilibrium import verify
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.exact import Answer
 from rbcc.runtime.model import compile
 from rbcc.runtime.plant import Frozen, Random, read_plant
 from rbcc.runtime.run import Run, train, train_seeds
 from rbcc.runtime.train import initial_state, networks_of
+from rbcc.runtime.verdict import Equilibrium, Estimate, Gain, Member, Verdict, holm, judge, overall
 
 
 QUICK = {"verify.iterations": 160, "verify.economies": 64, "verify.episodes": 1024}
