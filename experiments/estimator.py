@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from rbcc.runtime import noise
-from rbcc.runtime.battery import Candidate
+from rbcc.runtime.battery import Candidate, effective_of
 from rbcc.runtime.deviation import Arena, Deviation, Notion, enlarged, evaluate_base
 from rbcc.runtime.devices import SINGLE, configure
 from rbcc.runtime.equilibrium import verify
@@ -129,13 +129,8 @@ def always(network: Any, choice: int) -> Any:
 
 def estimated(agent: str, change: np.ndarray) -> Estimate:
     best, error = Candidate("fixed", 1, 0.0), change.std(ddof=1) / math.sqrt(len(change))
-    return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, float(change.mean()), float(error), best, (best,), None, {})
-
-
-def evenness(change: np.ndarray) -> float:
-    """The number of episodes, equally far from the mean, among which the variance would be as concentrated as it is."""
-    squares = (change - change.mean()) ** 2
-    return float(squares.sum() ** 2 / (squares**2).sum())
+    mean, many = float(change.mean()), effective_of(change)
+    return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, mean, float(error), best, (best,), None, {}, effective=many)
 
 
 def coverage(runs: Mapping[str, Run]) -> None:
@@ -162,7 +157,7 @@ def coverage(runs: Mapping[str, Run]) -> None:
                 (gain,) = judge([estimated(agent, change)], 0.01)
                 held += gain.lower <= exact, exact <= gain.upper
                 gains.append(change.mean())
-                even.append(evenness(change))
+                even.append(effective_of(change) or math.inf)
             lower, upper = held / REPEATS
             mean, error = np.mean(gains), np.std(gains) / math.sqrt(REPEATS)
             print(

@@ -291,6 +291,15 @@ def error_of(sample: np.ndarray) -> float:
     return float(sample.std(ddof=1) / math.sqrt(len(sample)))
 
 
+def effective_of(sample: np.ndarray) -> float | None:
+    """How many numbers, all equally far from the mean, would have their variance as concentrated as that of a sample.
+
+    (Sum of squares)^2 / sum of fourth powers; None without any variance.
+    """
+    squares = (sample - sample.mean()) ** 2
+    return float(squares.sum() ** 2 / (squares**2).sum()) if squares.any() else None
+
+
 def rising(curve: Sequence[Candidate], half: float, limit: float) -> bool:
     """Whether the last doubling of the budget added more to the gain than the `half` width of its bounds, and as much
     again would bring the bound above the limit."""

@@ -167,6 +167,7 @@ def question(result: Equilibrium) -> str:
 def findings(result: Equilibrium) -> Iterator[str]:
     """What there is to say besides the gains, a line each."""
     yield from _pairing_line(result.gains)
+    yield from _few_lines(result.gains)
     yield from _single_lines(result.gains)
     yield from _exact_lines(result.gains)
     yield from _reasons(result)
@@ -227,6 +228,13 @@ def _pairing_line(gains: tuple[Gain, ...]) -> Iterator[str]:
     if found:
         shown = ", ".join(f"{one.question} {_number(one.pairing)}" for one in found)
         yield f"variance of a gain without paired episodes, times that with them: {shown}"
+
+
+def _few_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
+    """Where a few episodes decide on a gain."""
+    for one in (gain.estimate for gain in gains):
+        if not one.normal:
+            yield f"few episodes decide on the gain of {one.question}, about {one.effective:.2g}: its bounds are wide"
 
 
 def _single_lines(gains: tuple[Gain, ...]) -> Iterator[str]:

@@ -37,7 +37,7 @@ import jax
 import numpy as np
 
 from rbcc.runtime import noise
-from rbcc.runtime.battery import Battery, Measure, error_of
+from rbcc.runtime.battery import Battery, Measure, effective_of, error_of
 from rbcc.runtime.deviation import Arena, Deviation, Deviator, Notion, evaluate_base
 from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
@@ -227,6 +227,7 @@ class _Verification:
             _members(sample.change, sample.members) if notion == "individual" and not single else (),
             found.curve,
             sample.pairing,
+            effective_of(sample.change),
             self.game.answer(agent, notion, found.deviators) if self.game else None,
         )
 

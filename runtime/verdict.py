@@ -1,5 +1,6 @@
 """What a verification says: estimates of gains, their bounds, and verdicts."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,8 @@ from rbcc.runtime.exact import Answer
 
 
 CONFIDENCE = 0.95
+# With fewer effective episodes a normal approximation gives bounds that are too narrow (`experiments/README.md`).
+MANY = 30
 
 
 class Verdict(StrEnum):
@@ -42,7 +45,8 @@ class Estimate:
     where there was nothing to recover; `others` the change of each other type's mean payoff under the deviation;
     `members` the gains of single agents, for individual deviations; `curve` the gain of the best deviator that learned
     by its iterations, from 0 on, on selection seeds; `pairing` how many times larger the variance of the gain would be
-    without paired episodes, None if it is 0 with them; `exact` the exact answer, where there is one.
+    without paired episodes, None if it is 0 with them; `effective` the number of episodes, all equally far from the
+    mean, among which that variance would be as concentrated as it is; `exact` the exact answer, where there is one.
     """
 
     agent: str
@@ -59,12 +63,18 @@ class Estimate:
     members: tuple[Member, ...] = ()
     curve: tuple[Candidate, ...] = ()
     pairing: float | None = None
+    effective: float | None = None
     exact: Answer | None = None
 
     @property
     def question(self) -> str:
         """Whose gain it is, and from which deviation."""
         return f"{self.agent} {' = '.join(self.notions)}"
+
+    @property
+    def normal(self) -> bool:
+        """Whether the mean gain can be taken to be normal; not if a few episodes decide."""
+        return self.effective is None or self.effective >= MANY
 
     @property
     def scale(self) -> float:
@@ -116,25 +126,27 @@ class Equilibrium:
 def judge(found: Sequence[Estimate], target: float) -> tuple[Gain, ...]:
     """Bounds and verdicts of all estimates together.
 
-    Both rest on a normal approximation of the mean gain. Bounds are one-sided, each at the level 5 % / number of
-    estimates: all upper bounds hold together with 95 % confidence, and so do all lower bounds (Bonferroni). Verdicts
+    Both rest on a normal approximation of the mean gain; where the variance is that of a few episodes only, on
+    Cantelli's inequality, which holds for every distribution of a known variance. Bounds are one-sided, each at the
+    level 5 % / number of estimates: all upper bounds hold together with 95 % confidence, and so do all lower bounds (Bonferroni). Verdicts
     are Holm's (1979): with 95 % confidence no gain that is at most the target is REFUTED, and with as much no deviation
     found that gains more is NOT REFUTED. These are tests of the target only, and may tell what the bounds do not. The
     same holds for single agents, among themselves.
     """
-    width, limits = width_of(len(found)), [target * one.scale for one in found]
-    above = holm([_doubt(one.gain - limit, one.error) for one, limit in zip(found, limits, strict=True)])
-    below = holm([_doubt(limit - one.gain, one.error, 0.0) for one, limit in zip(found, limits, strict=True)])
+    limits = [target * one.scale for one in found]
+    both = list(zip(found, limits, strict=True))
+    above = holm([_doubt(one.gain - limit, one.error, normal=one.normal) for one, limit in both])
+    below = holm([_doubt(limit - one.gain, one.error, 0.0, normal=one.normal) for one, limit in both])
     members = [(number, member) for number, one in enumerate(found) for member in one.members]
     proven = holm([_doubt(member.gain - limits[number], member.error) for number, member in members])
     singles = {number for (number, _), sure in zip(members, proven, strict=True) if sure}
     narrow = width_of(len(members))
     gains = []
-    for number, (one, limit) in enumerate(zip(found, limits, strict=True)):
+    for number, (one, limit) in enumerate(both):
         bounds = {member.number: member.gain - narrow * member.error for member in one.members}
         single = max(bounds, key=lambda number: bounds[number], default=None)
         single_lower = None if single is None else bounds[single]
-        half = width * one.error
+        half = width_of(len(found), one.normal) * one.error
         lower, upper = one.gain - half, max(0.0, one.gain + half)
         more = bool(one.curve) and rising(one.curve, half, limit)
         shown = one.power is not None and one.power >= POWER
@@ -165,11 +177,13 @@ def _exactly(found: Estimate, limit: float, verdict: Verdict) -> Verdict:
     return Verdict.INCONCLUSIVE if verdict is Verdict.REFUTED else verdict
 
 
-def _doubt(distance: float, error: float, exact: float = 1.0) -> float:
+def _doubt(distance: float, error: float, exact: float = 1.0, *, normal: bool = True) -> float:
     """The p-value of an estimate that lies `distance` on the right side of a limit; `exact` is that of one without
     error on the limit."""
-    if error > 0:
+    if error > 0 and normal:
         return 1 - NormalDist().cdf(distance / error)
+    if error > 0:
+        return 1 / (1 + (distance / error) ** 2) if distance > 0 else 1.0
     return 0.0 if distance > 0 else exact if distance == 0 else 1.0
 
 
@@ -187,9 +201,10 @@ def holm(doubts: Sequence[float]) -> list[bool]:
     return rejected
 
 
-def width_of(bounds: int) -> float:
+def width_of(bounds: int, normal: bool = True) -> float:
     """How many standard errors wide `bounds` one-sided bounds have to be to hold together."""
-    return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / max(1, bounds))
+    level = (1 - CONFIDENCE) / max(1, bounds)
+    return NormalDist().inv_cdf(1 - level) if normal else math.sqrt(1 / level - 1)
 
 
 def _share(value: float, scale: float) -> float | None:

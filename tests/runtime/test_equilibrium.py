@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rbcc.runtime import noise
-from rbcc.runtime.battery import Battery, Candidate, Measure, own_best
+from rbcc.runtime.battery import Battery, Candidate, Measure, effective_of, own_best
 from rbcc.runtime.deviation import Arena, Deviation, Deviator, evaluate_base
 from rbcc.runtime.devices import SINGLE
 from rbcc.runtime.display import verification_table
@@ -402,6 +402,20 @@ def test_bounds_cover_the_mean_as_often_as_they_say() -> None:
         (gain,) = judge([one(sample.mean(), sample.std(ddof=1) / 20)], target=0.01)
         misses += gain.upper < 2.0
     assert 0.035 < misses / 2000 < 0.085  # 5 %, a little more for the skewed exponential
+
+
+def test_bounds_that_rest_on_a_few_episodes_are_wide() -> None:
+    """One episode in a hundred pays 100, four of 400: with one or two in a sample a normal bound is too low."""
+    rng, misses, narrow = np.random.default_rng(0), 0, 0
+    for _ in range(2000):
+        sample = 100.0 * (rng.random(400) < 0.01) + rng.normal(size=400)
+        estimate = replace(one(sample.mean(), sample.std(ddof=1) / 20), effective=effective_of(sample))
+        (gain,) = judge([estimate], target=0.01)
+        misses += gain.upper < 1
+        narrow += estimate.gain + 1.645 * estimate.error < 1
+    assert effective_of(np.array([0.0, 0.0, 0.0, 4.0])) == pytest.approx(144 / 84)  # squares 1, 1, 1, 9
+    assert effective_of(np.ones(3)) is None
+    assert misses < 0.05 * 2000 < narrow
 
 
 def test_bounds_hold_together() -> None:
