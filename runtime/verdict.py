@@ -128,10 +128,10 @@ def judge(found: Sequence[Estimate], target: float) -> tuple[Gain, ...]:
 
     Both rest on a normal approximation of the mean gain; where the variance is that of a few episodes only, on
     Cantelli's inequality, which holds for every distribution of a known variance. Bounds are one-sided, each at the
-    level 5 % / number of estimates: all upper bounds hold together with 95 % confidence, and so do all lower bounds (Bonferroni). Verdicts
-    are Holm's (1979): with 95 % confidence no gain that is at most the target is REFUTED, and with as much no deviation
-    found that gains more is NOT REFUTED. These are tests of the target only, and may tell what the bounds do not. The
-    same holds for single agents, among themselves.
+    level 5 % / number of estimates: all upper bounds hold together with 95 % confidence, and so do all lower bounds
+    (Bonferroni). Verdicts are Holm's (1979): with 95 % confidence no gain that is at most the target is REFUTED, and
+    with as much no deviation found that gains more is NOT REFUTED. These are tests of the target only, and may tell
+    what the bounds do not. The same holds for single agents, among themselves.
     """
     limits = [target * one.scale for one in found]
     both = list(zip(found, limits, strict=True))
