@@ -671,7 +671,7 @@ def is_text(text: str) -> bool:
 
 def stands_plain(text: str, *, flow: bool, key: bool = False) -> bool:
     """Whether `text` needs no quotes as a value, or as a key, of a table; `flow` tells of a table in braces."""
-    if not key and not is_text(text):
+    if text != text.strip() or (not key and not is_text(text)):  # of white space also such as YAML does not know
         return False
     line = f"{text}: x" if key else f"x: {text}"
     try:

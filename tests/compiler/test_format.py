@@ -111,6 +111,11 @@ def test_escapes_that_need_none() -> None:
     assert format_text(once) == once
 
 
+def test_white_space_that_only_quotes_keep() -> None:
+    text = 'rbcc: 1\nmodel: m\ntitle: "\\_"\nequations: {a: "\\_", b: "x = 1\\_"}\n'
+    assert format_text(text) == text
+
+
 def test_canonical_stays() -> None:
     assert format_text(NEAT) == NEAT
 
