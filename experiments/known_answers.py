@@ -2,17 +2,20 @@
 
     python3 experiments/known_answers.py [--seeds 0 1 2] [--only fish_war ...]
 
-Models are trained as `rbcc train MODEL --seed SEED` does, with the schedule of their spec and nothing else.
+Models are trained as `rbcc train MODEL --seed SEED` does, with the schedule of their spec and nothing else. Results are
+kept in known_answers.json: the page shows them all, those of `--only` some models anew.
 """
 
 import argparse
+import json
 import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,6 +25,7 @@ from rbcc.runtime.devices import configure
 from rbcc.runtime.moments import moments
 
 
+RESULTS = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).parent.parent / "docs" / "known_answers.md"
 Found = dict[str, tuple[float, ...]]
 """What was asked: (exact, found), and for moments the standard error of the simulation."""
@@ -132,52 +136,60 @@ CASES = (
 )
 
 
-def rows(case: Case, seeds: Sequence[int]) -> list[str]:
-    results, seconds = [], []
-    for seed in seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            run = Path(folder) / case.model
-            began = time.monotonic()
-            rbcc.train(case.model, seed=seed, out=run)
-            seconds.append(time.monotonic() - began)
-            results.append(case.measure(run))
-        print(case.model, seed, f"{seconds[-1]:.0f} s", results[-1], flush=True)
-    lines = []
-    for place, name in enumerate(results[0]):
-        exact = results[0][name][0]
-        found = [float(result[name][1]) for result in results]
-        noise = max((float(error) for result in results for error in result[name][2:]), default=None)
+def solved(case: Case, seed: int) -> dict[str, Any]:
+    """What a training with a seed finds, and how many seconds it takes with its compilation."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / case.model
+        began = time.monotonic()
+        rbcc.train(case.model, seed=seed, out=run)
+        seconds = time.monotonic() - began
+        found = {name: [float(value) for value in values] for name, values in case.measure(run).items()}
+    print(case.model, seed, f"{seconds:.0f} s", found, flush=True)
+    return {"seconds": round(seconds, 1), "found": found}
+
+
+def rows(case: Case, results: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """The lines of a model, from results by seed."""
+    slowest = max(result["seconds"] for result in results.values())
+    for place, name in enumerate(next(iter(results.values()))["found"]):
+        values = [result["found"][name] for result in results.values()]
+        exact, found = values[0][0], [value[1] for value in values]
+        noise = max((error for value in values for error in value[2:]), default=None)
         worst = max(found, key=lambda value: abs(value - exact))
         shown = ", ".join(f"{value:.5g}" for value in found)
-        head = (f"`{case.model}`", case.source, f"{max(seconds):.0f} s") if place == 0 else ("", "", "")
-        lines.append(
+        head = (f"`{case.model}`", case.source, f"{slowest:.0f} s") if place == 0 else ("", "", "")
+        yield (
             f"| {head[0]} | {name} | {exact:.6g} | {shown} | {worst / exact - 1:+.2%} | "
             f"{'' if noise is None else f'{noise / abs(exact):.2%}'} | {head[1]} | {head[2]} |"
         )
-    return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", default=[case.model for case in CASES])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--only", nargs="*", default=[case.model for case in CASES])
     arguments = parser.parse_args()
     configure()
-    lines = [line for case in CASES if case.model in arguments.only for line in rows(case, arguments.seeds)]
-    seeds = ", ".join(map(str, arguments.seeds))
+    known: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for case in CASES:
+        if case.model in arguments.only:
+            known[case.model] = {}
+            for seed in arguments.seeds:
+                known[case.model][str(seed)] = solved(case, seed)
+                RESULTS.write_text(json.dumps(known, indent=1) + "\n")
     page = [
         "# Known answers",
         "",
         "Economies whose solution is known, trained from their specs by `rbcc train MODEL --seed SEED`, with no code of their own. Written by",
         "",
-        "    python3 experiments/known_answers.py --seeds " + seeds.replace(",", ""),
+        "    python3 experiments/known_answers.py",
         "",
-        f"JAX {jax.__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores. The time is that of the slowest training, with its",
-        "compilation; the error that of the seed that is furthest off; of moments the largest standard error of the simulation is beside it.",
+        f"JAX {jax.__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores. One value for each seed, from 0 on. The time is that of the slowest",
+        "training, with its compilation; the error that of the seed that is furthest off; of moments the largest standard error of the simulation is beside it.",
         "",
-        f"| model | what | exact | found (seeds {seeds}) | error | simulation | source | time |",
+        "| model | what | exact | found | error | simulation | source | time |",
         "|---|---|---|---|---|---|---|---|",
-        *lines,
+        *(line for case in CASES if case.model in known for line in rows(case, known[case.model])),
     ]
     PAGE.write_text("\n".join(page) + "\n", encoding="utf-8")
     print(PAGE)
