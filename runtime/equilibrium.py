@@ -152,6 +152,11 @@ class Equilibrium:
     settings: dict[str, Any]
     seconds: float
 
+    @property
+    def name(self) -> str:
+        """Of the files that hold it, without what they end in."""
+        return "equilibrium_planted" if self.plants else "equilibrium"
+
 
 def verify(
     folder: str | Path,
@@ -164,10 +169,10 @@ def verify(
 ) -> Equilibrium:
     """Estimates how much any type could gain by deviating from the run in `folder`.
 
-    Writes `equilibrium.json` and `equilibrium.html` there. `overrides` may change `verify.*` settings of the spec.
-    `plants` change the trained behaviour on purpose, to see the gain found: `baker.random=20%` or
-    `seller[0].quantity=30`; results then go to `equilibrium_planted.json` and `.html`. `devices` is how many of JAX's
-    devices share the economies, by default all that can. `listener` is told what is
+    Writes `equilibrium.json` there. `overrides` may change `verify.*` settings of the spec. `plants` change the trained
+    behaviour on purpose, to see the gain found: `baker.random=20%` or `seller[0].quantity=30`; results then go to
+    `equilibrium_planted.json`. `devices` is how many of JAX's devices share the economies, by default all that can.
+    `listener` is told what is
     being done. Raises RunError if the run cannot be verified.
     """
     began = time.monotonic()
@@ -182,11 +187,9 @@ def verify(
     planned = [read_plant(model, text) for text in plants]
     found = _Verification(run, model, planned, seed, placement, listener or (lambda _: None))
     result = found.result(tuple(plants), began)
-    from rbcc.runtime.page import page  # it draws what is defined here
-
-    name = "equilibrium_planted" if plants else "equilibrium"
-    write_file(run.folder / f"{name}.json", (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode())
-    write_file(run.folder / f"{name}.html", page(result, run.manifest["model"]).encode())
+    write_file(
+        run.folder / f"{result.name}.json", (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode()
+    )
     return result
 
 
