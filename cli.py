@@ -264,11 +264,13 @@ def verify(
     from rbcc.runtime.devices import configure
     from rbcc.runtime.display import verification_display, verification_table
     from rbcc.runtime.equilibrium import verify as run_verification
+    from rbcc.runtime.page import write_page
 
     configure(number)
     with verification_display() as listener:
         result = run_verification(run, _overrides(set_), plants=plant, seed=seed, devices=number, listener=listener)
     typer.echo(verification_table(result))
+    typer.echo(f"\npage: {write_page(run, result)}")
 
 
 @app.command()

@@ -16,7 +16,7 @@ most twice; the learning rate then starts anew (Loshchilov and Hutter 2017).
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
@@ -107,7 +107,7 @@ class _Learner:
     rate: float
     entropy: float
     deviator: Deviator
-    curve: list[Candidate] = field(default_factory=list)
+    curve: list[Candidate]
 
     @property
     def done(self) -> int:

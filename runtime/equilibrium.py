@@ -43,7 +43,6 @@ from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
 from rbcc.runtime.exact import Game, Unsolved
 from rbcc.runtime.model import Model
-from rbcc.runtime.page import page
 from rbcc.runtime.plant import Frozen, Plant, read_plant
 from rbcc.runtime.policy import Parameters
 from rbcc.runtime.run import Run, write_file
@@ -71,10 +70,10 @@ def verify(
 ) -> Equilibrium:
     """Estimates how much any type could gain by deviating from the run in `folder`.
 
-    Writes `equilibrium.json` and `equilibrium.html` there. `overrides` may change `verify.*` settings of the spec.
-    `plants` change the trained behaviour on purpose, to see the gain found: `baker.random=20%` or
-    `seller[0].quantity=30`; results then go to `equilibrium_planted.json` and `.html`. `devices` is how many of JAX's
-    devices share the economies, by default all that can. `listener` is told what is
+    Writes `equilibrium.json` there. `overrides` may change `verify.*` settings of the spec. `plants` change the trained
+    behaviour on purpose, to see the gain found: `baker.random=20%` or `seller[0].quantity=30`; results then go to
+    `equilibrium_planted.json`. `devices` is how many of JAX's devices share the economies, by default all that can.
+    `listener` is told what is
     being done. Raises RunError if the run cannot be verified.
     """
     began = time.monotonic()
@@ -89,9 +88,9 @@ def verify(
     planned = [read_plant(model, text) for text in plants]
     found = _Verification(run, model, planned, seed, placement, listener or (lambda _: None))
     result = found.result(tuple(plants), began)
-    name = "equilibrium_planted" if plants else "equilibrium"
-    write_file(run.folder / f"{name}.json", (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode())
-    write_file(run.folder / f"{name}.html", page(result, run.manifest["model"]).encode())
+    write_file(
+        run.folder / f"{result.name}.json", (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode()
+    )
     return result
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from rbcc.compiler.emit.html import Drawing, html_of
@@ -10,12 +11,18 @@ from rbcc.compiler.emit.page import Block, Heading, Paragraph, Table
 from rbcc.runtime.battery import Candidate
 from rbcc.runtime.display import HEAD, findings, gain_rows, headlines, percent, question
 from rbcc.runtime.plot import BLUE, GREY, panels
+from rbcc.runtime.run import Run, write_file
 from rbcc.runtime.verdict import Equilibrium, Estimate
 
 
-def page(result: Equilibrium, model: str) -> str:
-    """The page of a verification of `model`: verdicts, gains, curves, battery, findings, and what repeats it."""
-    return html_of(f"{model}: how far from equilibrium?", list(_blocks(result)))
+def write_page(folder: str | Path, result: Equilibrium) -> Path:
+    """Writes `equilibrium.html` into a run directory, beside the JSON file: verdicts, gains, curves, the battery, what
+    else was found, and what repeats it."""
+    run = Run.open(folder)
+    path = run.folder / f"{result.name}.html"
+    text = html_of(f"{run.manifest['model']}: how far from equilibrium?", list(_blocks(result)))
+    write_file(path, text.encode())
+    return path
 
 
 def _blocks(result: Equilibrium) -> Iterator[Block | Drawing]:

@@ -122,6 +122,11 @@ class Equilibrium:
     settings: dict[str, Any]
     seconds: float
 
+    @property
+    def name(self) -> str:
+        """Of the files that hold it, without what they end in."""
+        return "equilibrium_planted" if self.plants else "equilibrium"
+
 
 def judge(found: Sequence[Estimate], target: float) -> tuple[Gain, ...]:
     """Bounds and verdicts of all estimates together.

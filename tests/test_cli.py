@@ -184,6 +184,7 @@ def test_verify_prints_a_table_and_writes_json(folder: Path) -> None:
         "alive: quantity > 1: yes",
         "no agent gains more than 1% alone (Nash):",
         "power",
+        "page: runs/cournot/equilibrium.html",
     ):
         assert words in result.stdout
     assert json.loads((folder / "runs/cournot/equilibrium.json").read_text())["settings"]["test_episodes"] == 512

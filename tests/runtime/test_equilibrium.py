@@ -21,6 +21,7 @@ from rbcc.runtime.equilibrium import verify
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.exact import Answer
 from rbcc.runtime.model import compile
+from rbcc.runtime.page import write_page
 from rbcc.runtime.plant import Frozen, Random, read_plant
 from rbcc.runtime.run import Run, train, train_seeds
 from rbcc.runtime.train import initial_state, networks_of
@@ -85,7 +86,7 @@ def test_result_is_on_disk(duopoly: Run, verified: Equilibrium) -> None:
 
 
 def test_page_is_whole_and_loads_nothing(duopoly: Run, verified: Equilibrium) -> None:
-    page = (duopoly.folder / "equilibrium.html").read_text()
+    page = write_page(duopoly.folder, verified).read_text()
     for words in ("REFUTED", "<svg", "cournot: how far from equilibrium?", "seller team", duopoly.manifest["digest"]):
         assert words in page
     assert not re.search(r"<script|<link|(src|href)=\"(?!#)", page)
