@@ -325,6 +325,7 @@ def changes(case: Case) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=2000)
+    parser.add_argument("--minutes", type=float, help="stop after so long, however many inputs are left")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", action="store_true", help="print every input's changes and first message")
@@ -336,7 +337,10 @@ def main() -> None:
     failures: Counter[str] = Counter()
     slowest: list[tuple[float, int, str]] = []
     cost, peak = 0.0, (0.0, 0)
-    for number in range(options.first, options.first + options.inputs):
+    done = 0
+    while done < options.inputs and not (options.minutes and time.monotonic() - begin > 60 * options.minutes):
+        number = options.first + done
+        done += 1
         this = case(options.seed, number)
         outcome = workers.run(this)
         results[outcome.result] += 1
@@ -353,7 +357,7 @@ def main() -> None:
             if options.failures and failures[outcome.result] == 1:
                 save(smaller(this, outcome.result, workers), outcome, options.failures / str(number))
     workers.stop()
-    print(f"{options.inputs} inputs, seed {options.seed}: {failures.total()} failures; {workers.started} processes")
+    print(f"{done} inputs, seed {options.seed}: {failures.total()} failures; {workers.started} processes")
     print(f"{cost:.0f} s of processor time in the command, {time.monotonic() - begin:.0f} s in all")
     print("slowest: " + ", ".join(f"{seconds:.2f} s ({kind}, {number})" for seconds, number, kind in slowest))
     print(f"most memory: {peak[0]:.0f} MiB, first reached at {peak[1]}")
