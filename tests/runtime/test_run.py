@@ -41,7 +41,7 @@ def same(a: object, b: object) -> bool:
 
 def test_the_directory_tells_everything(run: Run) -> None:
     names = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
-    assert names == {
+    assert names - {"previous.safetensors"} == {  # which a slow machine writes too
         "manifest.json", "spec.yaml", "module.py", "metrics.jsonl", "checkpoint.safetensors", "phases/learn.safetensors",
     }  # fmt: skip
     manifest = json.loads((run.folder / "manifest.json").read_text())
