@@ -28,7 +28,7 @@ from rbcc.runtime.train import initial_state, networks_of
 from rbcc.runtime.verdict import Equilibrium, Estimate, Gain, Member, Verdict, holm, judge, overall
 
 
-QUICK = {"verify.iterations": 160, "verify.economies": 64, "verify.episodes": 1024}
+QUICK = {"verify.iterations": 160, "verify.economies": 128, "verify.episodes": 1024}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_page_is_whole_and_loads_nothing(duopoly: Run, verified: Equilibrium) ->
     assert not re.search(r"<script|<link|(src|href)=\"(?!#)", page)
 
 
-NO_LEARNING = {"verify.iterations": 1, "verify.economies": 16, "verify.episodes": 64}
+NO_LEARNING = {"verify.iterations": 1, "verify.economies": 1024, "verify.episodes": 64}
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_other_policies_are_tried(tmp_path: Path) -> None:
 def test_deviators_learn_by_the_derivative_where_the_type_did(tmp_path: Path) -> None:
     """Both at 5.5, the joint optimum: the best reply is 4.375, between two constant choices, and gains 2.53125."""
     run = train("bertrand_linear", {"training.phases.learn.iterations": 50}, out=tmp_path / "a")
-    quick = {"verify.iterations": 120, "verify.economies": 16, "verify.episodes": 64, "verify.learning_rate": 1e-2}
+    quick = {"verify.iterations": 120, "verify.economies": 256, "verify.episodes": 64, "verify.learning_rate": 1e-2}
     found = gains(verify(run.folder, quick, plants=["seller.price=55%"]))
     constant = max(c.gain for c in found["individual"].estimate.battery if c.source == "always")
     assert constant == pytest.approx(2.5, abs=1e-3)
@@ -248,7 +248,7 @@ def test_payoffs_that_are_no_numbers_are_reported(tmp_path: Path) -> None:
     )
     run = train(spec, {"training.default.network": "[4]"}, out=tmp_path / "a")
     with pytest.raises(RunError, match=r"under verify.shutdown the payoff of seller is no finite number|under .* play"):
-        verify(run.folder, {"verify.iterations": 4, "verify.economies": 8, "verify.episodes": 64})
+        verify(run.folder, {"verify.iterations": 4, "verify.economies": 1024, "verify.episodes": 64})
 
 
 def test_frozen_and_random_behaviour() -> None:
@@ -503,7 +503,7 @@ def test_the_dead_are_called_trivial(tmp_path: Path) -> None:
         "verify.alive": "[quantity > 10]",
     }
     run = train("cournot", settings, out=tmp_path / "dead")
-    result = verify(run.folder, {"verify.iterations": 4, "verify.economies": 8, "verify.episodes": 64})
+    result = verify(run.folder, {"verify.iterations": 4, "verify.economies": 1024, "verify.episodes": 64})
     assert result.alive == {"quantity > 10": False}
     assert set(result.verdicts.values()) == {Verdict.TRIVIAL}
 
@@ -513,7 +513,7 @@ def test_types_without_choices_are_not_asked(tmp_path: Path) -> None:
     idler = "agents: {idler: {count: 1, state: {age: 1}}}\nequations: {idler: age' = age + 1}\n"
     spec.write_text(f"rbcc: 1\nextends: cournot\nmodel: idle\n{idler}")
     run = train(spec, {"training.phases.learn.iterations": 2, "training.default.network": "[4]"}, out=tmp_path / "a")
-    result = verify(run.folder, {"verify.iterations": 4, "verify.economies": 8, "verify.episodes": 64})
+    result = verify(run.folder, {"verify.iterations": 4, "verify.economies": 1024, "verify.episodes": 64})
     assert {gain.estimate.agent for gain in result.gains} == {"seller"}
     json.loads((run.folder / "equilibrium.json").read_text())
 
