@@ -140,7 +140,7 @@ def test_agents_of_a_type_compete_when_they_learn_by_derivatives() -> None:
     assert trained(compile("cournot_interval", changes)).metrics["indicator.quantity"] == pytest.approx(30, abs=0.3)
 
 
-@pytest.mark.parametrize(("given", "quantity"), [("[price]", 22.5), ("[]", 18)])
+@pytest.mark.parametrize(("given", "quantity"), [("[price]", 22.5), pytest.param("[]", 18, marks=pytest.mark.slow)])
 def test_price_takers_sell_more_than_those_who_move_the_price(tmp_path: Path, given: str, quantity: float) -> None:
     """Two sellers, p = 100 - Q, marginal cost 10 + 2 q: p = 10 + 2 q, or p - q = 10 + 2 q. Nobody gains alone."""
     quick = {"training.phases.learn.iterations": 500, "verify.iterations": 100, "verify.episodes": 256}
@@ -153,6 +153,7 @@ def test_price_takers_sell_more_than_those_who_move_the_price(tmp_path: Path, gi
     assert alone.relative < 0.005
 
 
+@pytest.mark.slow
 def test_someone_who_could_sell_more_at_the_given_price_is_found(tmp_path: Path) -> None:
     """At 18 each the price is 64, at which one who takes it as given sells 27: 54 * 27 - 27^2 = 729, against 648."""
     quick = {"training.phases.learn.iterations": 200, "verify.iterations": 100, "verify.episodes": 256}
