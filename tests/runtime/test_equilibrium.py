@@ -99,7 +99,9 @@ NO_LEARNING = {"verify.iterations": 1, "verify.economies": 1024, "verify.episode
     ("plant", "payoff", "individual", "team"),
     [
         ("seller.quantity=22.5", 1012.5, (("quantity 33", "quantity 34.5"), 126), (("",), 0)),
-        ("seller.quantity=0", 0, (("quantity 45",), 2025), (("quantity 22.5",), 1012.5)),
+        pytest.param(
+            "seller.quantity=0", 0, (("quantity 45",), 2025), (("quantity 22.5",), 1012.5), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_constant_choices_alone_find_the_exact_best_reply(

@@ -200,6 +200,7 @@ def test_derivatives_divide_as_weights_do(path: Path) -> None:
     assert shares_learned(path, {}) == pytest.approx((0.1, 0.4, 0.5), rel=0.01)
 
 
+@pytest.mark.slow
 def test_rewards_divide_as_weights_do(path: Path) -> None:
     changes: dict[str, object] = {
         "training.phases.learn.algorithm": "ppo",
