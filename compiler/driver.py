@@ -50,7 +50,7 @@ def examine(
     `overrides` maps dotted paths to values, such as `{"agents.seller.count": 7}`; `texts` maps absolute paths of specs
     to texts that are read in place of the files.
     """
-    diagnostics, document, context, model = Diagnostics(str(path)), None, None, None
+    diagnostics, document, context, model = Diagnostics(), None, None, None
     with suppress(CompileError):  # more errors than are looked for
         document = load(path, overrides, diagnostics, texts)
         reading = read(document, diagnostics) if document is not None else None

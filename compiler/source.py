@@ -281,6 +281,7 @@ def _load_file(
     if len(chain) >= MAX_EXTENDS:
         diagnostics.error("RB006", f"more than {MAX_EXTENDS} specs extend each other in a chain", origin)
         return None
+    diagnostics.specs.append(str(path))
     source = read_file(path, origin, diagnostics, texts)
     if source is None:
         return None

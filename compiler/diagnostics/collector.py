@@ -20,13 +20,13 @@ class CompileError(Exception):
 class Diagnostics:
     """Collects the findings of all stages, so that one run reports them all.
 
-    `opened` names the spec that was asked for. What it uses comes before it in `sorted` (overrides, primitives, data:
-    their mistakes are causes of others), the specs it extends after it.
+    `specs` names the spec that was asked for, and after it those that it extends. In `sorted` they come in this order,
+    and what they use before them (overrides, primitives, data: their mistakes are causes of others).
     `broken` holds names whose definition was reported and left out: that they are missing later is no news.
     After `MAX_ERRORS` errors it raises CompileError: nobody reads more, and the time they take has a bound.
     """
 
-    opened: str = ""
+    specs: list[str] = field(default_factory=list)
     found: list[Diagnostic] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     _missing: dict[tuple[str, str], Diagnostic] = field(default_factory=dict)
@@ -82,8 +82,7 @@ class Diagnostics:
             if (span := diagnostic.span) is None:
                 return (-1, "", 0)
             name = span.source.name
-            rank = 1 if name == self.opened else 2 if name.endswith((".yaml", ".yml")) else 0
-            return (rank, name, span.start)
+            return (1 + self.specs.index(name) if name in self.specs else 0, name, span.start)
 
         return sorted(self.found, key=order)
 

@@ -63,6 +63,16 @@ def test_the_file_asked_for_comes_first(write_spec: Callable[..., Path]) -> None
     assert codes[0][0] == "RB301"
 
 
+def test_then_come_those_that_it_extends_one_after_another(write_spec: Callable[..., Path]) -> None:
+    ledger = write_spec(LEDGER.read_text(), "a.yaml")
+    middle = write_spec("rbcc: 1\nextends: a.yaml\nmodel: z\nindicators: {wrong: nowhere}\n", "z.yaml")
+    path = write_spec(
+        "rbcc: 1\nextends: z.yaml\nmodel: m\nequations:\n  books: |\n    purse'[i] = purse + tols\n", "m.yaml"
+    )
+    files = [d.span.source.name for d in report_on(path).diagnostics if d.span]
+    assert list(dict.fromkeys(files)) == [str(path), str(middle), str(ledger)]
+
+
 def test_data_of_a_bad_spec(write_spec: Callable[..., Path]) -> None:
     path = write_spec(f"rbcc: 1\nextends: {LEDGER}\nmodel: m\nequations:\n  books: |\n    purse'[i] = purse + tols\n")
     data = json.loads(json.dumps(report_on(path).as_data()))
