@@ -95,9 +95,7 @@ def _short(symbol: ir.Symbol) -> str:
 
 
 def _choices(action: ir.Action) -> str:
-    if action.of is not None:
-        return f"one {action.of}"
-    if action.bounds or action.shares:
+    if action.of is not None or not action.choices:
         return action.words
     first = ", ".join(f"{choice:g}" for choice in action.choices[:3])
     return first if action.size <= 3 else f"{first}, ... {action.choices[-1]:g} ({action.size} choices)"

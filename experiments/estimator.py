@@ -16,10 +16,10 @@ import jax
 import numpy as np
 
 from rbcc.runtime import noise
-from rbcc.runtime.battery import Candidate, effective_of
+from rbcc.runtime.battery import Candidate, effective_of, error_of
 from rbcc.runtime.deviation import Arena, Deviation, Notion, enlarged, evaluate_base
 from rbcc.runtime.devices import SINGLE, configure
-from rbcc.runtime.equilibrium import verify
+from rbcc.runtime.equilibrium import Sample, verify
 from rbcc.runtime.exact import Game
 from rbcc.runtime.plant import read_plant
 from rbcc.runtime.run import Run, train
@@ -110,8 +110,7 @@ class Question:
     def sample(self, key: jax.Array, network: Any, base: Mapping[str, np.ndarray]) -> np.ndarray:
         """Gains, (episodes,), as verify takes them, over `base`, the payoffs without the deviation."""
         payoffs, members = self.deviation.evaluate(self.networks, self.deviation.first(network), key, 1)
-        change = payoffs[self.agent].astype(float) - base[self.agent]
-        return change[np.arange(len(members)), members] if self.notion == "individual" else change.mean(axis=1)
+        return Sample(self.agent, self.notion, payoffs, base, members).change
 
     def undisturbed(self, key: jax.Array) -> Mapping[str, np.ndarray]:
         return self.base(self.networks, {}, key, 1)[0]
@@ -128,9 +127,9 @@ def always(network: Any, choice: int) -> Any:
 
 
 def estimated(agent: str, change: np.ndarray) -> Estimate:
-    best, error = Candidate("fixed", 1, 0.0), change.std(ddof=1) / math.sqrt(len(change))
+    best, error = Candidate("fixed", 1, 0.0), error_of(change)
     mean, many = float(change.mean()), effective_of(change)
-    return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, mean, float(error), best, (best,), None, {}, effective=many)
+    return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, mean, error, best, (best,), None, {}, effective=many)
 
 
 def coverage(runs: Mapping[str, Run]) -> None:

@@ -73,8 +73,7 @@ def verify(
     Writes `equilibrium.json` there. `overrides` may change `verify.*` settings of the spec. `plants` change the trained
     behaviour on purpose, to see the gain found: `baker.random=20%` or `seller[0].quantity=30`; results then go to
     `equilibrium_planted.json`. `devices` is how many of JAX's devices share the economies, by default all that can.
-    `listener` is told what is
-    being done. Raises RunError if the run cannot be verified.
+    `listener` is told what is being done. Raises RunError if the run cannot be verified.
     """
     began = time.monotonic()
     run = Run.open(folder)
@@ -192,7 +191,7 @@ class _Verification:
 
         def gains(deviator: Deviator) -> np.ndarray:
             payoffs, members = deviation.evaluate(self.networks, deviator, *self.select)
-            return _Sample(agent, notion, payoffs, select, members).change
+            return Sample(agent, notion, payoffs, select, members).change
 
         questions = self.questions()
         key = jax.random.fold_in(self.train_key, list(self.policies).index(agent) * 2 + (notion == "team"))
@@ -203,7 +202,7 @@ class _Verification:
         turns = deviation.turns(self.select[1])
         found = Battery(deviation, self.networks, others, key, gains, turns, measure, self.say).search()
         turns = deviation.turns(self.test[1])
-        sample = _Sample(agent, notion, {other: payoffs.copy() for other, payoffs in test.items()}, test, turns)
+        sample = Sample(agent, notion, {other: payoffs.copy() for other, payoffs in test.items()}, test, turns)
         for deviator, who in found.deviators:
             if deviator is not None:
                 payoffs, _ = deviation.evaluate(self.networks, deviator, *self.test)
@@ -296,7 +295,7 @@ def _others(run: Run) -> Iterator[tuple[str, dict[str, Parameters]]]:
 
 
 @dataclass(frozen=True)
-class _Sample:
+class Sample:
     """Episodes with a deviation and the same without, `payoffs` and `base`; `members` is who deviates in each."""
 
     agent: str

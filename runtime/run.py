@@ -463,10 +463,9 @@ def _described(
 def _resumed(model: Model, overrides: Mapping[str, object] | None, seeds: range, folder: Path) -> _Begun:
     """The runs in `folder`, their states, and the phase and iteration from which all of them can go on."""
     first = Run.open(_parts(folder, seeds)[0])
-    if first.manifest["digest"] != model.ir.digest and (other := _other_settings(first, overrides)):
-        raise RunError(f"{folder} {other}")
     if first.manifest["digest"] != model.ir.digest:
-        raise RunError(f"{folder} was trained from another version of the spec; train anew with --out")
+        other = "was trained from another version of the spec; train anew with --out"
+        raise RunError(f"{folder} {_other_settings(first, overrides) or other}")
     if first.manifest["seeds"] != [seeds[0], len(seeds)]:
         own, wanted = _seed_options(*first.manifest["seeds"]), _seed_options(seeds[0], len(seeds))
         raise RunError(f"{folder} was trained with {own}, not {wanted}")
