@@ -499,7 +499,7 @@ class _Layout:
             text = " ".join(_expression_lines(text) or [text])
         elif form == "equation":
             lines = _equation_lines(text) or []
-            if len(lines) == 1 and lines[0].comment is None:
+            if len(lines) == 1 and lines[0].left is not None and lines[0].comment is None:
                 text = f"{lines[0].left} = {lines[0].right}"
         if text == node.text and not node.quote:
             return raw

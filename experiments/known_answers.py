@@ -58,7 +58,7 @@ def brock_mirman(run: Path) -> Found:
 
 
 def brock_mirman_shocks(run: Path) -> Found:
-    table = moments(run, steps=2000, burn=100, paths=64)
+    table = moments(run, steps=10000, burn=100, paths=16)
     # Moments of log output: small deviations from the mean, in which a level and its logarithm differ by a factor.
     output, share = table.loc["output"], table.loc["share"]
     return {

@@ -114,6 +114,8 @@ def test_escapes_that_need_none() -> None:
 def test_white_space_that_only_quotes_keep() -> None:
     text = 'rbcc: 1\nmodel: m\ntitle: "\\_"\nequations: {a: "\\_", b: "x = 1\\_"}\n'
     assert format_text(text) == text
+    text = "rbcc: 1\nmodel: m\nequations:\n  a: \u00a0\n"  # a space to equations, and not to YAML
+    assert format_text(text) == text
 
 
 def test_canonical_stays() -> None:

@@ -175,7 +175,7 @@ def test_the_value_of_what_follows_is_in_the_advantages() -> None:
 @pytest.fixture(scope="module")
 def growth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "growth"
-    changes = {"training.phases.learn.iterations": 600, "training.phases.learn.economies": 8}
+    changes = {"horizon": 24, "training.phases.learn.iterations": 600, "training.phases.learn.economies": 8}
     train("brock_mirman_shocks", changes, out=folder)
     return folder
 
