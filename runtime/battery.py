@@ -84,15 +84,16 @@ class Measure:
 class Found:
     """What the battery found.
 
-    `deviators` are those to test, each with the agents, (agents,), who follow it, None where they play as trained; of a
-    team all agents are the same. `curve` has the gain of the best deviator that learned by its iterations, from 0 on;
-    `power` is the share of a known gain that the search finds: a deviator from scratch starts from random choices and
-    has to recover what the trained policy is worth over these. It is None if that is not above the limit.
+    `deviators` are those to test, each with its candidate and the agents, (agents,), who follow it, None where they
+    play as trained; of a team all agents are the same. `curve` has the gain of the best deviator that learned by its
+    iterations, from 0 on; `power` is the share of a known gain that the search finds: a deviator from scratch starts
+    from random choices and has to recover what the trained policy is worth over these. It is None if that is not above
+    the limit.
     """
 
     candidates: tuple[Candidate, ...]
     best: Candidate
-    deviators: tuple[tuple[Deviator | None, np.ndarray], ...]
+    deviators: tuple[tuple[Candidate, Deviator | None, np.ndarray], ...]
     curve: tuple[Candidate, ...]
     power: float | None
 
@@ -177,7 +178,7 @@ class Battery:
         curve = tuple(_best([continued, scratch]).curve)
         return Found(tuple(candidates), best, deviators, curve, scratch.power if known else None)
 
-    def chosen(self) -> tuple[Candidate, tuple[tuple[Deviator | None, np.ndarray], ...]]:
+    def chosen(self) -> tuple[Candidate, tuple[tuple[Candidate, Deviator | None, np.ndarray], ...]]:
         """The best deviation, for single agents one for each, and who follows which deviator."""
         candidate, changes = self.best, np.stack([change for _, _, change in self.tried])
         best, agents = [one for one, _, _ in self.tried].index(candidate), self.deviation.policy.agents
@@ -187,7 +188,7 @@ class Battery:
         if len(set(choice)) > 1:
             together = changes[choice[self.turns], np.arange(len(self.turns))]
             candidate = Candidate(OWN, 0, float(together.mean()), "", error_of(together))
-        return candidate, tuple((self.tried[number][1], choice == number) for number in sorted(set(choice)))
+        return candidate, tuple((*self.tried[number][:2], choice == number) for number in sorted(set(choice)))
 
     def consider(self, candidate: Candidate, deviator: Deviator) -> Candidate:
         """Takes a deviation into the battery and returns it with its gain.

@@ -50,7 +50,7 @@ def enlarged(policy: Policy, network: Parameters) -> Parameters:
 
 @dataclass(frozen=True)
 class Arena:
-    """The frozen economy in which deviators play: its policies, plants, multipliers and discount factors.
+    """The frozen economy in which deviators play: its policies, plants and multipliers.
 
     `economies` are played at a time, shared among the devices of `placement`.
     """
@@ -280,8 +280,10 @@ class Deviation:
         return arena.play(arena.players(networks), key).taken_as_given(arena.model, self.agent)
 
     def turns(self, batches: int) -> np.ndarray:
-        """Who deviates in each episode."""
-        return np.arange(batches * self.arena.economies) % self.policy.agents
+        """Who deviates in each episode: all agents equally often, or where they are too many some, evenly spread."""
+        episodes, agents = batches * self.arena.economies, self.policy.agents
+        number = np.arange(episodes)
+        return number % agents if episodes >= agents else number * agents // episodes
 
     def _players(self, networks: Mapping[str, Parameters], deviator: Deviator, members: jax.Array) -> dict[str, Player]:
         """The players when `members`, or for a team all, follow `deviator`; `members` are recorded."""

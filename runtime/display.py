@@ -17,7 +17,7 @@ from rich.text import Text
 from rbcc.runtime.battery import POWER
 from rbcc.runtime.run import Run
 from rbcc.runtime.train import Progress
-from rbcc.runtime.verdict import Equilibrium, Gain, Verdict
+from rbcc.runtime.verdict import Equilibrium, Gain, Open, Verdict, few
 
 
 PLAIN_SECONDS = 5.0
@@ -233,7 +233,7 @@ def _pairing_line(gains: tuple[Gain, ...]) -> Iterator[str]:
 def _few_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
     """Where a few episodes decide on a gain."""
     for one in (gain.estimate for gain in gains):
-        if not one.normal:
+        if few(one):
             yield f"few episodes decide on the gain of {one.question}, about {one.effective:.2g}: its bounds are wide"
 
 
@@ -244,7 +244,7 @@ def _single_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
         if gain.single is not None and gain.single_lower is not None and one.scale:
             own = next(member.gain for member in one.members if member.number == gain.single)
             shares = f"{percent(own / one.scale)}, lower bound {percent(gain.single_lower / one.scale)}"
-            yield f"largest gain of one {one.agent}: {shares} (index {gain.single})"
+            yield f"surest gain of one {one.agent}: {shares} (index {gain.single})"
         elif one.notions == ("individual",) and gain.single is None:
             yield f"too few test episodes (verify.episodes) to tell the gain of each {one.agent}: only the mean is judged"
 
@@ -261,22 +261,29 @@ def _exact_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
 
 def _reasons(result: Equilibrium) -> Iterator[str]:
     """Why a row is inconclusive."""
+    limit = f"{result.target:.2%}"
     for gain in result.gains:
-        if gain.verdict is Verdict.INCONCLUSIVE:
-            one, limit = gain.estimate, f"{result.target:.2%}"
-            if gain.upper > result.target * one.scale:
-                reason = f"the bounds lie on both sides of {limit}; more test episodes (verify.episodes) narrow them"
-            elif gain.rising:
+        one = gain.estimate
+        match gain.open:
+            case None:
+                continue
+            case Open.BOUNDS:
+                reason = (
+                    f"the gain may lie on either side of {limit}; more test episodes (verify.episodes) tell it better"
+                )
+            case Open.RISING:
                 reason = "more iterations still find more; raise verify.iterations"
-            elif one.power is None:
+            case Open.EXACT:
+                reason = f"the best deviator found gains no more than {limit}, computed exactly; others may gain more"
+            case Open.POWER if one.power is None:
                 reason = (
                     "untrained play earns as much as trained play, so there is no known gain to test the search with"
                 )
-            else:
+            case Open.POWER:
                 reason = (
                     f"the search finds {one.power:.0%} of a known gain, less than {POWER:.0%}; raise verify.iterations"
                 )
-            yield f"inconclusive: {one.question}: {reason}"
+        yield f"inconclusive: {one.question}: {reason}"
 
 
 def _side_effects(gains: tuple[Gain, ...]) -> Iterator[str]:

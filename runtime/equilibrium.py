@@ -37,7 +37,7 @@ import jax
 import numpy as np
 
 from rbcc.runtime import noise
-from rbcc.runtime.battery import Battery, Measure, effective_of, error_of
+from rbcc.runtime.battery import OWN, Battery, Measure, effective_of, error_of
 from rbcc.runtime.deviation import Arena, Deviation, Deviator, Notion, evaluate_base
 from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
@@ -45,14 +45,14 @@ from rbcc.runtime.exact import Game, Unsolved
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Frozen, Plant, read_plant
 from rbcc.runtime.policy import Parameters
-from rbcc.runtime.run import Run, write_file
+from rbcc.runtime.run import Run, versions, write_file
 from rbcc.runtime.train import initial_state, networks_of
 from rbcc.runtime.verdict import CONFIDENCE, Equilibrium, Estimate, Member, judge, overall, width_of
 
 
 SELECTION_EPISODES = 1024
 EDGE = 0.9
-MEMBER_EPISODES = 30
+MEMBER_EPISODES = 100
 
 Listener = Callable[[str], None]
 Payoffs = Mapping[str, np.ndarray]
@@ -72,8 +72,9 @@ def verify(
 
     Writes `equilibrium.json` there. `overrides` may change `verify.*` settings of the spec. `plants` change the trained
     behaviour on purpose, to see the gain found: `baker.random=20%` or `seller[0].quantity=30`; results then go to
-    `equilibrium_planted.json`. `devices` is how many of JAX's devices share the economies, by default all that can.
-    `listener` is told what is being done. Raises RunError if the run cannot be verified.
+    `equilibrium_planted.json`. `seed` is that of the search and of all episodes. `devices` is how many of JAX's devices
+    share the economies, by default all that can. `listener` is told what is being done. Raises RunError if the run
+    cannot be verified or a plant makes no sense.
     """
     began = time.monotonic()
     run = Run.open(folder)
@@ -102,7 +103,7 @@ class _Verification:
         self.policies = networks_of(model)
         state = run.state()
         self.networks, self.multipliers = state.networks, state.multipliers
-        self.others = dict(_others(run))
+        self.others = dict(_others(run, listener))
         self.arena = self.arena_with(plants)
         self.say("listing the states of the economy, for exact answers")
         self.game, self.solved = _game(self.arena)
@@ -124,27 +125,28 @@ class _Verification:
         base = evaluate_base(self.arena)
         select, _, _ = base(self.networks, {}, *self.select)
         test, indicators, use = base(self.networks, {}, *self.test)
+        plain = evaluate_base(self.arena_with(())) if plants else base
         networks = initial_state(self.model, self.run.manifest["seed"]).networks
-        untrained = base(networks, {}, *self.test)[0]
+        untrained = plain(networks, {}, *self.test)[0]
         _check_finite(select, "trained play")
         _check_finite(test, "trained play")
         _check_finite(untrained, "untrained play")
         improvement = _change(test, untrained)
-        above, scale = self.above(base if not plants else evaluate_base(self.arena_with(())), test, improvement)
+        above, scale = self.above(plain, test, improvement)
         alive = {name: bool(ok) for name, ok in jax.device_get(self.model.module.alive(indicators)).items()}
         estimates = [self.estimate(*question, select, test, above, improvement) for question in self.questions()]
         gains = judge(estimates, self.settings.target)
         return Equilibrium(
-            {notion: overall(gains, notion, alive) for notion in get_args(Notion)},
-            self.settings.target,
-            alive,
-            {name: float(value) for name, value in indicators.items()},
-            gains,
-            self.edges(use),
-            scale,
-            plants,
-            self.record(),
-            round(time.monotonic() - began, 1),
+            verdicts={notion: overall(gains, notion, alive) for notion in get_args(Notion)},
+            target=self.settings.target,
+            alive=alive,
+            indicators={name: float(value) for name, value in indicators.items()},
+            gains=gains,
+            edges=self.edges(use),
+            scale=scale,
+            plants=plants,
+            settings=self.record(),
+            seconds=round(time.monotonic() - began, 1),
         )
 
     def questions(self) -> list[tuple[str, Notion]]:
@@ -196,37 +198,41 @@ class _Verification:
         questions = self.questions()
         key = jax.random.fold_in(self.train_key, list(self.policies).index(agent) * 2 + (notion == "team"))
         measure = Measure(
-            self.settings.target * abs(above[agent]), width_of(len(questions)), math.sqrt(self.select[1] / self.test[1])
+            self.settings.target * abs(above[agent]),
+            width_of((1 - CONFIDENCE) / len(questions)),
+            math.sqrt(self.select[1] / self.test[1]),
         )
         others = {name: networks[agent] for name, networks in self.others.items()}
         turns = deviation.turns(self.select[1])
         found = Battery(deviation, self.networks, others, key, gains, turns, measure, self.say).search()
         turns = deviation.turns(self.test[1])
         sample = Sample(agent, notion, {other: payoffs.copy() for other, payoffs in test.items()}, test, turns)
-        for deviator, who in found.deviators:
+        for _, deviator, who in found.deviators:
             if deviator is not None:
                 payoffs, _ = deviation.evaluate(self.networks, deviator, *self.test)
                 for other, changed in sample.payoffs.items():
                     changed[who[turns]] = payoffs[other][who[turns]]
         _check_finite(sample.payoffs, f"the {notion} deviation of {agent}")
         single = self.policies[agent].agents == 1
+        deviators = [(deviator, who) for _, deviator, who in found.deviators]
         return Estimate(
-            agent,
-            ("individual", "team") if single else (notion,),
-            float(np.mean(test[agent], dtype=float)),
-            above[agent],
-            improvement[agent],
-            float(sample.change.mean()),
-            error_of(sample.change),
-            found.best,
-            found.candidates,
-            found.power,
-            {other: value for other, value in _change(sample.payoffs, test).items() if other != agent},
-            _members(sample.change, sample.members) if notion == "individual" and not single else (),
-            found.curve,
-            sample.pairing,
-            effective_of(sample.change),
-            self.game.answer(agent, notion, found.deviators) if self.game else None,
+            agent=agent,
+            notions=("individual", "team") if single else (notion,),
+            payoff=float(np.mean(test[agent], dtype=float)),
+            above=above[agent],
+            improvement=improvement[agent],
+            gain=float(sample.change.mean()),
+            error=error_of(sample.change),
+            best=found.best,
+            battery=found.candidates,
+            power=found.power,
+            others={other: value for other, value in _change(sample.payoffs, test).items() if other != agent},
+            members=_members(sample.change, sample.members) if notion == "individual" and not single else (),
+            curve=found.curve,
+            pairing=sample.pairing,
+            effective=effective_of(sample.change),
+            exact=self.game.answer(agent, notion, deviators) if self.game else None,
+            taken={c.words: np.flatnonzero(who).tolist() for c, _, who in found.deviators if found.best.source == OWN},
         )
 
     def edges(self, use: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[str, ...]:
@@ -255,7 +261,9 @@ class _Verification:
             "target": chosen.target,
             "digest": self.run.manifest["digest"],
             "checkpoint": hashlib.sha256(checkpoint).hexdigest(),
-            "versions": self.run.manifest["versions"] | {"jax": jax.__version__},
+            "versions": versions(),
+            "trained_with": self.run.manifest["versions"],
+            "policies": list(self.others),
             "seed": self.seed,
             "economies": chosen.economies,
             "iterations": chosen.iterations,
@@ -278,8 +286,11 @@ def _game(arena: Arena) -> tuple[Game | None, str]:
     return game, f"yes: {game.pairs:,} pairs of a state and choices of all agents"
 
 
-def _others(run: Run) -> Iterator[tuple[str, dict[str, Parameters]]]:
-    """Policies of the same spec, by name: of earlier phases of the run, and of finished runs `seed-*` next to it."""
+def _others(run: Run, say: Listener) -> Iterator[tuple[str, dict[str, Parameters]]]:
+    """Policies of the same spec, by name: of earlier phases of the run, and of finished runs `seed-*` next to it.
+
+    What is damaged there is left out, and said.
+    """
     for phase in run.model.ir.phases[:-1]:
         if (run.folder / "phases" / f"{phase.name}.safetensors").is_file():
             yield f"phase {phase.name}", run.state(f"phases/{phase.name}").networks
@@ -290,8 +301,8 @@ def _others(run: Run) -> Iterator[tuple[str, dict[str, Parameters]]]:
                 other = Run.open(path)
                 if other.finished and other.manifest["digest"] == run.manifest["digest"]:
                     yield f"seed {other.manifest['seed']}", other.state().networks
-            except RunError:  # a damaged one, or none
-                continue
+            except RunError as error:
+                say(f"left out: {error}")
 
 
 @dataclass(frozen=True)
@@ -341,7 +352,7 @@ def _members(change: np.ndarray, members: np.ndarray) -> tuple[Member, ...]:
     for number in np.unique(members):
         own = change[members == number]
         if len(own) >= MEMBER_EPISODES:
-            found.append(Member(int(number), float(own.mean()), error_of(own)))
+            found.append(Member(int(number), float(own.mean()), error_of(own), len(own), effective_of(own)))
     return tuple(found)
 
 

@@ -8,7 +8,8 @@ All are listed, step by step, with what every combination of choices pays and le
 with the choices of all others from the probabilities that their frozen policies have in that state (Bellman 1957). That
 is the payoff of a deviator who knows the state, and the choices of types that choose before it. Whoever knows less, or
 remembers more, earns no more than that: all others look at the current step only. So it bounds every best response; it
-is one if it depends on nothing that the deviator does not see, as in an episode of one step.
+is one if it depends on nothing that the deviator does not see, as in an episode of one step in which all choose at
+once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

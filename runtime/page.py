@@ -8,7 +8,7 @@ from typing import Any
 
 from rbcc.compiler.emit.html import Drawing, html_of
 from rbcc.compiler.emit.page import Block, Heading, Paragraph, Table
-from rbcc.runtime.battery import Candidate
+from rbcc.runtime.battery import CONSTANT, NONE, POLICY, Candidate
 from rbcc.runtime.display import HEAD, findings, gain_rows, headlines, percent, question
 from rbcc.runtime.plot import BLUE, GREY, panels
 from rbcc.runtime.run import Run, write_file
@@ -92,9 +92,9 @@ def _curves(estimates: list[Estimate], target: float) -> str:
             best = name == one.curve[-1].origin
             points = [candidate.iterations for candidate in curve], [c.gain * to_percent for c in curve]
             ax.plot(*points, color=BLUE if best else GREY, linewidth=1.5 if best else 0.7, marker="o", markersize=2)
-        still = max(candidate.gain for candidate in one.battery if not candidate.iterations)
+        still = max(candidate.gain for candidate in one.battery if candidate.source in (NONE, CONSTANT, POLICY))
         ax.axhline(still * to_percent, color=BLUE, linewidth=0.7, linestyle="--")
-        ax.axhline(100 * target, color=GREY, linewidth=0.7, linestyle=":")
+        ax.axhline(100 * target if one.scale else 0.0, color=GREY, linewidth=0.7, linestyle=":")
         ax.set_title(one.question, fontsize=9, color=GREY)
         ax.set_yscale("symlog", linthresh=max(100 * target, 0.01))
         ax.tick_params(colors=GREY)

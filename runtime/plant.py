@@ -123,7 +123,9 @@ def read_plant(model: Model, text: str) -> Plant:
     """
     found = _PLANT.fullmatch(text)
     if found is None:
-        raise RunError(f"'{text}' is no exploit; write for example baker.random=20% or seller[0].quantity=30")
+        space = next(iter(model.spaces.values()))
+        value = f"{space.values[-1]:g}" if space.values else "0" if space.shares else "50%"
+        raise RunError(f"'{text}' is no exploit; write for example {space.agent}.random=20% or {space.name}={value}")
     agent, what, member = found["agent"], found["what"], found["member"]
     agents = sorted({space.agent for space in model.spaces.values()})
     if agent not in agents:

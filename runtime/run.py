@@ -454,10 +454,15 @@ def _described(
         "seconds": 0.0,
         "device": str(jax.devices()[0].device_kind),
         "platform": platform.platform(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("rbcc", "jax", "jaxlib", "optax", "numpy")},
+        "versions": versions(),
     }
     return Run(folder, manifest).write_manifest()
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers depend on, by name."""
+    packages = {name: version(name) for name in ("rbcc", "jax", "jaxlib", "optax", "numpy")}
+    return {"python": platform.python_version(), **packages}
 
 
 def _resumed(model: Model, overrides: Mapping[str, object] | None, seeds: range, folder: Path) -> _Begun:

@@ -36,7 +36,10 @@ def unbalanced(model: ir.Model, suspects: Mapping[str, Sequence[ir.Expression]])
     if sum(math.prod(map(model.count, symbol.sets)) for symbol in model.symbols) > MAX_NUMBERS:
         return None
     tried = replace(model, identities=_equalities(model, suspects))
-    text = emit(fold(tried)).replace(_IMPORTS, "", 1)
+    text = emit(fold(tried))
+    if _IMPORTS not in text:
+        raise RuntimeError("generated modules import JAX in another way than accounts are tried without it")
+    text = text.replace(_IMPORTS, "", 1)
     random = np.random.default_rng(0)
     scope: dict[str, Any] = {"jax": SimpleNamespace(random=_draws(random)), "jnp": np}
     with np.errstate(all="ignore"):

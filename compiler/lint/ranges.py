@@ -34,8 +34,8 @@ Environment = Mapping[str, Interval | None]
 class Ranges:
     """The ranges of a model's symbols, over all agents; None where none is known.
 
-    `fixed` holds parameters, which have their range exactly; `start` the states at the first step; `usual` adds to
-    them choices, what follows from both, and the states one step later: an estimate of what is met in an episode.
+    `fixed` holds parameters, of which those not in `loose` have their range exactly; `start` the states at the first
+    step.
     """
 
     def __init__(self, model: ir.Model):
@@ -46,6 +46,10 @@ class Ranges:
         self.fixed: dict[str, Interval | None] = {}
         for definition in model.parameters:
             self.fixed[definition.symbol] = self.of(definition.expression, self.fixed)
+        self.loose: set[str] = set()
+        for definition in model.parameters:
+            if not self.tight(definition):
+                self.loose.add(definition.symbol)
         self.start = dict(self.fixed)
         for definition in model.starts:
             self.start[definition.symbol] = self.of(definition.expression, self.start)
@@ -63,7 +67,7 @@ class Ranges:
     def exact(self, symbol: str) -> Interval | None:
         """The range of a symbol where it is sure that both ends are met: parameters, choices and what holds them."""
         if symbol in self.fixed:
-            return self.fixed[symbol]
+            return None if symbol in self.loose else self.fixed[symbol]
         if symbol == "time":
             return Interval(0, self.model.horizon - 1)
         if symbol in self.actions:
@@ -74,7 +78,25 @@ class Ranges:
             return held.hull(start) if held and start else None
         return None
 
+    def tight(self, parameter: ir.Definition) -> bool:
+        """Whether both ends of the range of a parameter are met: no two parts of it vary, as if independently."""
+        range_ = self.fixed[parameter.symbol]
+        if range_ is None or range_.low == range_.high:
+            return True
+        varying = 0
+        for node in ir.walk(parameter.expression):
+            match node:
+                case ir.Reduce() | ir.Conditional():
+                    return False
+                case ir.Reference(symbol) if symbol in self.loose:
+                    return False
+                case ir.Reference() | ir.Table() | ir.IndexValue():
+                    inner = self.of(node, self.fixed)
+                    varying += inner is None or inner.low != inner.high
+        return varying <= 1
+
     def usual(self) -> Environment:
+        """With choices, what follows from them and the start, and states a step later: what is met in an episode."""
         values = dict(self.start)
         values |= {symbol: self.choices(symbol) for symbol in self.actions}
         for symbol in self.model.symbols:
@@ -124,7 +146,10 @@ class Ranges:
         if body is None or node.operator in ("mean", "min", "max"):
             return body
         if node.operator in ("sum", "count"):
-            return Interval(min(few * body.low, number * body.low), max(few * body.high, number * body.high))
+            return Interval(
+                min(_times(few, body.low), _times(number, body.low)),
+                max(_times(few, body.high), _times(number, body.high)),
+            )
         return Interval(_power(body.low, few), _power(body.high, number)) if body.low >= 1 else None
 
 

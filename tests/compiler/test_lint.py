@@ -182,6 +182,32 @@ def test_influence(codes, changes: str, found: list[str]) -> None:
     assert sorted(codes(f"agents:\n  seller:\n    count: 3\n{changes}")) == found
 
 
+def test_what_is_not_known_is_not_claimed(write_spec) -> None:
+    """Bounds of an interval are influence too; ranges of parts that vary together are not those of the whole."""
+    path = write_spec("""
+rbcc: 1
+model: m
+horizon: 1
+discount: 1
+parameters: {fraction: "sum(i, weight[i])"}
+agents:
+  hand:
+    index: i
+    count: 3
+    after: boss
+    parameters: {share: "4 * (i / 2) * (1 - i / 2)", weight: [0.1, 0.2, 0.7]}
+    actions: {work: {between: [0, boss.cap]}}
+    reward: work[i] * share[i] * (1 - fraction)
+  boss:
+    count: 1
+    actions: {cap: {between: [0, 1]}}
+    reward: sum(i, work[i])
+equations: {usual: "seen = 1"}
+indicators: {seen: seen}
+""")
+    assert [d.code for d in compile_spec(path).warnings] == []
+
+
 def test_influence_takes_steps(codes) -> None:
     """A price set now is charged one step later, and counted another step later."""
     spec = (
