@@ -35,6 +35,10 @@ Set = Annotated[
     list[str],
     typer.Option("--set", metavar="PATH=VALUE", help="override a value of the spec, such as parameters.eta=0.2"),
 ]
+SetVerify = Annotated[
+    list[str],
+    typer.Option("--set", metavar="PATH=VALUE", help="change how it is verified, such as verify.iterations=1000"),
+]
 Seed = Annotated[int, typer.Option(help="seed of all randomness", min=0, max=2**31 - 1)]
 Table = Annotated[
     Path | None,
@@ -251,7 +255,7 @@ def train(
 @app.command()
 def verify(
     run: Folder,
-    set_: Set = [],  # noqa: B006
+    set_: SetVerify = [],  # noqa: B006
     plant: Annotated[
         list[str],
         typer.Option(help="change the trained behaviour on purpose: baker.random=20% or seller[0].quantity=30"),
@@ -326,10 +330,10 @@ def irf(
     out: Table = None,
 ) -> None:
     """Print impulse responses of a run's indicators, from pairs of paths with the same random numbers."""
-    from rbcc.runtime.moments import responses, table, write_table
+    from rbcc.runtime.moments import legend_of_responses, responses, table, write_table
 
     found = responses(run, shock, steps=steps, paths=paths, burn=burn, seed=seed)
-    typer.echo(table(found.set_index(["indicator", "step"])))
+    typer.echo(f"{legend_of_responses(found)}\n\n{table(found.set_index(['indicator', 'step']))}")
     if out:
         write_table(found, out)
 

@@ -588,6 +588,10 @@ def override_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=_plain_number)
 
 
+# Tables of settings that a spec may leave out, and an override still set.
+SETTINGS = ("training", "verify")
+
+
 def _override(root: Mapping, name: str, value: object, applied: list[Override], diagnostics: Diagnostics) -> Mapping:
     """Applies one override; keys may themselves hold dots (`training.anneal.seller.quantity`), null removes."""
     source = Source("--set", f"{name}={override_text(value)}")
@@ -609,6 +613,8 @@ def _override(root: Mapping, name: str, value: object, applied: list[Override], 
         tables.append((table, key))
         if key in table.entries:
             table = table.entries[key].node
+        elif parts and len(path) == 1 and key in SETTINGS:
+            table = Mapping({}, span)
         elif parts:
             close = suggest(key, table.entries)
             whole = path_like(root, name.split("."))
@@ -617,7 +623,7 @@ def _override(root: Mapping, name: str, value: object, applied: list[Override], 
                 "RB007",
                 f"the spec has no '{'.'.join(path)}'",
                 span,
-                expected=f"one of: {', '.join(table.entries)}",
+                expected=f"one of: {', '.join(table.entries)}" if table.entries else None,
                 help=f"did you mean '{meant}'?" if meant else None,
             )
             return root
@@ -628,7 +634,7 @@ def _override(root: Mapping, name: str, value: object, applied: list[Override], 
     applied.append(Override(tuple(path), span, key in parent.entries))
     changed = _merge(parent, Mapping({key: Entry(span, node)}, parent.span))
     for parent, key in reversed(tables):
-        entry = Entry(parent.entries[key].key, changed)
+        entry = Entry(parent.entries[key].key if key in parent.entries else span, changed)
         changed = Mapping({**parent.entries, key: entry}, parent.span)
     return changed
 

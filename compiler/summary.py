@@ -83,6 +83,8 @@ def _agent(model: ir.Model, agent: ir.Agent) -> Iterator[str]:
     reward = next((d for d in model.equations if d.symbol == f"{agent.name}.reward"), None)
     if reward is not None:
         yield f"  wants    {ir.show(reward.expression)}"
+    if agent.given:
+        yield f"  takes    {', '.join(agent.given)} as given"
 
 
 def _many(number: int, one: str, several: str = "") -> str:

@@ -143,15 +143,19 @@ NUMBERS = ("payoff", "gain", "in %", "lower", "upper", "power")
 
 
 def gain_rows(result: Equilibrium) -> Iterator[tuple[str, ...]]:
-    """The table of gains, under `HEAD`."""
+    """The table of gains, under `HEAD`; where they are exact, from what was found to what there is at most."""
     for gain in result.gains:
-        one = gain.estimate
+        one, shares = gain.estimate, (gain.relative, gain.relative_lower, gain.relative_upper)
+        payoff, found = one.payoff, one.gain
+        if one.exact is not None:
+            payoff, found = one.exact.payoff, one.exact.found
+            shares = [x / one.scale if one.scale else None for x in (found, found, one.exact.gain)]
         yield (
             one.agent,
             " = ".join(one.notions),
-            _number(one.payoff),
-            _number(one.gain),
-            *map(percent, (gain.relative, gain.relative_lower, gain.relative_upper)),
+            _number(payoff),
+            _number(found),
+            *map(percent, shares),
             one.best.words,
             "-" if one.power is None else f"{min(one.power, 1):.0%}",
             str(gain.verdict),
@@ -171,6 +175,9 @@ def findings(result: Equilibrium) -> Iterator[str]:
     yield from _single_lines(result.gains)
     yield from _exact_lines(result.gains)
     yield from _reasons(result)
+    for agent, values in result.given.items():
+        names = ", ".join(values)
+        yield f"taken as given: {names}, by {agent} alone; with its influence on {names} it may gain more (Nash)"
     yield from (f"side effect: {line}" for line in _side_effects(result.gains))
     yield from (f"edge: {line}" for line in result.edges)
     yield from (f"planted: {plant}" for plant in result.plants)
@@ -210,7 +217,8 @@ def verification_table(result: Equilibrium) -> str:
 def headlines(result: Equilibrium) -> Iterator[tuple[str, Verdict]]:
     """The two questions, each with its answer."""
     target = f"{result.target:.2%}".replace(".00", "")
-    yield f"no agent gains more than {target} alone (Nash):", result.verdicts["individual"]
+    nash = "Nash" if not result.given else "competitive"
+    yield f"no agent gains more than {target} alone ({nash}):", result.verdicts["individual"]
     yield f"no type gains more than {target} acting as one (team):", result.verdicts["team"]
 
 
@@ -256,7 +264,10 @@ def _exact_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
             best, found = (percent(x / one.scale) for x in (one.exact.gain, one.exact.found))
             bound = "is" if one.exact.attained else "is at most"
             largest = f", the largest of one {percent(one.exact.largest / one.scale)}" if one.members else ""
-            yield f"exact: the gain of {one.question} {bound} {best}{largest}; that of the best deviator found is {found}"
+            yield (
+                f"exact: the gain of {one.question} {bound} {best}{largest}; that of the best deviator found is {found} "
+                f"({percent(one.gain / one.scale)} in the test episodes)"
+            )
 
 
 def _reasons(result: Equilibrium) -> Iterator[str]:
@@ -295,8 +306,13 @@ def _side_effects(gains: tuple[Gain, ...]) -> Iterator[str]:
 
 
 def _worse(result: Equilibrium) -> Iterator[str]:
-    for agent in {gain.estimate.agent: None for gain in result.gains if gain.estimate.above < 0}:
-        yield f"worse than nothing: {agent} has no {result.scale}, but less"
+    for agent, above in {gain.estimate.agent: gain.estimate.above for gain in result.gains}.items():
+        if above < 0:
+            yield f"worse: the {result.scale} of {agent} is {_number(above)}; percentages are of its size"
+    for gain in result.gains:
+        if not gain.estimate.scale:
+            bounds = f"{_number(gain.lower)} to {_number(gain.upper)}"
+            yield f"no percentages: the {result.scale} of {gain.estimate.agent} is 0; bounds of the gain are {bounds}"
 
 
 def percent(share: float | None) -> str:

@@ -144,6 +144,7 @@ class _Verification:
             gains=gains,
             edges=self.edges(use),
             scale=scale,
+            given={agent.name: agent.given for agent in self.model.ir.agents if agent.given},
             plants=plants,
             settings=self.record(),
             seconds=round(time.monotonic() - began, 1),

@@ -179,22 +179,36 @@ def legend(frame: pd.DataFrame, relative_to: str | None, hp: float | None) -> st
     )
     return (
         f"sd, rho (autocorrelations) and t-4 to t+4 {cycles}; relative_sd and t are relative to {base}, t+1 its "
-        "correlation with what follows a step later; standard errors in brackets"
+        "correlation with what follows a step later. All are means over paths, each path's from its own mean, with "
+        "standard errors in brackets: of short paths of a persistent series sd and rho are too small (--steps, --burn)"
+    )
+
+
+def legend_of_responses(frame: pd.DataFrame) -> str:
+    """What the columns of `responses` mean."""
+    percent = [str(name) for name, own in frame.groupby("indicator", sort=False) if own["in_percent"].all()]
+    return (
+        "response: mean difference between a path with the shock and the same without, standard error in brackets; "
+        f"{BAND:.0%} of paths lie from low to high; in percent: {', '.join(percent) or 'none'}"
     )
 
 
 def table(frame: pd.DataFrame) -> str:
     """`frame` for people: one line per row, errors in brackets behind what they belong to."""
+    return _shown(frame).to_string()
+
+
+def _shown(frame: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame(index=frame.index)
     for column in frame.columns:
-        if column.endswith("_error") or column == "error":
+        if column.endswith("_error") or column in ("error", "in_percent"):
             continue
         error = frame.get(f"{column}_error", frame.get("error") if column == "response" else None)
         values = [_text(value) for value in frame[column]]
         if error is not None:
             values = [f"{value} ({_text(own, 2)})" for value, own in zip(values, error, strict=True)]
         shown[column] = values
-    return shown.to_string()
+    return shown
 
 
 def _text(value: object, digits: int = 4) -> str:
@@ -204,7 +218,8 @@ def _text(value: object, digits: int = 4) -> str:
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Writes `frame` as the ending of `path` says: .csv, .parquet, or .tex for a LaTeX tabular.
 
-    Raises RunError for another ending, and for Parquet where pyarrow is not installed.
+    The tabular has what is printed, of moments one column per indicator. Raises RunError for another ending, and for
+    Parquet where pyarrow is not installed.
     """
     plain = frame.reset_index() if frame.index.name else frame
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,10 +232,12 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
             except ImportError:
                 raise RunError("Parquet needs pyarrow: python3 -m pip install pyarrow; or write .csv") from None
         case ".tex":
-            rows = [list(plain.columns), *([_text(value) for value in row] for row in plain.itertuples(index=False))]
+            shown = _shown(frame).T if frame.index.name else _shown(frame)
+            shown = shown.rename_axis(None).reset_index(names="") if frame.index.name else shown
+            rows = [list(map(str, shown.columns)), *shown.astype(str).values.tolist()]
             lines = [" & ".join(cell.replace("_", r"\_").replace("%", r"\%") for cell in row) + r" \\" for row in rows]
             lines[0] += r" \hline"
-            body = "\n".join([rf"\begin{{tabular}}{{l{'r' * (len(plain.columns) - 1)}}}", *lines, r"\end{tabular}"])
+            body = "\n".join([rf"\begin{{tabular}}{{l{'r' * (shown.shape[1] - 1)}}}", *lines, r"\end{tabular}"])
             path.write_text(body + "\n", encoding="utf-8")
         case other:
             raise RunError(f"'{path.name}': {other or 'no ending'}; write to .csv, .parquet or .tex")

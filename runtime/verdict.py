@@ -122,7 +122,9 @@ class Equilibrium:
     """The result of a verification; `equilibrium.json` holds the same.
 
     `verdicts` answers two questions: `individual`, is it a Nash equilibrium among agents; `team`, is it one among types
-    that each act as one. Where agents of a type compete with each other, one excludes the other.
+    that each act as one. Where agents of a type compete with each other, one excludes the other. `given` has the values
+    that single agents of some types take as given: the answer to the first question is that of a competitive
+    equilibrium in these, not of Nash's.
     """
 
     verdicts: dict[str, Verdict]
@@ -132,6 +134,7 @@ class Equilibrium:
     gains: tuple[Gain, ...]
     edges: tuple[str, ...]
     scale: str
+    given: dict[str, tuple[str, ...]]
     plants: tuple[str, ...]
     settings: dict[str, Any]
     seconds: float

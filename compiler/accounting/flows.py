@@ -23,7 +23,7 @@ from rbcc.compiler.accounting.algebra import (
 )
 from rbcc.compiler.accounting.divide import reduced
 from rbcc.compiler.accounting.show import label, shown
-from rbcc.compiler.types import Kind
+from rbcc.compiler.types import Kind, Role
 
 
 OUTSIDE = "the outside"  # no agent type can be called that
@@ -74,8 +74,10 @@ class FlowTable:
     """The flows of an account in a step; `titles` says whose each of its stocks is.
 
     Rows among its columns come before those with the outside, which is the last. Without `loose` and `missing` flows it
-    is proved that the account balances, for all states, choices, draws and parameters. `gave_up`: the equations take
-    too much work; then `refuted` says that random numbers show the account to be wrong.
+    is proved that the account balances, for all states, choices, draws and parameters. `left` is the number of amounts
+    that do not add up to nothing, as far as can be seen. `gave_up`: it could not be
+    proved, for the equations take too much work or other algebra; then `refuted` says that random numbers show the
+    account to be wrong.
     """
 
     account: ir.Account
@@ -84,6 +86,7 @@ class FlowTable:
     rows: tuple[Row, ...] = ()
     loose: tuple[Loose, ...] = ()
     missing: tuple[Missing, ...] = ()
+    left: int = 0
     gave_up: bool = False
     refuted: bool = False
 
@@ -91,6 +94,12 @@ class FlowTable:
     def columns(self) -> tuple[str, ...]:
         """Who holds each stock, who passes on, and all else."""
         return tuple(dict.fromkeys((*self.titles, *self.passing, OUTSIDE)))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether random numbers may tell more: several amounts that are left over may still add up to nothing, and
+        what declared flows are made of need not be what is wrong with them."""
+        return self.gave_up or self.left > 1 or any(one.amount != one.flow.text for one in self.missing)
 
     @property
     def proved(self) -> bool:
@@ -102,15 +111,18 @@ def flow_tables(model: ir.Model) -> tuple[FlowTable, ...]:
     algebra = Algebra(model)
     balances = [_Balance(model, account, algebra) for account in model.accounts]
     tables = [balance.table() for balance in balances]
-    doubtful = {b.account.name: b.suspects() for b, table in zip(balances, tables, strict=True) if table.gave_up}
+    doubtful = {b.account.name: b.suspects() for b, table in zip(balances, tables, strict=True) if table.doubtful}
     if not doubtful:
         return tuple(tables)
-    from rbcc.compiler.accounting.trial import unbalanced  # it needs the emitter, which is long to import
+    from rbcc.compiler.accounting.trial import trials  # it needs the emitter, which is long to import
 
-    found = unbalanced(model, {name: [s.amount for s in parts] for name, parts in doubtful.items()})
-    for name, numbers in (found or {}).items():
-        place = next(place for place, table in enumerate(tables) if table.account.name == name)
-        tables[place] = balances[place].refuted(tables[place], [doubtful[name][number] for number in numbers])
+    found = trials(model, {name: [s.amount for s in parts] for name, parts in doubtful.items()})
+    for place, (balance, table) in enumerate(zip(balances, tables, strict=True)):
+        trial = found.get(table.account.name)
+        if trial is not None and trial.balances:
+            tables[place] = replace(table, rows=(), loose=(), missing=(), gave_up=True)
+        elif trial is not None and trial.balances is False:
+            tables[place] = balance.refuted(table, [doubtful[table.account.name][k] for k in trial.explained_by])
     return tuple(tables)
 
 
@@ -177,7 +189,8 @@ class _Balance:
         except TooLarge:
             return replace(blank, gave_up=True)
         loose, missing = self.findings(state)
-        return replace(blank, rows=tuple(self.rows(state)), loose=loose, missing=missing)
+        rows = tuple(self.rows(state))
+        return replace(blank, rows=rows, loose=loose, missing=missing, left=len(state.rest()))
 
     def coarsest(self, state: _State, steps: list[tuple[str, int]]) -> _State:
         """What is left where the least is, with values kept whole that can be, so that authors see their own words."""
@@ -209,7 +222,7 @@ class _Balance:
     # --- what random numbers say -------------------------------------------------------------------------------
 
     def suspects(self) -> list[_Suspect]:
-        """All that may be wrong: declared flows, stocks that are not carried over, terms of equations."""
+        """All that may be wrong: declared flows, stocks that are not carried over, terms of equations, other values."""
         found = [_Suspect(_signed(f.expression, -1 if f.source else 1), "", None, f) for f in self.account.flows]
         seen: set[str] = set()
         through = {_reference(value).symbol: name for name, value in self.account.through}
@@ -227,6 +240,13 @@ class _Balance:
                     amount = _signed(self.over_all(node, definition.indices), sign)
                     found.append(_Suspect(amount, through.get(symbol, title), Term(symbol, place)))
                     pending += sorted(ir.references(node))
+        if len(self.account.stocks) == 1:
+            title, root = self.titles()[0], _reference(self.account.stocks[0]).symbol + "'"
+            for value in self.model.equations:
+                symbol = self.model.symbol(value.symbol)
+                if symbol.role is Role.VALUE and symbol.name not in seen and symbol.type.kind is Kind.NUMBER:
+                    whole = self.over_all(ir.Reference(symbol.name, value.indices, symbol.type), value.indices)
+                    found += [_Suspect(_signed(whole, sign), title, Term(root, 0)) for sign in (1, -1)]
         return found
 
     def over_all(self, node: ir.Expression, indices: tuple[str, ...]) -> ir.Expression:
@@ -237,17 +257,17 @@ class _Balance:
 
     def refuted(self, table: FlowTable, suspects: list[_Suspect]) -> FlowTable:
         """The table of an account that is wrong, with the first of `suspects`, each of which explains it."""
-        table = replace(table, refuted=True)
+        table = replace(table, refuted=table.gave_up)
         for suspect in suspects[:1]:
             if suspect.flow is not None:
-                return replace(table, missing=(Missing(suspect.flow, suspect.flow.text, None),))
+                return replace(table, loose=(), missing=(Missing(suspect.flow, suspect.flow.text, None),))
             assert suspect.term is not None
             self.algebra = Algebra(self.model)
             with suppress(TooLarge):
                 whole = self.algebra.sum_of(suspect.amount)
                 gain = all(coefficient > 0 for coefficient in whole.terms.values())
                 found = Loose(suspect.column, self.label(whole), self.shown(whole), gain, suspect.term)
-                return replace(table, loose=(found,))
+                return replace(table, loose=(found,), missing=())
         return table
 
     # --- columns -----------------------------------------------------------------------------------------------
@@ -287,12 +307,16 @@ class _Balance:
             column[product] = part
             return
         if known.flows and part.flows:
-            group = frozenset().union(*(self.together[number] for number in known.flows | part.flows))
-            self.together.update(dict.fromkeys(group, group))
+            self.join(known.flows | part.flows)
         gain = known.coefficient + part.coefficient
         if gain:
             flows = known.flows | part.flows
             column[product] = _Part(gain, Sum({product: gain}), known.terms + part.terms, flows)
+
+    def join(self, flows: frozenset[int]) -> None:
+        """Notes that declared flows have a product in common."""
+        group = frozenset[int]().union(*(self.together[number] for number in flows))
+        self.together.update(dict.fromkeys(group, group))
 
     def expand(self, column: _Column, symbol: str) -> _Column:
         """A column with the equation of `symbol` in its place."""
@@ -341,6 +365,7 @@ class _Balance:
         found, gone = {}, [part for product, part in column.items() if after.terms.get(product) != part.coefficient]
         terms = tuple(term for part in gone for term in part.terms)
         flows = frozenset(number for part in gone for number in part.flows)
+        self.join(flows)
         for product, gain in after.terms.items():
             same = before.terms.get(product) == gain
             found[product] = column[product] if same else _Part(gain, Sum({product: gain}), terms, flows)

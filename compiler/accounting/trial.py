@@ -6,7 +6,7 @@ be reached: an account has to balance for all.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -25,16 +25,23 @@ _IMPORTS = "import jax\nimport jax.numpy as jnp\n"
 _ROUNDING = 1e-9  # of the sum of all numbers in a case
 
 
-def unbalanced(model: ir.Model, suspects: Mapping[str, Sequence[ir.Expression]]) -> dict[str, tuple[int, ...]] | None:
-    """The accounts of `model` that do not balance in some of a few random cases.
+@dataclass(frozen=True)
+class Trial:
+    """Whether an account balances in a few random cases, None if too few of them have numbers to tell.
 
-    With each, the numbers of those of its `suspects` that are in all cases what its stocks gain too much. None if the
-    model cannot be tried.
+    If not, `explained_by` are the numbers of those suspects that are in all cases what its stocks gain too much.
     """
+
+    balances: bool | None
+    explained_by: tuple[int, ...]
+
+
+def trials(model: ir.Model, suspects: Mapping[str, Sequence[ir.Expression]]) -> dict[str, Trial]:
+    """What random cases say of the accounts of `model` that have `suspects`; nothing if the model cannot be tried."""
     import numpy as np
 
     if sum(math.prod(map(model.count, symbol.sets)) for symbol in model.symbols) > MAX_NUMBERS:
-        return None
+        return {}
     tried = replace(model, identities=_equalities(model, suspects))
     text = emit(fold(tried))
     if _IMPORTS not in text:
@@ -47,12 +54,15 @@ def unbalanced(model: ir.Model, suspects: Mapping[str, Sequence[ir.Expression]])
             exec(text, scope)
             cases = [_Case(tried, scope, random) for _ in range(CASES)]
         except Exception:  # a primitive of the model's own may need JAX itself, or not be able to take such numbers
-            return None
-        return {
-            name: tuple(k for k in range(len(found)) if all(case.explains(name, k) for case in cases))
-            for name, found in suspects.items()
-            if any(case.unbalanced(name) for case in cases)
-        }
+            return {}
+        return {name: _trial(cases, name, len(found)) for name, found in suspects.items()}
+
+
+def _trial(cases: Sequence["_Case"], account: str, suspects: int) -> Trial:
+    told = [found for case in cases if (found := case.balances(account)) is not None]
+    if all(told):
+        return Trial(True if 2 * len(told) > len(cases) else None, ())
+    return Trial(False, tuple(k for k in range(suspects) if all(case.explains(account, k) for case in cases)))
 
 
 def _equalities(model: ir.Model, suspects: Mapping[str, Sequence[ir.Expression]]) -> tuple[ir.Identity, ...]:
@@ -102,9 +112,9 @@ class _Case:
         found = np.subtract(*self.sides[account])
         return found if np.all(np.isfinite(found)) else None
 
-    def unbalanced(self, account: str) -> bool:
+    def balances(self, account: str) -> bool | None:
         found = self.gain(account)
-        return found is not None and bool(abs(found).max() > self.rounding)
+        return None if found is None else bool(abs(found).max() <= self.rounding)
 
     def explains(self, account: str, suspect: int) -> bool:
         """Whether a suspect is what the stocks gain too much, as far as can be told."""

@@ -226,6 +226,10 @@ class _Writer:
             if observation.agent == agent.name and observation.features:
                 yield Heading(4, "Knows")
                 yield self.knowledge(observation)
+        if agent.given:
+            yield Heading(4, "Takes as given")
+            names = [part for name in agent.given for part in (", ", self.name_of(self.symbols[name]))][1:]
+            yield Paragraph((*names, ": its payoff counts as if what it does alone did not change them."))
         rewards = [d for d in self.model.equations if d.symbol == f"{agent.name}.reward"]
         if rewards:
             yield Heading(4, "Wants")
