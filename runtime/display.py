@@ -174,6 +174,8 @@ def findings(result: Equilibrium) -> Iterator[str]:
     yield from _few_lines(result.gains)
     yield from _single_lines(result.gains)
     yield from _exact_lines(result.gains)
+    if not result.gains:
+        yield "nothing to ask: no type has a choice, so no one can deviate"
     yield from _reasons(result)
     for agent, values in result.given.items():
         names = ", ".join(values)
@@ -260,13 +262,16 @@ def _single_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
 def _exact_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
     """Where gains can be computed exactly: what is possible, and what was found of it."""
     for one in (gain.estimate for gain in gains):
-        if one.exact is not None and one.scale:
-            best, found = (percent(x / one.scale) for x in (one.exact.gain, one.exact.found))
+        if one.exact is not None:
+
+            def share(x: float, scale: float = one.scale) -> str:
+                return percent(x / scale) if scale else _number(x)
+
             bound = "is" if one.exact.attained else "is at most"
-            largest = f", the largest of one {percent(one.exact.largest / one.scale)}" if one.members else ""
+            largest = f", the largest of one {share(one.exact.largest)}" if one.members else ""
             yield (
-                f"exact: the gain of {one.question} {bound} {best}{largest}; that of the best deviator found is {found} "
-                f"({percent(one.gain / one.scale)} in the test episodes)"
+                f"exact: the gain of {one.question} {bound} {share(one.exact.gain)}{largest}; that of the best "
+                f"deviator found is {share(one.exact.found)} ({share(one.gain)} in the test episodes)"
             )
 
 
@@ -322,7 +327,7 @@ def percent(share: float | None) -> str:
 def _number(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "-"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def _speed(value: float) -> str:

@@ -28,7 +28,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -36,6 +36,7 @@ from typing import Any, get_args
 import jax
 import numpy as np
 
+from rbcc.compiler.diagnostics import CompileError
 from rbcc.runtime import noise
 from rbcc.runtime.battery import OWN, Battery, Measure, effective_of, error_of
 from rbcc.runtime.deviation import Arena, Deviation, Deviator, Notion, evaluate_base
@@ -52,6 +53,7 @@ from rbcc.runtime.verdict import CONFIDENCE, Equilibrium, Estimate, Member, judg
 
 SELECTION_EPISODES = 1024
 EDGE = 0.9
+ROUNDING = 1e-6  # of payoffs in single precision
 MEMBER_EPISODES = 100
 
 Listener = Callable[[str], None]
@@ -133,6 +135,8 @@ class _Verification:
         _check_finite(untrained, "untrained play")
         improvement = _change(test, untrained)
         above, scale = self.above(plain, test, improvement)
+        if self.game is not None:
+            improvement, above = self.exactly(networks, improvement, above)
         alive = {name: bool(ok) for name, ok in jax.device_get(self.model.module.alive(indicators)).items()}
         estimates = [self.estimate(*question, select, test, above, improvement) for question in self.questions()]
         gains = judge(estimates, self.settings.target)
@@ -140,7 +144,7 @@ class _Verification:
             verdicts={notion: overall(gains, notion, alive) for notion in get_args(Notion)},
             target=self.settings.target,
             alive=alive,
-            indicators={name: float(value) for name, value in indicators.items()},
+            indicators={name: float(value) if np.isfinite(value) else None for name, value in indicators.items()},
             gains=gains,
             edges=self.edges(use),
             scale=scale,
@@ -151,12 +155,15 @@ class _Verification:
         )
 
     def questions(self) -> list[tuple[str, Notion]]:
-        """All types that have a choice, under both notions; for a type of one agent they are the same question."""
+        """All types that have a choice, under both notions; for a type of one agent they are the same question.
+
+        Unless it takes values as given: as a team it knows that it moves them.
+        """
         found: list[tuple[str, Notion]] = []
         for agent, policy in self.policies.items():
             if policy.heads:
                 found.append((agent, "individual"))
-                if policy.agents > 1:
+                if policy.agents > 1 or self.model.ir.agent(agent).given:
                     found.append((agent, "team"))
         return found
 
@@ -179,6 +186,26 @@ class _Verification:
         nothing = base(self.networks, stopped, *self.test)[0]
         _check_finite(nothing, "verify.shutdown")
         return _change(test, nothing), "payoff above doing nothing"
+
+    def exactly(
+        self, untrained: dict[str, Parameters], improvement: Mapping[str, float], above: Mapping[str, float]
+    ) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """`improvement` and `above` computed, of all types that have a choice."""
+        plain = self.arena_with(())
+
+        def over(arena: Arena) -> dict[str, float]:
+            game, own = Game(arena), self.game
+            assert own is not None
+            return {agent: float((own.payoffs(agent) - game.payoffs(agent)).mean()) for agent in own.sides}
+
+        improved = {**improvement, **over(replace(plain, networks=untrained))}
+        if not self.settings.shutdown:
+            return improved, improved
+        held = []
+        for name, value in self.settings.shutdown:
+            space = self.model.spaces[name]
+            held.append(Frozen(space.agent, name, int(np.argmin(np.abs(np.array(space.values) - value)))))
+        return improved, {**above, **over(self.arena_with(held))}
 
     def estimate(
         self,
@@ -214,11 +241,11 @@ class _Verification:
                 for other, changed in sample.payoffs.items():
                     changed[who[turns]] = payoffs[other][who[turns]]
         _check_finite(sample.payoffs, f"the {notion} deviation of {agent}")
-        single = self.policies[agent].agents == 1
+        same = (agent, "team") not in questions
         deviators = [(deviator, who) for _, deviator, who in found.deviators]
         return Estimate(
             agent=agent,
-            notions=("individual", "team") if single else (notion,),
+            notions=("individual", "team") if same else (notion,),
             payoff=float(np.mean(test[agent], dtype=float)),
             above=above[agent],
             improvement=improvement[agent],
@@ -228,7 +255,7 @@ class _Verification:
             battery=found.candidates,
             power=found.power,
             others={other: value for other, value in _change(sample.payoffs, test).items() if other != agent},
-            members=_members(sample.change, sample.members) if notion == "individual" and not single else (),
+            members=_members(sample.change, sample.members) if notion == "individual" and not same else (),
             curve=found.curve,
             pairing=sample.pairing,
             effective=effective_of(sample.change),
@@ -294,7 +321,10 @@ def _others(run: Run, say: Listener) -> Iterator[tuple[str, dict[str, Parameters
     """
     for phase in run.model.ir.phases[:-1]:
         if (run.folder / "phases" / f"{phase.name}.safetensors").is_file():
-            yield f"phase {phase.name}", run.state(f"phases/{phase.name}").networks
+            try:
+                yield f"phase {phase.name}", run.state(f"phases/{phase.name}").networks
+            except RunError as error:
+                say(f"left out: {error}")
     here = run.folder.absolute()
     for path in sorted(here.parent.glob("seed-*/")):
         if path != here:
@@ -304,6 +334,8 @@ def _others(run: Run, say: Listener) -> Iterator[tuple[str, dict[str, Parameters
                     yield f"seed {other.manifest['seed']}", other.state().networks
             except RunError as error:
                 say(f"left out: {error}")
+            except CompileError as error:
+                say(f"left out {path}: {error.diagnostics[0].message}")
 
 
 @dataclass(frozen=True)
@@ -323,8 +355,10 @@ class Sample:
 
     @cached_property
     def change(self) -> np.ndarray:
-        """Gains, (episodes,)."""
-        return self.own(self.payoffs) - self.own(self.base)
+        """Gains, (episodes,); what is nothing but rounding is 0."""
+        played, base = self.own(self.payoffs), self.own(self.base)
+        found = played - base
+        return np.where(np.abs(found) > ROUNDING * np.maximum(np.abs(played), np.abs(base)), found, 0.0)
 
     @property
     def pairing(self) -> float | None:

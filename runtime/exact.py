@@ -37,7 +37,7 @@ MOST = 2_000_000
 CHUNK = 4096
 """Pairs in one call of a program."""
 TIE = 1e-12
-"""Payoffs of a team that differ by less, relatively, are rounded differently."""
+"""Payoffs that differ by less, relatively, are rounded differently."""
 
 
 class Unsolved(RunError):
@@ -78,6 +78,11 @@ class Answer:
         if self.largest <= limit:
             return True
         return False if self.attained or self.found_largest > limit else None
+
+
+def _difference(value: float, base: float) -> float:
+    """`value` less `base`, 0 if that is nothing but rounding."""
+    return value - base if abs(value - base) > TIE * max(abs(value), abs(base)) else 0.0
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,7 @@ class Game:
         gains, attained = [], True
         for weights, members in self._deviators(agent, notion):
             value, chosen = self._value(agent, weights, members)
-            gains.append(value - self.payoffs(agent) @ weights)
+            gains.append(_difference(value, float(self.payoffs(agent) @ weights)))
             attained = attained and self._measurable(agent, members, chosen)
         return Response(np.array(gains), attained)
 
@@ -228,7 +233,7 @@ class Game:
                 np.where(alone, new, level.chances[agent]) for level, new in zip(self.levels, played, strict=True)
             ]
             value, _ = self._value(agent, weights, (), chances)
-            found.append(value - self.payoffs(agent) @ weights)
+            found.append(_difference(value, float(self.payoffs(agent) @ weights)))
         return np.array(found)
 
     def answer(self, agent: str, notion: Notion, deviators: Sequence[tuple[Deviator | None, np.ndarray]]) -> Answer:

@@ -186,7 +186,7 @@ def legend(frame: pd.DataFrame, relative_to: str | None, hp: float | None) -> st
 
 def legend_of_responses(frame: pd.DataFrame) -> str:
     """What the columns of `responses` mean."""
-    percent = [str(name) for name, own in frame.groupby("indicator", sort=False) if own["in_percent"].all()]
+    percent = list(dict.fromkeys(frame["indicator"][frame["in_percent"]].astype(str)))
     return (
         "response: mean difference between a path with the shock and the same without, standard error in brackets; "
         f"{BAND:.0%} of paths lie from low to high; in percent: {', '.join(percent) or 'none'}"

@@ -48,7 +48,10 @@ def _blocks(result: Equilibrium) -> Iterator[Block | Drawing]:
     yield Heading(2, "Findings")
     yield Table(("",), tuple((line,) for line in findings(result)))
     yield Heading(2, "Indicators")
-    yield Table(("indicator", "mean"), tuple((name, f"{value:.6g}") for name, value in result.indicators.items()))
+    yield Table(
+        ("indicator", "mean"),
+        tuple((name, "-" if value is None else f"{value:.6g}") for name, value in result.indicators.items()),
+    )
     yield Heading(2, "To repeat it")
     yield Table(("setting", "value"), tuple(_flat(result.settings)))
 

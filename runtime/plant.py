@@ -154,9 +154,12 @@ def read_plant(model: Model, text: str) -> Plant:
                 f"'{text}': {what} is shares; write the number of the {other} that gets all, from 0 to {last}"
             )
         return Frozen(agent, space.name, value, _member(model, agent, member, text))
+    if model.ir.action(space.name).shares:  # of a single member: it gets all
+        value += 1
     choice = next((k for k, v in enumerate(space.values) if math.isclose(v, value, abs_tol=1e-12)), None)
     if choice is None:
-        raise RunError(f"'{text}': {what} can be {', '.join(f'{v:g}' for v in space.values)}")
+        values = "0" if model.ir.action(space.name).shares else ", ".join(f"{v:g}" for v in space.values)
+        raise RunError(f"'{text}': {what} can be {values}")
     return Frozen(agent, space.name, choice, _member(model, agent, member, text))
 
 

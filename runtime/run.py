@@ -24,7 +24,8 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -34,6 +35,7 @@ from typing import Any
 import jax
 import numpy as np
 import yaml
+from filelock import FileLock, Timeout
 from jax.experimental import multihost_utils
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -51,7 +53,18 @@ from rbcc.runtime.train import Progress, TrainState, initial_state, training
 
 CHECKPOINT_SECONDS = 10.0
 
-_MANIFEST = {"model", "spec", "digest", "overrides", "seed", "seeds", "status", "started", "versions"}
+_MANIFEST = {
+    "model": str,
+    "spec": str,
+    "digest": str,
+    "overrides": dict,
+    "seed": int,
+    "seeds": list,
+    "status": str,
+    "started": str,
+    "versions": dict,
+}
+"""What a manifest has at least, and of which type."""
 
 Listener = Callable[[Sequence["Run"], Sequence[Progress]], None]
 """(runs, progress of each), called after every stretch of iterations."""
@@ -81,8 +94,13 @@ class Run:
             manifest = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
-        if not isinstance(manifest, dict) or not set(manifest) >= _MANIFEST:
-            raise RunError(f"{path} is damaged: it lacks some of {', '.join(sorted(_MANIFEST))}")
+        if not isinstance(manifest, dict):
+            raise RunError(f"{path} is damaged: it is no table")
+        for name, kind in _MANIFEST.items():
+            if not isinstance(manifest.get(name), kind):
+                raise RunError(f"{path} is damaged: its '{name}' is missing or of the wrong type")
+        if len(manifest["seeds"]) != 2 or not all(isinstance(number, int) for number in manifest["seeds"]):
+            raise RunError(f"{path} is damaged: its 'seeds' are not the first seed and a number of seeds")
         return Run(folder, manifest)
 
     @cached_property
@@ -119,23 +137,37 @@ class Run:
         try:
             with safe_open(path, "numpy") as file:
                 place = json.loads(file.metadata()["place"])
+                phase, iteration = int(place["phase"]), int(place["iteration"])
                 arrays = [file.get_tensor(jax.tree_util.keystr(key)) for key, _ in leaves]
+            if not (0 <= phase < len(self.model.ir.phases) and iteration >= 0):
+                raise ValueError(f"it is of iteration {iteration} of phase number {phase}")
+            for (key, leaf), array in zip(leaves, arrays, strict=True):
+                if array.shape != leaf.shape:
+                    raise ValueError(f"{jax.tree_util.keystr(key)} has the shape {array.shape}, not {leaf.shape}")
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}; 'phases' may hold an older one") from None
         state = jax.tree_util.tree_unflatten(structure, [jax.numpy.asarray(array) for array in arrays])
-        return state, place["phase"], place["iteration"]
+        return state, phase, iteration
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The records of the training in order, each a dictionary of metrics."""
         path, records = self.folder / "metrics.jsonl", []
         phases = {phase.name for phase in self.model.ir.phases}
-        for number, line in enumerate(path.read_bytes().splitlines() if path.is_file() else [], 1):
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+        for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
-            except ValueError:  # the line that was being written when the run was killed
-                break
-            if not isinstance(record, dict) or record.get("phase") not in phases or "iteration" not in record:
+            except ValueError:
+                if number == len(lines):  # what was being written when the run was killed
+                    break
+                record = None
+            if (
+                not isinstance(record, dict)
+                or record.get("phase") not in phases
+                or not isinstance(record.get("iteration"), int)
+                or not isinstance(record.get("seconds"), (int, float))
+            ):
                 raise RunError(f"{path}:{number} is no record of this training; remove the line")
             records.append(record)
         return records
@@ -255,27 +287,54 @@ def train_seeds(
     check_precision(model.ir.precision)
     placement = place([phase.economies for phase in model.ir.phases], devices, len(seeds))
 
-    def begun() -> _Begun:
-        if resume:
-            folder = Path(out) if out else _newest(model, overrides, seeds)
-            return _resumed(model, overrides, seeds, folder)
-        audit(model)
-        return _created(model, path, overrides, seeds, Path(out) if out else None), None, 0, 0
+    with ExitStack() as stack:
 
-    runs, states, phase, first = _everywhere(begun, model, seeds)
-    checks = Checks(model) if checked else None
-    progress = training(model, seeds, placement, states, phase, first, say or (lambda _: None), checks)
-    if not _writes():
-        for step in progress:
-            _check_finite(model, step)
-        return ()
-    runs = _written(runs, status="running", devices=placement.devices)
-    return _trained(runs, model, progress, states, phase, first, listener)
+        def begun() -> _Begun:
+            if resume:
+                folder = Path(out) if out else _newest(model, overrides, seeds)
+                stack.enter_context(_alone(folder))
+                return _resumed(model, overrides, seeds, folder)
+            audit(model)
+            runs = _created(model, path, overrides, seeds, Path(out) if out else None)
+            stack.enter_context(_alone(_whole(runs)))
+            return runs, None, 0, 0
+
+        runs, states, phase, first = _everywhere(begun, model, seeds)
+        checks = Checks(model) if checked else None
+        progress = training(model, seeds, placement, states, phase, first, say or (lambda _: None), checks)
+        if not _writes():
+            for step in progress:
+                _check_finite(model, step)
+            return ()
+        runs = _written(runs, status="running", devices=placement.devices)
+        return _trained(runs, model, progress, states, phase, first, listener)
 
 
 _Begun = tuple[tuple["Run", ...], list[TrainState] | None, int, int]
 """Runs, what their states are if they go on, and from which iteration of which phase."""
 _LONGEST = 2000
+
+
+def _whole(runs: Sequence[Run]) -> Path:
+    """The folder of runs that were trained together."""
+    return runs[0].folder.parent if len(runs) > 1 else runs[0].folder
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While runs in `folder` are trained; who dies gives them free. Raises RunError if another process trains them."""
+    if not folder.is_dir():  # for others to say
+        yield
+        return
+    try:
+        lock = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{folder} is being trained by another process") from None
+    with lock:
+        try:
+            yield
+        finally:
+            (folder / ".lock").unlink(missing_ok=True)
 
 
 def _writes() -> bool:

@@ -124,13 +124,14 @@ class Equilibrium:
     `verdicts` answers two questions: `individual`, is it a Nash equilibrium among agents; `team`, is it one among types
     that each act as one. Where agents of a type compete with each other, one excludes the other. `given` has the values
     that single agents of some types take as given: the answer to the first question is that of a competitive
-    equilibrium in these, not of Nash's.
+    equilibrium in these, not of Nash's. An indicator
+    that is no finite number is None.
     """
 
     verdicts: dict[str, Verdict]
     target: float
     alive: dict[str, bool]
-    indicators: dict[str, float]
+    indicators: dict[str, float | None]
     gains: tuple[Gain, ...]
     edges: tuple[str, ...]
     scale: str
@@ -247,6 +248,8 @@ def overall(gains: Sequence[Gain], notion: Notion, alive: Mapping[str, bool]) ->
     """The verdict under one notion: no better than that of any type, and no result at all if nothing is alive."""
     if not all(alive.values()):
         return Verdict.TRIVIAL
+    if not gains:  # no one has a choice
+        return Verdict.CERTIFIED
     verdicts = {gain.verdict for gain in gains if notion in gain.estimate.notions}
     for verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.NOT_REFUTED, Verdict.CERTIFIED):
         if verdict in verdicts:

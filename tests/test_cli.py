@@ -46,6 +46,19 @@ def test_models_lists_what_ships() -> None:
     assert len(lines) >= 8
 
 
+def test_what_is_taken_as_given_is_told(tmp_path: Path) -> None:
+    assert "  takes    price as given" in rbcc("compile", "price_takers", folder=tmp_path).stdout
+    assert "Takes as given\n\n`price`:" in rbcc("doc", "price_takers", folder=tmp_path).stdout
+
+
+def test_verify_settings_can_be_set_without_a_verify_table(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text("extends: cournot\nmodel: m\nverify: null\n")
+    assert rbcc("compile", "m.yaml", "--set", "verify.iterations=7", folder=tmp_path).returncode == 0
+    assert (
+        "did you mean 'iterations'?" in rbcc("compile", "m.yaml", "--set", "verify.iteration=7", folder=tmp_path).stderr
+    )
+
+
 def test_summary_fits_one_screen(tmp_path: Path) -> None:
     result = rbcc("compile", "open_rbc", "--out", str(tmp_path / "economy.py"))
     assert result.returncode == 0

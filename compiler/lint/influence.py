@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from rbcc.compiler import ir
 from rbcc.compiler.lint.finding import Report
@@ -7,7 +7,8 @@ from rbcc.compiler.lint.finding import Report
 def influence(model: ir.Model, report: Report) -> None:
     """Choices that cannot affect the reward of those who make them, in any step of an episode.
 
-    The flow is followed through equations, from step to step through states, and through what others observe.
+    The flow is followed through equations, from step to step through states, and through what others observe; not
+    through what the agents take as given.
     """
     flow = Flow(model)
     for agent in model.agents:
@@ -15,7 +16,7 @@ def influence(model: ir.Model, report: Report) -> None:
         targets = {f"{agent.name}.reward"} | {
             symbol for c in model.constraints if c.agent == agent.name for symbol in ir.references(c.violation)
         }
-        delays = {action.symbol: flow.delay(action.symbol, targets) for action in actions}
+        delays = {action.symbol: flow.delay(action.symbol, targets, agent.given) for action in actions}
         idle = [symbol for symbol, delay in delays.items() if delay is None or delay >= model.horizon]
         reward = next((d for d in model.equations if d.symbol == f"{agent.name}.reward"), None)
         if reward is None or not idle:
@@ -85,10 +86,10 @@ class Flow:
                     pending.append(target)
         return found
 
-    def delay(self, source: str, targets: set[str]) -> int | None:
-        """The least number of steps after which `source` reaches one of `targets`."""
+    def delay(self, source: str, targets: set[str], given: Collection[str] = ()) -> int | None:
+        """The least number of steps after which `source` reaches one of `targets`, by a way that meets none `given`."""
         steps, now, later = 0, [source], []
-        seen = {source}
+        seen = {source, *given}
         while now:
             while now:
                 symbol = now.pop()

@@ -272,6 +272,57 @@ def test_declared_flows_that_an_equation_has_only_in_their_sum(write_spec: Calla
         assert {error.code for error in caught.value.diagnostics if error.severity == "error"} <= {"RB901", "RB902"}
 
 
+ORCHARD = """
+rbcc: 1
+model: orchard
+horizon: 2
+discount: 1
+parameters: {alpha: 0.3, delta: 0.1}
+agents:
+  household:
+    index: i
+    count: 3
+    state: {capital: 2}
+    actions: {saved: {between: [0, 1]}, hours: {between: [0.1, 1]}}
+    observes: [capital]
+    reward: consumption[i]
+equations:
+  all: |
+    K = sum(i, capital[i])
+    L = sum(i, hours[i])
+    output = K^alpha * L^(1 - alpha)
+    rent = alpha * output / K
+    wage = (1 - alpha) * output / L
+    income[i] = rent * capital[i] + wage * hours[i]
+    resources[i] = income[i] + (1 - delta) * capital[i]
+    consumption[i] = (1 - saved[i]) * resources[i]
+    capital'[i] = saved[i] * resources[i]
+accounts:
+  goods: {stocks: [capital], sources: SOURCES, sinks: {eaten: "sum(i, consumption[i])", worn: delta * K}}
+"""
+
+
+@pytest.mark.parametrize("source", ["output", '"sum(i, income[i])"', "rent * K + wage * L"])
+def test_a_source_may_be_written_as_it_comes_or_as_it_goes(source: str, write_spec: Callable[..., Path]) -> None:
+    (table,) = flow_tables(compile_spec(write_spec(ORCHARD.replace("SOURCES", f"{{output: {source}}}"))).model)
+    assert table.proved
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ("{}", "household gains sum(i, income[i]) here, and nobody loses it"),
+        ("{output: output, more: output}", "no equation has output, declared as a source of goods"),
+    ],
+)
+def test_the_one_flow_that_explains_what_is_wrong_is_blamed(
+    sources: str, message: str, write_spec: Callable[..., Path]
+) -> None:
+    with pytest.raises(CompileError) as caught:
+        compile_spec(write_spec(ORCHARD.replace("SOURCES", sources)))
+    assert [d.message for d in caught.value.diagnostics] == [message]
+
+
 GROWTH = """
 rbcc: 1
 model: growth

@@ -182,6 +182,17 @@ def test_influence(codes, changes: str, found: list[str]) -> None:
     assert sorted(codes(f"agents:\n  seller:\n    count: 3\n{changes}")) == found
 
 
+def test_what_agents_take_as_given_is_no_influence(write_spec) -> None:
+    path = write_spec("""
+rbcc: 1
+extends: price_takers
+model: m
+agents: {seller: {takes_as_given: [price, profit], reward: "profit[j]"}}
+equations: {books: "profit[j] = (price - cost - rise * quantity[j]) * quantity[j]"}
+""")
+    assert [d.code for d in compile_spec(path).warnings] == ["RB804"]
+
+
 def test_what_is_not_known_is_not_claimed(write_spec) -> None:
     """Bounds of an interval are influence too; ranges of parts that vary together are not those of the whole."""
     path = write_spec("""

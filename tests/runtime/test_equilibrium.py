@@ -257,6 +257,101 @@ def test_payoffs_that_are_no_numbers_are_reported(tmp_path: Path) -> None:
         verify(run.folder, {"verify.iterations": 4, "verify.economies": 1024, "verify.episodes": 64})
 
 
+LOTTERY = """
+rbcc: 1
+model: lottery
+horizon: 1
+discount: 1
+agents:
+  a:
+    count: 1
+    actions: {side: {choices: [-1, 1]}, effort: {choices: [0, 0.98, 1]}}
+    reward: effort + 100 * side * coin
+  b:
+    count: 1
+    actions: {coin: {choices: [-1, 1]}}
+    reward: 0.001 * coin * side
+training:
+  phases: {learn: {iterations: 1, economies: 4}}
+  default: {network: [4]}
+silence: [RB804, RB806]
+verify: {iterations: 1, economies: 64, episodes: 64, shutdown: {a.side: -1, a.effort: 0}}
+"""
+
+
+def test_exact_gains_are_shares_of_exact_payoffs(write_spec: Any, tmp_path: Path) -> None:
+    """Luck of size 100 would drown the .98 that a earns; of it a gains 2 %."""
+    run = train(write_spec(LOTTERY), out=tmp_path / "a")
+    results = [verify(run.folder, plants=["b.random=100%", "a.effort=0.98"], seed=seed) for seed in range(2)]
+    found = [result.gains[0].estimate for result in results]
+    assert found[0].payoff != found[1].payoff  # of the test episodes
+    assert found[0].above == found[1].above == pytest.approx(0.98, abs=0.2)  # b as trained is not quite fair
+    exacts = [one.exact.gain for one in found if one.exact is not None]
+    assert exacts == [pytest.approx(0.02), pytest.approx(0.02)]
+    assert {result.gains[0].verdict for result in results} == {Verdict.REFUTED}
+    assert f"{0.02 / found[0].above:.2%}  " in verification_table(results[0])
+
+
+def test_indicators_that_are_no_numbers_do_not_stop_verification(tmp_path: Path) -> None:
+    spec = tmp_path / "m.yaml"
+    spec.write_text(
+        "rbcc: 1\nextends: cournot\nmodel: m\nparameters: {unit: {value: 1, unit: good}}\n"
+        "indicators: {logarithm: log(supply / unit)}\ntraining: {phases: {learn: {iterations: 1, economies: 4}}}\n"
+    )
+    run = train(spec, out=tmp_path / "a")
+    result = verify(run.folder, NO_LEARNING, plants=["seller.quantity=0"])
+    assert result.indicators["logarithm"] is None
+    assert "<td>-</td>" in write_page(run.folder, result).read_text()
+
+
+def test_what_is_nothing_but_rounding_is_no_gain(write_spec: Any, tmp_path: Path) -> None:
+    """Heirs bid for shares of a cake: as a team they get all of it, whatever they bid."""
+    text = """
+rbcc: 1
+model: cake
+horizon: 1
+discount: 1
+agents:
+  heir:
+    index: [i, k]
+    count: 2
+    actions: {bid: {choices: [1, 2, 3]}}
+    reward: 0.3 * bid[i] / sum(k, bid[k])
+training: {phases: {learn: {iterations: 1, economies: 4}}, default: {network: [4]}}
+verify: {iterations: 1, economies: 64, episodes: 64, shutdown: {heir.bid: 1}}
+"""
+    found = gains(verify(train(write_spec(text), out=tmp_path / "a").folder))
+    assert found["team"].verdict is Verdict.CERTIFIED
+    team = found["team"].estimate
+    assert team.exact is not None
+    assert team.gain == team.exact.gain == 0
+    assert found["individual"].verdict is Verdict.REFUTED
+
+
+def test_a_single_agent_that_takes_values_as_given_is_asked_both_questions(tmp_path: Path) -> None:
+    """At 30 one who takes the price of 40 as given gains nothing, and who knows that it moves it 12.5 %, at 22.5."""
+    changes = {"agents.seller.count": 1, "training.phases.learn.iterations": 1}
+    run = train("price_takers", changes, out=tmp_path / "a")
+    quick = {"verify.iterations": 20, "verify.economies": 32, "verify.episodes": 64}
+    result = verify(run.folder, quick, plants=["seller.quantity=50%"])
+    found = gains(result)
+    assert found["individual"].estimate.gain == pytest.approx(0, abs=1)
+    assert found["team"].estimate.gain == pytest.approx(112.5, rel=0.01)
+    assert "taken as given: price, by seller alone" in verification_table(result)
+
+
+def test_damaged_policies_beside_a_run_are_left_out(tmp_path: Path) -> None:
+    phases = {"training.phases": "{learn: {iterations: 2, economies: 8}, more: {iterations: 2, economies: 8}}"}
+    runs = train_seeds("cournot", phases, seeds=range(2), out=tmp_path / "runs")
+    (runs[1].folder / "spec.yaml").unlink()
+    (runs[0].folder / "phases" / "learn.safetensors").write_text("x")
+    said: list[str] = []
+    verify(runs[0].folder, NO_LEARNING, listener=said.append)
+    left = [words for words in said if words.startswith("left out")]
+    assert len(left) == 2
+    assert "seed-1" in left[1]
+
+
 def test_frozen_and_random_behaviour() -> None:
     model = compile("cournot")
     networks = initial_state(model, 0).networks
@@ -466,7 +561,7 @@ def test_overall_verdict_is_the_worst_of_its_notion() -> None:
     assert of(good, good) is Verdict.NOT_REFUTED
     assert of(good, unclear) is Verdict.INCONCLUSIVE
     assert of(good, unclear, bad) is Verdict.REFUTED
-    assert of() is Verdict.INCONCLUSIVE
+    assert of() is Verdict.CERTIFIED  # no one has a choice
     assert overall(judge([good], 0.01), "individual", {"works": False}) is Verdict.TRIVIAL
 
 

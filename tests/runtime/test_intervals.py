@@ -1,5 +1,6 @@
 """Choices from intervals, types that choose after others, economies that go on, learning by derivatives."""
 
+import re
 from pathlib import Path
 
 import jax
@@ -12,7 +13,7 @@ from rbcc.runtime.devices import ALONE, SINGLE
 from rbcc.runtime.equilibrium import verify
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model, compile
-from rbcc.runtime.moments import hp_filter, moments, responses
+from rbcc.runtime.moments import hp_filter, moments, responses, write_table
 from rbcc.runtime.plant import read_plant
 from rbcc.runtime.policy import assess_normal, draw_normal
 from rbcc.runtime.ppo import advantages, centred
@@ -183,6 +184,20 @@ def growth(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_economy_that_goes_on_is_not_eaten_up_at_the_end_of_an_episode(growth: Path) -> None:
     share = simulate(growth, episodes=64, steps=100)["indicator.share"].values.mean(axis=0)
     assert np.allclose(share, 1 - 0.36 * 0.96, atol=0.02)
+
+
+def test_tables_for_papers(growth: Path, tmp_path: Path) -> None:
+    """A column per indicator with errors in brackets; all columns and numbers in CSV."""
+    found = moments(growth, steps=20, paths=4)
+    write_table(found, tmp_path / "m.tex")
+    first, head, mean, *_ = (tmp_path / "m.tex").read_text().splitlines()
+    assert first == r"\begin{tabular}{lrr}"
+    assert head == r" & output & share \\ \hline"
+    assert re.fullmatch(r"mean & [\d.e-]+ \([\d.e-]+\) & [\d.e-]+ \([\d.e-]+\) \\\\", mean)
+    write_table(found, tmp_path / "m.csv")
+    assert len((tmp_path / "m.csv").read_text().splitlines()[0].split(",")) == 1 + found.shape[1]
+    write_table(responses(growth, "productivity=+0.01", steps=2, paths=4), tmp_path / "i.tex")
+    assert (tmp_path / "i.tex").read_text().splitlines()[1] == r"indicator & step & response & low & high \\ \hline"
 
 
 def test_moments_of_a_known_process(growth: Path) -> None:

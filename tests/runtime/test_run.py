@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from filelock import FileLock
+from safetensors.numpy import load_file, save_file
 
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.runtime.equilibrium import verify
@@ -251,6 +253,45 @@ def test_killed_after_the_last_checkpoint_of_a_phase(tmp_path: Path) -> None:
     assert same(resumed.state("phases/learn"), whole.state("phases/learn"))
     whole.write_manifest(status="running")
     assert train(spec, TINY, out=tmp_path / "a", resume=True).finished
+
+
+def test_a_run_is_trained_by_one_process_only(run: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    with FileLock(folder / ".lock"), pytest.raises(RunError, match="is being trained by another process"):
+        train("cournot", TINY, out=folder, seed=3, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", "a"), ("seeds", None), ("seeds", [1]), ("overrides", None), ("digest", 3)]
+)
+def test_manifests_of_another_form_are_damaged(run: Run, tmp_path: Path, name: str, value: object) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    (folder / "manifest.json").write_text(json.dumps({**run.manifest, name: value}))
+    with pytest.raises(RunError, match=f"manifest.json is damaged: its '{name}'"):
+        Run.open(folder)
+
+
+def test_checkpoints_of_no_place_or_another_shape_are_damaged(run: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    path = folder / "checkpoint.safetensors"
+    arrays, here = load_file(path), {"phase": 0, "iteration": 60}
+    other = {name: array[..., None] for name, array in arrays.items()}
+    for changed, place in ((arrays, {}), (arrays, []), (arrays, {"phase": 9, "iteration": 3}), (other, here)):
+        save_file(changed, path, {"place": json.dumps(place)})
+        with pytest.raises(RunError, match=r"checkpoint.safetensors is damaged"):
+            Run.open(folder).state()
+    save_file(arrays, path, {"place": json.dumps(here)})
+    Run.open(folder).state()
+
+
+def test_a_damaged_line_of_metrics_is_no_reason_to_drop_the_rest(run: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    path = folder / "metrics.jsonl"
+    first, second, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([first, second[:20], *rest]) + "\n")
+    with pytest.raises(RunError, match=r"metrics.jsonl:2 is no record"):
+        train("cournot", TINY, out=folder, seed=3, resume=True)
+    assert len(path.read_text().splitlines()) == len(rest) + 2
 
 
 def test_a_torn_line_of_metrics_is_written_again(run: Run, tmp_path: Path) -> None:
