@@ -164,7 +164,8 @@ def gain_rows(result: Equilibrium) -> Iterator[tuple[str, ...]]:
 
 def question(result: Equilibrium) -> str:
     return (
-        f"How much could an agent gain by deviating? In % of its {result.scale}; bounds hold together, one-sided, 95 %."
+        f"How much could an agent gain by deviating? In % of its {result.scale}; bounds are of the deviation found and "
+        "hold together, one-sided, 95 %."
     )
 
 
