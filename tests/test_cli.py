@@ -252,6 +252,7 @@ def test_a_run_that_is_not_finished_is_not_verified(folder: Path, tmp_path: Path
     process = subprocess.Popen(
         [sys.executable, "-m", "rbcc.cli", "train", "cournot", "--set=training.phases.learn.iterations=100000", f"--out={out}"],
         stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it for what runs behind it
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (out / "metrics.jsonl").exists():
