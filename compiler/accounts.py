@@ -173,7 +173,7 @@ def _by_term(found: Iterable[Loose]) -> Iterator[Loose]:
 def _a(symbol: ir.Symbol) -> str:
     if symbol.role is Role.STATE:
         return "the next value of a state" if symbol.name.endswith("'") else f"a {symbol.type.kind}"
-    return f"a {symbol.role}"
+    return symbol.role.noun
 
 
 def _report_loose(context: Context, drafts: Mapping[str, Draft], account: ir.Account, loose: Loose) -> None:

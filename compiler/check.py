@@ -318,7 +318,7 @@ class _Checker:
                     "RB202" if other is None else "RB208",
                     f"'{name}' is not defined"
                     if other is None
-                    else f"'{name}' is {'an' if other.role is Role.ACTION else 'a'} {other.role}, not a value of an equation",
+                    else f"'{name}' is {other.role.noun}, not a value of an equation",
                     span,
                     help=f"did you mean '{close}'?" if close else f"values are: {', '.join(values) or 'none'}",
                 )

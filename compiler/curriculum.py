@@ -267,7 +267,9 @@ class _Training:
         meant = symbol or next(iter(self.names.candidates(key)), None)
         what = "no parameter that could be annealed"
         if meant is not None:
-            what = "a parameter with an index" if meant.role is Role.PARAMETER else f"a {meant.role} of {meant.owner}"
+            what = (
+                "a parameter with an index" if meant.role is Role.PARAMETER else f"{meant.role.noun} of {meant.owner}"
+            )
         close = suggest(key, known)
         self.diagnostics.error(
             "RB702",

@@ -36,10 +36,6 @@ class Draft:
     home: str | None
 
 
-def _article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
-
-
 class Definitions:
     def __init__(self, context: Context):
         self.context = context
@@ -230,7 +226,7 @@ class Definitions:
             **dict.fromkeys(self.names.agents, "an agent type"),
         }
         what |= {index: f"an index of {agent}" for index, agent in self.names.indices.items()}
-        what |= {symbol.name.rpartition(".")[2]: f"{_article(symbol.role)} {symbol.role}" for symbol in taken}
+        what |= {symbol.name.rpartition(".")[2]: symbol.role.noun for symbol in taken}
         if target.name in what:
             state = taken and taken[0].role is Role.STATE
             index = f"[{','.join(target.indices)}]" if target.indices else ""

@@ -29,6 +29,11 @@ class Role(StrEnum):
     SHARED = "shared"  # a part that several equations have in common, named by the compiler
     CLOCK = "clock"  # the number of the step; in schedules, the progress of training
 
+    @property
+    def noun(self) -> str:
+        """The word with its article."""
+        return f"{'an' if self[0] in 'aeiou' else 'a'} {self}"
+
 
 class Time(IntEnum):
     """When a value is known within a step; an expression is known when its latest part is."""

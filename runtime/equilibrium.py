@@ -174,13 +174,12 @@ class _Verification:
         if not self.settings.shutdown:
             return improvement, "payoff above untrained play (the spec has no verify.shutdown)"
         stopped, held = {}, []
-        for name, value in self.settings.shutdown:
-            space = self.model.spaces[name]
+        for idle in self.shutdown():
+            space = self.model.spaces[idle.action]
             if space.continuous:
-                held.append(Frozen(space.agent, name, value))
+                held.append(idle)
             else:
-                values = np.array(space.values)
-                stopped[name] = np.arange(len(values)) == np.argmin(np.abs(values - value))
+                stopped[idle.action] = np.arange(len(space.values)) == idle.choice
         if held:
             base = evaluate_base(self.arena_with(held))
         nothing = base(self.networks, stopped, *self.test)[0]
@@ -201,11 +200,16 @@ class _Verification:
         improved = {**improvement, **over(replace(plain, networks=untrained))}
         if not self.settings.shutdown:
             return improved, improved
-        held = []
+        return improved, {**above, **over(self.arena_with(self.shutdown()))}
+
+    def shutdown(self) -> list[Frozen]:
+        """What agents do who do nothing."""
+        found = []
         for name, value in self.settings.shutdown:
             space = self.model.spaces[name]
-            held.append(Frozen(space.agent, name, int(np.argmin(np.abs(np.array(space.values) - value)))))
-        return improved, {**above, **over(self.arena_with(held))}
+            choice = value if space.continuous else int(np.argmin(np.abs(np.array(space.values) - value)))
+            found.append(Frozen(space.agent, name, choice))
+        return found
 
     def estimate(
         self,

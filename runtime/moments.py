@@ -232,8 +232,9 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
             except ImportError:
                 raise RunError("Parquet needs pyarrow: python3 -m pip install pyarrow; or write .csv") from None
         case ".tex":
-            shown = _shown(frame).T if frame.index.name else _shown(frame)
-            shown = shown.rename_axis(None).reset_index(names="") if frame.index.name else shown
+            shown = _shown(frame)
+            if frame.index.name:
+                shown = shown.T.reset_index(names="")
             rows = [list(map(str, shown.columns)), *shown.astype(str).values.tolist()]
             lines = [" & ".join(cell.replace("_", r"\_").replace("%", r"\%") for cell in row) + r" \\" for row in rows]
             lines[0] += r" \hline"

@@ -124,7 +124,8 @@ def read_plant(model: Model, text: str) -> Plant:
     found = _PLANT.fullmatch(text)
     if found is None:
         space = next(iter(model.spaces.values()))
-        value = f"{space.values[-1]:g}" if space.values else "0" if space.shares else "50%"
+        shares = model.ir.action(space.name).shares
+        value = "0" if shares else "50%" if space.interval else f"{space.values[-1]:g}"
         raise RunError(f"'{text}' is no exploit; write for example {space.agent}.random=20% or {space.name}={value}")
     agent, what, member = found["agent"], found["what"], found["member"]
     agents = sorted({space.agent for space in model.spaces.values()})
@@ -146,7 +147,7 @@ def read_plant(model: Model, text: str) -> Plant:
         if not found["percent"] or not 0 <= value <= 1:
             raise RunError(f"'{text}': {what} is chosen from an interval; write a share of it, from 0% to 100%")
         return Frozen(agent, space.name, value, _member(model, agent, found["member"], text))
-    if space.shares:
+    if model.ir.action(space.name).shares:  # of one member too, which makes them no choice
         other = model.ir.symbol(space.name).sets[-1]
         if found["percent"] or value not in range(model.ir.count(other)):
             last = model.ir.count(other) - 1
@@ -154,12 +155,9 @@ def read_plant(model: Model, text: str) -> Plant:
                 f"'{text}': {what} is shares; write the number of the {other} that gets all, from 0 to {last}"
             )
         return Frozen(agent, space.name, value, _member(model, agent, member, text))
-    if model.ir.action(space.name).shares:  # of a single member: it gets all
-        value += 1
     choice = next((k for k, v in enumerate(space.values) if math.isclose(v, value, abs_tol=1e-12)), None)
     if choice is None:
-        values = "0" if model.ir.action(space.name).shares else ", ".join(f"{v:g}" for v in space.values)
-        raise RunError(f"'{text}': {what} can be {values}")
+        raise RunError(f"'{text}': {what} can be {', '.join(f'{v:g}' for v in space.values)}")
     return Frozen(agent, space.name, choice, _member(model, agent, member, text))
 
 

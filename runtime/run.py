@@ -173,13 +173,16 @@ class Run:
         return records
 
     @property
+    def whole(self) -> Path:
+        """The folder of all runs that were trained together: the run's own if it was trained alone."""
+        return self.folder.parent if self.manifest["seeds"][1] > 1 else self.folder
+
+    @property
     def resume_command(self) -> str:
         """The command that goes on with this run."""
         overrides = _set_options(self.manifest["overrides"])
-        first, number = self.manifest["seeds"]
-        folder = self.folder.parent if number > 1 else self.folder
-        spec, out = shlex.quote(self.manifest["spec"]), shlex.quote(str(folder))
-        parts = ["rbcc train", spec, overrides, _seed_options(first, number), "--out", out, "--resume"]
+        spec, out = shlex.quote(self.manifest["spec"]), shlex.quote(str(self.whole))
+        parts = ["rbcc train", spec, overrides, _seed_options(*self.manifest["seeds"]), "--out", out, "--resume"]
         return " ".join(part for part in parts if part)
 
     # --- writing -----------------------------------------------------------------------------------------------
@@ -296,7 +299,7 @@ def train_seeds(
                 return _resumed(model, overrides, seeds, folder)
             audit(model)
             runs = _created(model, path, overrides, seeds, Path(out) if out else None)
-            stack.enter_context(_alone(_whole(runs)))
+            stack.enter_context(_alone(runs[0].whole))
             return runs, None, 0, 0
 
         runs, states, phase, first = _everywhere(begun, model, seeds)
@@ -313,11 +316,6 @@ def train_seeds(
 _Begun = tuple[tuple["Run", ...], list[TrainState] | None, int, int]
 """Runs, what their states are if they go on, and from which iteration of which phase."""
 _LONGEST = 2000
-
-
-def _whole(runs: Sequence[Run]) -> Path:
-    """The folder of runs that were trained together."""
-    return runs[0].folder.parent if len(runs) > 1 else runs[0].folder
 
 
 @contextmanager

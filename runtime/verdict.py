@@ -124,8 +124,7 @@ class Equilibrium:
     `verdicts` answers two questions: `individual`, is it a Nash equilibrium among agents; `team`, is it one among types
     that each act as one. Where agents of a type compete with each other, one excludes the other. `given` has the values
     that single agents of some types take as given: the answer to the first question is that of a competitive
-    equilibrium in these, not of Nash's. An indicator
-    that is no finite number is None.
+    equilibrium in these, not of Nash's. An indicator that is no finite number is None.
     """
 
     verdicts: dict[str, Verdict]
@@ -157,7 +156,7 @@ def judge(found: Sequence[Estimate], target: float) -> tuple[Gain, ...]:
     only, and may tell what the bounds do not. Since a single agent's gain refutes too, lower bounds and tests of means
     get half of the 5 %, where there are single agents, and those of single agents the other half.
 
-    The scale that the target is a share of is a mean of the test episodes, and taken as known.
+    The scale that the target is a share of is taken as known, also where it is a mean of the test episodes.
     """
     limits = [target * one.scale for one in found]
     both = list(zip(found, limits, strict=True))

@@ -75,9 +75,8 @@ class FlowTable:
 
     Rows among its columns come before those with the outside, which is the last. Without `loose` and `missing` flows it
     is proved that the account balances, for all states, choices, draws and parameters. `left` is the number of amounts
-    that do not add up to nothing, as far as can be seen. `gave_up`: it could not be
-    proved, for the equations take too much work or other algebra; then `refuted` says that random numbers show the
-    account to be wrong.
+    that do not add up to nothing, as far as can be seen. `gave_up`: it could not be proved, for the equations take too
+    much work or other algebra; then `refuted` says that random numbers show the account to be wrong.
     """
 
     account: ir.Account

@@ -223,6 +223,15 @@ def test_runs_are_simulated_and_verified(path: Path, tmp_path: Path) -> None:
     assert all(np.isfinite(gain.upper) for gain in result.gains)
 
 
+def test_plants_of_shares_of_a_single_member(tmp_path: Path) -> None:
+    """It gets all, whatever is chosen; it is number 0, as anywhere else."""
+    (tmp_path / "divide.yaml").write_text(SPEC)
+    alone = compile(tmp_path / "divide.yaml", {"agents.task.count": 1})
+    assert read_plant(alone, "household.effort=0") == Frozen("household", "household.effort", 0)
+    with pytest.raises(RunError, match="write the number of the task that gets all, from 0 to 0"):
+        read_plant(alone, "household.effort=1")
+
+
 def test_plants_of_shares_give_all_to_one(model: Model) -> None:
     assert read_plant(model, "household.effort=3") == Frozen("household", "household.effort", 3)
     assert read_plant(model, "household[1].gift=0") == Frozen("household", "household.gift", 0, 1)
