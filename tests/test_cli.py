@@ -249,11 +249,13 @@ def test_no_run(command: str, tmp_path: Path) -> None:
 
 def test_a_run_that_is_not_finished_is_not_verified(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "a"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rbcc.cli", "train", "cournot", "--set=training.phases.learn.iterations=100000", f"--out={out}"],
-        stdout=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it for what runs behind it
-    )  # fmt: skip
+    command = ["train", "cournot", "--set=training.phases.learn.iterations=100000", f"--out={out}"]
+    # Behind a shell the interrupt is ignored, and what is ignored here would be ignored there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen([sys.executable, "-m", "rbcc.cli", *command], stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120
     while not (out / "metrics.jsonl").exists():
         assert time.monotonic() < deadline
