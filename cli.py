@@ -258,7 +258,9 @@ def verify(
     set_: SetVerify = [],  # noqa: B006
     plant: Annotated[
         list[str],
-        typer.Option(help="change the trained behaviour on purpose: baker.random=20% or seller[0].quantity=30"),
+        typer.Option(
+            help="change the trained behaviour on purpose: baker.random=20%, seller[0].quantity=30 or baker.hours*50%"
+        ),
     ] = [],  # noqa: B006
     seed: Seed = 0,
     devices: Devices = "all",

@@ -16,21 +16,22 @@ import jax
 import numpy as np
 
 from rbcc.runtime import noise
-from rbcc.runtime.battery import Candidate, effective_of, error_of
+from rbcc.runtime.battery import Candidate
 from rbcc.runtime.deviation import Arena, Deviation, Notion, enlarged, evaluate_base
 from rbcc.runtime.devices import SINGLE, configure
 from rbcc.runtime.equilibrium import Sample, verify
 from rbcc.runtime.exact import Game
+from rbcc.runtime.inference import effective_of
 from rbcc.runtime.plant import read_plant
 from rbcc.runtime.run import Run, train
 from rbcc.runtime.train import networks_of
-from rbcc.runtime.verdict import Estimate, judge
+from rbcc.runtime.verdict import Estimate, Gain, Scale, judge
 
 
 SETTINGS = {"verify.economies": 1024, "verify.iterations": 400, "verify.episodes": 262144}
 ALIKE = 0.01
 """Gains below this share of their scale are no gains, of which a relative error could be told."""
-REPEATS, EPISODES, SELECTION = 1000, 4096, 1024
+REPEATS, EPISODES, SELECTION, TARGET = 1000, 4096, 1024, 0.01
 
 
 def mixture(agent: str, heads: float) -> Iterator[str]:
@@ -74,15 +75,15 @@ def accuracy(runs: Mapping[str, Run]) -> None:
     errors, nothing = [], []
     for name, profiles in PROFILES.items():
         for number, plants in enumerate(profiles):
-            for gain in verify(runs[name].folder, SETTINGS, plants=plants, seed=number).gains:
-                one = gain.estimate
+            for answer in verify(runs[name].folder, SETTINGS, plants=plants, seed=number).rows:
+                one, gain = answer.estimate, answer.estimate.gain.amount.value
                 assert one.exact is not None
                 row = f"{name} {' '.join(plants)}: {one.agent} {one.notions[0]}"
                 if one.exact.gain <= ALIKE * one.scale:
-                    nothing.append((one.gain / one.scale, row))
+                    nothing.append((gain / one.scale, row))
                     continue
-                errors.append((one.gain / one.exact.gain - 1, row))
-                print(f"{row}: {one.gain:.5g}, exactly {one.exact.gain:.5g}, {errors[-1][0]:+.2%}", flush=True)
+                errors.append((gain / one.exact.gain - 1, row))
+                print(f"{row}: {gain:.5g}, exactly {one.exact.gain:.5g}, {errors[-1][0]:+.2%}", flush=True)
     within = sum(abs(error) <= 0.05 for error, _ in errors)
     print(f"\n{within} of {len(errors)} gains are within 5 %; the worst:")
     for error, row in sorted(errors, key=lambda pair: -abs(pair[0]))[:5]:
@@ -127,9 +128,8 @@ def always(network: Any, choice: int) -> Any:
 
 
 def estimated(agent: str, change: np.ndarray) -> Estimate:
-    best, error = Candidate("fixed", 1, 0.0), error_of(change)
-    mean, many = float(change.mean()), effective_of(change)
-    return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, mean, error, best, (best,), None, {}, effective=many)
+    best, gain = Candidate("fixed", 1, 0.0), Gain.of(change, Scale(np.ones(len(change))), TARGET)
+    return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, gain, best, (best,), False, None)
 
 
 def coverage(runs: Mapping[str, Run]) -> None:
@@ -153,8 +153,8 @@ def coverage(runs: Mapping[str, Run]) -> None:
             for repeat in range(REPEATS):
                 key = jax.random.fold_in(noise.key(repeat), 0xC0)
                 change = one.sample(key, network, one.undisturbed(key))
-                (gain,) = judge([estimated(agent, change)], 0.01)
-                held += gain.lower <= exact, exact <= gain.upper
+                (row,) = judge([estimated(agent, change)], TARGET)
+                held += row.bounds.lower <= exact, exact <= row.bounds.upper
                 gains.append(change.mean())
                 even.append(effective_of(change) or math.inf)
             lower, upper = held / REPEATS

@@ -27,6 +27,7 @@ from scipy.special import stdtrit
 
 from rbcc.runtime.deviation import Course, Deviation, Deviator
 from rbcc.runtime.errors import RunError
+from rbcc.runtime.inference import error_of
 from rbcc.runtime.policy import Parameters
 from rbcc.runtime.spaces import ActionSpace
 
@@ -86,15 +87,16 @@ class Found:
 
     `deviators` are those to test, each with its candidate and the agents, (agents,), who follow it, None where they
     play as trained; of a team all agents are the same. `curve` has the gain of the best deviator that learned by its
-    iterations, from 0 on; `power` is the share of a known gain that the search finds: a deviator from scratch starts
-    from random choices and has to recover what the trained policy is worth over these. It is None if that is not above
-    the limit.
+    iterations, from 0 on; `rising` says that a larger budget may change what is asked. `power` is the share of a known
+    gain that the search finds: a deviator from scratch starts from random choices and has to recover what the trained
+    policy is worth over these. It is None if that is not above the limit.
     """
 
     candidates: tuple[Candidate, ...]
     best: Candidate
     deviators: tuple[tuple[Candidate, Deviator | None, np.ndarray], ...]
     curve: tuple[Candidate, ...]
+    rising: bool
     power: float | None
 
 
@@ -175,8 +177,9 @@ class Battery:
         candidates = [candidate for candidate, _, _ in self.tried]
         if best.source == OWN:
             candidates.append(best)
-        curve = tuple(_best([continued, scratch]).curve)
-        return Found(tuple(candidates), best, deviators, curve, scratch.power if known else None)
+        learner = _best([continued, scratch])
+        power = scratch.power if known else None
+        return Found(tuple(candidates), best, deviators, tuple(learner.curve), self.rises(learner), power)
 
     def chosen(self) -> tuple[Candidate, tuple[tuple[Candidate, Deviator | None, np.ndarray], ...]]:
         """The best deviation, for single agents one for each, and who follows which deviator."""
@@ -259,10 +262,15 @@ class Battery:
         best, measure = self.best, self.measure
         if best.gain - measure.width * best.error > measure.limit:
             return []
-        learner, half = _best([continued, scratch]), measure.width * measure.shrink * best.error
-        found = [learner] if rising(learner.curve, half, measure.limit) else []
+        learner = _best([continued, scratch])
+        found = [learner] if self.rises(learner) else []
         weak = -scratch.curve[0].gain > measure.limit and scratch.power < POWER
         return [*found, scratch] if weak and scratch not in found else found
+
+    def rises(self, learner: _Learner) -> bool:
+        """Whether a larger budget may change what is asked."""
+        half = self.measure.width * self.measure.shrink * self.best.error
+        return rising(learner.curve, half, self.measure.limit)
 
     def tell(self, what: str) -> None:
         self.say(f"{self.deviation.agent}, {self.deviation.notion}: {what}")
@@ -285,20 +293,6 @@ def own_best(changes: np.ndarray, best: int, turns: np.ndarray, agents: int, lea
             if clear.any():
                 choice[agent] = np.argmax(np.where(clear, mean, 0.0))
     return choice
-
-
-def error_of(sample: np.ndarray) -> float:
-    """The standard error of the mean of a sample."""
-    return float(sample.std(ddof=1) / math.sqrt(len(sample)))
-
-
-def effective_of(sample: np.ndarray) -> float | None:
-    """How many numbers, all equally far from the mean, would have their variance as concentrated as that of a sample.
-
-    (Sum of squares)^2 / sum of fourth powers; None without any variance.
-    """
-    squares = (sample - sample.mean()) ** 2
-    return float(squares.sum() ** 2 / (squares**2).sum()) if squares.any() else None
 
 
 def rising(curve: Sequence[Candidate], half: float, limit: float) -> bool:

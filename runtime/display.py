@@ -17,7 +17,7 @@ from rich.text import Text
 from rbcc.runtime.battery import POWER
 from rbcc.runtime.run import Run
 from rbcc.runtime.train import Progress
-from rbcc.runtime.verdict import Equilibrium, Gain, Open, Verdict, few
+from rbcc.runtime.verdict import Equilibrium, Open, Row, Verdict
 
 
 PLAIN_SECONDS = 5.0
@@ -144,9 +144,10 @@ NUMBERS = ("payoff", "gain", "in %", "lower", "upper", "power")
 
 def gain_rows(result: Equilibrium) -> Iterator[tuple[str, ...]]:
     """The table of gains, under `HEAD`; where they are exact, from what was found to what there is at most."""
-    for gain in result.gains:
-        one, shares = gain.estimate, (gain.relative, gain.relative_lower, gain.relative_upper)
-        payoff, found = one.payoff, one.gain
+    for row in result.rows:
+        one, bounds = row.estimate, row.bounds
+        payoff, found = one.payoff, one.gain.amount.value
+        shares = [one.gain.share.value if one.gain.share else None, bounds.share_lower, bounds.share_upper]
         if one.exact is not None:
             payoff, found = one.exact.payoff, one.exact.found
             shares = [x / one.scale if one.scale else None for x in (found, found, one.exact.gain)]
@@ -158,7 +159,7 @@ def gain_rows(result: Equilibrium) -> Iterator[tuple[str, ...]]:
             *map(percent, shares),
             one.best.words,
             "-" if one.power is None else f"{min(one.power, 1):.0%}",
-            str(gain.verdict),
+            str(row.verdict),
         )
 
 
@@ -171,17 +172,18 @@ def question(result: Equilibrium) -> str:
 
 def findings(result: Equilibrium) -> Iterator[str]:
     """What there is to say besides the gains, a line each."""
-    yield from _pairing_line(result.gains)
-    yield from _few_lines(result.gains)
-    yield from _single_lines(result.gains)
-    yield from _exact_lines(result.gains)
-    if not result.gains:
+    yield from _improvement_line(result)
+    yield from _pairing_line(result.rows)
+    yield from _few_lines(result.rows)
+    yield from _single_lines(result.rows)
+    yield from _exact_lines(result.rows)
+    if not result.rows:
         yield "nothing to ask: no type has a choice, so no one can deviate"
     yield from _reasons(result)
     for agent, values in result.given.items():
         names = ", ".join(values)
         yield f"taken as given: {names}, by {agent} alone; with its influence on {names} it may gain more (Nash)"
-    yield from (f"side effect: {line}" for line in _side_effects(result.gains))
+    yield from (f"side effect: {line}" for line in _side_effects(result.rows))
     yield from (f"edge: {line}" for line in result.edges)
     yield from (f"planted: {plant}" for plant in result.plants)
     yield from _worse(result)
@@ -209,7 +211,7 @@ def verification_table(result: Equilibrium) -> str:
         "",
         *(line.rstrip() for line in capture.get().rstrip().splitlines()),
         "",
-        *_budget_lines(result.gains),
+        *_budget_lines(result.rows),
         *findings(result),
         "",
         *(f"{words:<54}{verdict}" for words, verdict in headlines(result)),
@@ -225,44 +227,52 @@ def headlines(result: Equilibrium) -> Iterator[tuple[str, Verdict]]:
     yield f"no type gains more than {target} acting as one (team):", result.verdicts["team"]
 
 
-def _budget_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
+def _budget_lines(rows: tuple[Row, ...]) -> Iterator[str]:
     """Gain against budget, in %, of the best deviator that learned."""
-    for gain in gains:
-        one, curve = gain.estimate, gain.estimate.curve[1:]
+    for row in rows:
+        one, curve = row.estimate, row.estimate.curve[1:]
         shown = ", ".join(f"{c.iterations}: {percent(c.gain / one.scale if one.scale else None)}" for c in curve)
         yield f"gain by iterations, on selection seeds, {one.question} ({curve[-1].origin}): {shown}"
 
 
-def _pairing_line(gains: tuple[Gain, ...]) -> Iterator[str]:
+def _improvement_line(result: Equilibrium) -> Iterator[str]:
+    """The measure of Curry et al. (2022), where it is another than that of the table."""
+    if result.rows and result.settings["shutdown"]:
+        shown = ", ".join(f"{row.estimate.question} {percent(row.of_improvement)}" for row in result.rows)
+        yield f"gain in % of what training improved on untrained play: {shown}"
+
+
+def _pairing_line(rows: tuple[Row, ...]) -> Iterator[str]:
     """How much noise it saves to compare the same episodes."""
-    found = [one for one in (gain.estimate for gain in gains) if one.pairing is not None]
+    found = [one for one in (row.estimate for row in rows) if one.pairing is not None]
     if found:
         shown = ", ".join(f"{one.question} {_number(one.pairing)}" for one in found)
         yield f"variance of a gain without paired episodes, times that with them: {shown}"
 
 
-def _few_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
+def _few_lines(rows: tuple[Row, ...]) -> Iterator[str]:
     """Where a few episodes decide on a gain."""
-    for one in (gain.estimate for gain in gains):
-        if few(one):
-            yield f"few episodes decide on the gain of {one.question}, about {one.effective:.2g}: its bounds are wide"
+    for one in (row.estimate for row in rows):
+        if one.gain.amount.few:
+            about = f"about {one.gain.amount.effective:.2g}"
+            yield f"few episodes decide on the gain of {one.question}, {about}: its bounds are wide"
 
 
-def _single_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
+def _single_lines(rows: tuple[Row, ...]) -> Iterator[str]:
     """For types of several agents the one whose own gain is surest."""
-    for gain in gains:
-        one = gain.estimate
-        if gain.single is not None and gain.single_lower is not None and one.scale:
-            own = next(member.gain for member in one.members if member.number == gain.single)
-            shares = f"{percent(own / one.scale)}, lower bound {percent(gain.single_lower / one.scale)}"
-            yield f"surest gain of one {one.agent}: {shares} (index {gain.single})"
-        elif one.notions == ("individual",) and gain.single is None:
+    for row in rows:
+        one = row.estimate
+        if row.single is not None and row.single.share_lower is not None:
+            own = next(member.gain.share for member in one.members if member.number == row.single.number)
+            shares = f"{percent(own.value if own else None)}, lower bound {percent(row.single.share_lower)}"
+            yield f"surest gain of one {one.agent}: {shares} (index {row.single.number})"
+        elif one.notions == ("individual",) and row.single is None:
             yield f"too few test episodes (verify.episodes) to tell the gain of each {one.agent}: only the mean is judged"
 
 
-def _exact_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
+def _exact_lines(rows: tuple[Row, ...]) -> Iterator[str]:
     """Where gains can be computed exactly: what is possible, and what was found of it."""
-    for one in (gain.estimate for gain in gains):
+    for one in (row.estimate for row in rows):
         if one.exact is not None:
 
             def share(x: float, scale: float = one.scale) -> str:
@@ -272,16 +282,16 @@ def _exact_lines(gains: tuple[Gain, ...]) -> Iterator[str]:
             largest = f", the largest of one {share(one.exact.largest)}" if one.members else ""
             yield (
                 f"exact: the gain of {one.question} {bound} {share(one.exact.gain)}{largest}; that of the best "
-                f"deviator found is {share(one.exact.found)} ({share(one.gain)} in the test episodes)"
+                f"deviator found is {share(one.exact.found)} ({share(one.gain.amount.value)} in the test episodes)"
             )
 
 
 def _reasons(result: Equilibrium) -> Iterator[str]:
     """Why a row is inconclusive."""
     limit = f"{result.target:.2%}"
-    for gain in result.gains:
-        one = gain.estimate
-        match gain.open:
+    for row in result.rows:
+        one = row.estimate
+        match row.open:
             case None:
                 continue
             case Open.BOUNDS:
@@ -303,22 +313,22 @@ def _reasons(result: Equilibrium) -> Iterator[str]:
         yield f"inconclusive: {one.question}: {reason}"
 
 
-def _side_effects(gains: tuple[Gain, ...]) -> Iterator[str]:
-    scales = {gain.estimate.agent: gain.estimate.scale for gain in gains}
-    for one in (gain.estimate for gain in gains):
+def _side_effects(rows: tuple[Row, ...]) -> Iterator[str]:
+    scales = {row.estimate.agent: row.estimate.scale for row in rows}
+    for one in (row.estimate for row in rows):
         for other, change in one.others.items():
             if scales.get(other) and abs(change) > 0.01 * scales[other]:
                 yield f"{one.question} changes the payoff of {other} by {change / scales[other]:+.1%}"
 
 
 def _worse(result: Equilibrium) -> Iterator[str]:
-    for agent, above in {gain.estimate.agent: gain.estimate.above for gain in result.gains}.items():
+    for agent, above in {row.estimate.agent: row.estimate.above for row in result.rows}.items():
         if above < 0:
             yield f"worse: the {result.scale} of {agent} is {_number(above)}; percentages are of its size"
-    for gain in result.gains:
-        if not gain.estimate.scale:
-            bounds = f"{_number(gain.lower)} to {_number(gain.upper)}"
-            yield f"no percentages: the {result.scale} of {gain.estimate.agent} is 0; bounds of the gain are {bounds}"
+    for row in result.rows:
+        if not row.estimate.scale:
+            bounds = f"{_number(row.bounds.lower)} to {_number(row.bounds.upper)}"
+            yield f"no percentages: the {result.scale} of {row.estimate.agent} is 0; bounds of the gain are {bounds}"
 
 
 def percent(share: float | None) -> str:

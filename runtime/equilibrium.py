@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, get_args
 
 import jax
@@ -38,17 +39,18 @@ import numpy as np
 
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.runtime import noise
-from rbcc.runtime.battery import OWN, Battery, Measure, effective_of, error_of
+from rbcc.runtime.battery import OWN, Battery, Measure
 from rbcc.runtime.deviation import Arena, Deviation, Deviator, Notion, evaluate_base
 from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
 from rbcc.runtime.exact import Game, Unsolved
+from rbcc.runtime.inference import CONFIDENCE
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Frozen, Plant, read_plant
 from rbcc.runtime.policy import Parameters
 from rbcc.runtime.run import Run, versions, write_file
 from rbcc.runtime.train import initial_state, networks_of
-from rbcc.runtime.verdict import CONFIDENCE, Equilibrium, Estimate, Member, judge, overall, width_of
+from rbcc.runtime.verdict import Equilibrium, Estimate, Gain, Member, Scale, judge, overall
 
 
 SELECTION_EPISODES = 1024
@@ -73,10 +75,10 @@ def verify(
     """Estimates how much any type could gain by deviating from the run in `folder`.
 
     Writes `equilibrium.json` there. `overrides` may change `verify.*` settings of the spec. `plants` change the trained
-    behaviour on purpose, to see the gain found: `baker.random=20%` or `seller[0].quantity=30`; results then go to
-    `equilibrium_planted.json`. `seed` is that of the search and of all episodes. `devices` is how many of JAX's devices
-    share the economies, by default all that can. `listener` is told what is being done. Raises RunError if the run
-    cannot be verified or a plant makes no sense.
+    behaviour on purpose, to see the gain found: `baker.random=20%`, `seller[0].quantity=30` or `baker.hours*50%`;
+    results then go to `equilibrium_planted.json`. `seed` is that of the search and of all episodes. `devices` is how
+    many of JAX's devices share the economies, by default all that can. `listener` is told what is being done. Raises
+    RunError if the run cannot be verified or a plant makes no sense.
     """
     began = time.monotonic()
     run = Run.open(folder)
@@ -133,19 +135,19 @@ class _Verification:
         _check_finite(select, "trained play")
         _check_finite(test, "trained play")
         _check_finite(untrained, "untrained play")
-        improvement = _change(test, untrained)
+        improvement = _scales(test, untrained)
         above, scale = self.above(plain, test, improvement)
         if self.game is not None:
             improvement, above = self.exactly(networks, improvement, above)
         alive = {name: bool(ok) for name, ok in jax.device_get(self.model.module.alive(indicators)).items()}
         estimates = [self.estimate(*question, select, test, above, improvement) for question in self.questions()]
-        gains = judge(estimates, self.settings.target)
+        rows = judge(estimates, self.settings.target)
         return Equilibrium(
-            verdicts={notion: overall(gains, notion, alive) for notion in get_args(Notion)},
+            verdicts={notion: overall(rows, notion, alive) for notion in get_args(Notion)},
             target=self.settings.target,
             alive=alive,
             indicators={name: float(value) if np.isfinite(value) else None for name, value in indicators.items()},
-            gains=gains,
+            rows=rows,
             edges=self.edges(use),
             scale=scale,
             given={agent.name: agent.given for agent in self.model.ir.agents if agent.given},
@@ -168,8 +170,8 @@ class _Verification:
         return found
 
     def above(
-        self, base: Callable[..., Any], test: Payoffs, improvement: Mapping[str, float]
-    ) -> tuple[Mapping[str, float], str]:
+        self, base: Callable[..., Any], test: Payoffs, improvement: Mapping[str, Scale]
+    ) -> tuple[Mapping[str, Scale], str]:
         """What gains are compared with: the payoff above doing nothing, or above untrained play; and its name."""
         if not self.settings.shutdown:
             return improvement, "payoff above untrained play (the spec has no verify.shutdown)"
@@ -184,18 +186,19 @@ class _Verification:
             base = evaluate_base(self.arena_with(held))
         nothing = base(self.networks, stopped, *self.test)[0]
         _check_finite(nothing, "verify.shutdown")
-        return _change(test, nothing), "payoff above doing nothing"
+        return _scales(test, nothing), "payoff above doing nothing"
 
     def exactly(
-        self, untrained: dict[str, Parameters], improvement: Mapping[str, float], above: Mapping[str, float]
-    ) -> tuple[Mapping[str, float], Mapping[str, float]]:
-        """`improvement` and `above` computed, of all types that have a choice."""
-        plain = self.arena_with(())
+        self, untrained: dict[str, Parameters], improvement: Mapping[str, Scale], above: Mapping[str, Scale]
+    ) -> tuple[Mapping[str, Scale], Mapping[str, Scale]]:
+        """`improvement` and `above` computed, of all types that have a choice: the same in all episodes."""
+        plain, episodes = self.arena_with(()), self.test[1] * self.settings.economies
 
-        def over(arena: Arena) -> dict[str, float]:
+        def over(arena: Arena) -> dict[str, Scale]:
             game, own = Game(arena), self.game
             assert own is not None
-            return {agent: float((own.payoffs(agent) - game.payoffs(agent)).mean()) for agent in own.sides}
+            means = {agent: (own.payoffs(agent) - game.payoffs(agent)).mean() for agent in own.sides}
+            return {agent: Scale(np.full(episodes, mean)) for agent, mean in means.items()}
 
         improved = {**improvement, **over(replace(plain, networks=untrained))}
         if not self.settings.shutdown:
@@ -217,8 +220,8 @@ class _Verification:
         notion: Notion,
         select: Payoffs,
         test: Payoffs,
-        above: Mapping[str, float],
-        improvement: Mapping[str, float],
+        above: Mapping[str, Scale],
+        improvement: Mapping[str, Scale],
     ) -> Estimate:
         """Searches for the best deviation, and estimates its gain on the test seeds."""
         deviation = Deviation(self.arena, agent, notion)
@@ -229,9 +232,10 @@ class _Verification:
 
         questions = self.questions()
         key = jax.random.fold_in(self.train_key, list(self.policies).index(agent) * 2 + (notion == "team"))
+        scale, target = above[agent], self.settings.target
         measure = Measure(
-            self.settings.target * abs(above[agent]),
-            width_of((1 - CONFIDENCE) / len(questions)),
+            target * scale.size,
+            -NormalDist().inv_cdf((1 - CONFIDENCE) / len(questions)),
             math.sqrt(self.select[1] / self.test[1]),
         )
         others = {name: networks[agent] for name, networks in self.others.items()}
@@ -251,18 +255,17 @@ class _Verification:
             agent=agent,
             notions=("individual", "team") if same else (notion,),
             payoff=float(np.mean(test[agent], dtype=float)),
-            above=above[agent],
-            improvement=improvement[agent],
-            gain=float(sample.change.mean()),
-            error=error_of(sample.change),
+            above=scale.mean,
+            improvement=improvement[agent].mean,
+            gain=Gain.of(sample.change, scale, target),
             best=found.best,
             battery=found.candidates,
+            rising=found.rising,
             power=found.power,
-            others={other: value for other, value in _change(sample.payoffs, test).items() if other != agent},
-            members=_members(sample.change, sample.members) if notion == "individual" and not same else (),
+            others={other: one.mean for other, one in _scales(sample.payoffs, test).items() if other != agent},
+            members=_members(sample, scale, target) if notion == "individual" and not same else (),
             curve=found.curve,
             pairing=sample.pairing,
-            effective=effective_of(sample.change),
             exact=self.game.answer(agent, notion, deviators) if self.game else None,
             taken={c.words: np.flatnonzero(who).tolist() for c, _, who in found.deviators if found.best.source == OWN},
         )
@@ -385,16 +388,16 @@ def _check_finite(payoffs: Payoffs, what: str) -> None:
         raise RunError(f"under {what} the payoff of {wrong} is no finite number: gains cannot be told")
 
 
-def _members(change: np.ndarray, members: np.ndarray) -> tuple[Member, ...]:
+def _members(sample: Sample, scale: Scale, target: float) -> tuple[Member, ...]:
     """Gains of single agents, of those who deviate in enough episodes for a standard error that means something."""
     found = []
-    for number in np.unique(members):
-        own = change[members == number]
-        if len(own) >= MEMBER_EPISODES:
-            found.append(Member(int(number), float(own.mean()), error_of(own), len(own), effective_of(own)))
+    for number in np.unique(sample.members):
+        where = np.flatnonzero(sample.members == number)
+        if len(where) >= MEMBER_EPISODES:
+            found.append(Member(int(number), Gain.of(sample.change[where], scale, target, where)))
     return tuple(found)
 
 
-def _change(payoffs: Payoffs, base: Payoffs) -> dict[str, float]:
-    """By how much the mean payoff of each type is above that of `base`."""
-    return {a: float(np.mean(payoffs[a], dtype=float) - np.mean(base[a], dtype=float)) for a in payoffs}
+def _scales(payoffs: Payoffs, base: Payoffs) -> dict[str, Scale]:
+    """By how much the payoff of each type is above that of `base`."""
+    return {a: Scale(payoffs[a].mean(axis=1, dtype=float) - base[a].mean(axis=1, dtype=float)) for a in payoffs}

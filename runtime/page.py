@@ -30,7 +30,7 @@ def _blocks(result: Equilibrium) -> Iterator[Block | Drawing]:
     yield Heading(2, "Gains")
     yield Paragraph((question(result),))
     yield Table(HEAD, tuple(gain_rows(result)))
-    estimates = [gain.estimate for gain in result.gains]
+    estimates = [row.estimate for row in result.rows]
     if estimates:
         yield Heading(2, "Gain against budget")
         yield Paragraph(

@@ -2,12 +2,13 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rbcc.compiler.diagnostics import suggest
 from rbcc.runtime.errors import RunError
@@ -39,14 +40,33 @@ class Random:
     share: float
 
 
-Plant = Frozen | Random
+@dataclass(frozen=True)
+class Scaled:
+    """Values of `action` are `factor` times what they were, for all agents of its type or for one `member`.
+
+    Of a finite set the nearest, of two the lower one; of an interval it is the distance from the lower end.
+    """
+
+    agent: str
+    action: str
+    factor: float
+    member: int | None = None
+
+
+Plant = Frozen | Random | Scaled
 
 
 def planted(policy: Policy, player: Player, plants: Sequence[Plant]) -> Player:
     """`player` with the behaviour of its type changed by `plants`."""
     for plant in plants:
         if plant.agent == policy.agent:
-            player = _random(policy, player, plant) if isinstance(plant, Random) else _frozen(policy, player, plant)
+            match plant:
+                case Frozen():
+                    player = _frozen(policy, player, plant)
+                case Random():
+                    player = _random(policy, player, plant)
+                case Scaled():
+                    player = _scaled(policy, player, plant)
     return player
 
 
@@ -83,10 +103,32 @@ def _held(action: ActionSpace, choice: jax.Array) -> jax.Array:
     return _unbounded(choice) if action.interval else choice
 
 
-def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
+def _all_or_one(policy: Policy, member: int | None) -> jax.Array:
     members = jnp.arange(policy.agents)
-    who = jnp.ones_like(members, bool) if plant.member is None else members == plant.member
+    return jnp.ones_like(members, bool) if member is None else members == member
+
+
+def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
+    who = _all_or_one(policy, plant.member)
     return holding(policy, player, {plant.action: jnp.asarray(plant.choice)}, who)
+
+
+def _scaled(policy: Policy, player: Player, plant: Scaled) -> Player:
+    who = _all_or_one(policy, plant.member)
+
+    def change(action: ActionSpace, part: jax.Array) -> jax.Array:
+        if action.name != plant.action:
+            return part
+        if action.interval:
+            scaled = _unbounded(jnp.minimum(plant.factor * jax.nn.sigmoid(part), 1))
+        else:
+            values = np.array(action.values)
+            distances = np.abs(values - plant.factor * values[:, None])
+            ties = distances <= distances.min(axis=1, keepdims=True) + 1e-9 * np.abs(values).max()
+            scaled = jnp.asarray(np.where(ties, values, np.inf).argmin(axis=1))[part].astype(part.dtype)
+        return jnp.where(who, scaled, part)
+
+    return _changing(policy, player, change)
 
 
 def holding(policy: Policy, player: Player, choices: Mapping[str, jax.Array], who: jax.Array) -> Player:
@@ -95,29 +137,37 @@ def holding(policy: Policy, player: Player, choices: Mapping[str, jax.Array], wh
     They are numbers of choices by action, of intervals shares; where one is negative the player chooses.
     """
 
+    def change(action: ActionSpace, part: jax.Array) -> jax.Array:
+        if action.name not in choices:
+            return part
+        choice = choices[action.name]
+        return jnp.where(who & (choice >= 0), _held(action, choice).astype(part.dtype), part)
+
+    return _changing(policy, player, change)
+
+
+def _changing(policy: Policy, player: Player, change: Callable[[ActionSpace, jax.Array], jax.Array]) -> Player:
+    """`player`, but of each action `change` makes what is chosen of what `player` chooses, both (repeats, ...)."""
+
     def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Any]:
         indices, record = player.play(sight, uniform)
         changed = []
         for head, index in zip(policy.stacked_heads, policy.apart(indices), strict=True):
-            parts = head.split(index)
-            for place, action in enumerate(head.actions):
-                if action.name in choices:
-                    choice = choices[action.name]
-                    value = _held(action, choice).astype(parts[place].dtype)
-                    parts[place] = jnp.where(who & (choice >= 0), value, parts[place])
-            changed.append(head.join(parts))
+            parts = map(change, head.actions, head.split(index))
+            changed.append(head.join(list(parts)))
         return policy.together(changed), record
 
     return Player(player.draws, play)
 
 
 _PLANT = re.compile(
-    r"\s*(?P<agent>\w+)(\[(?P<member>[0-9]{1,9})\])?\.(?P<what>\w+)\s*=\s*(?P<value>[-+.0-9eE]+)(?P<percent>%?)\s*"
+    r"\s*(?P<agent>\w+)(\[(?P<member>[0-9]{1,9})\])?\.(?P<what>\w+)\s*(?P<does>[=*])\s*(?P<value>[-+.0-9eE]+)(?P<percent>%?)\s*"
 )
 
 
 def read_plant(model: Model, text: str) -> Plant:
-    """The exploit that `text` describes: `baker.random=20%`, `seller.quantity=30` or `seller[0].quantity=30`.
+    """The exploit that `text` describes: `baker.random=20%`, `seller.quantity=30`, `seller[0].quantity=30` or
+    `seller.quantity*50%`.
 
     Raises RunError, saying what was expected, if it describes none.
     """
@@ -135,7 +185,7 @@ def read_plant(model: Model, text: str) -> Plant:
         value = float(found["value"]) / (100 if found["percent"] else 1)
     except ValueError:
         raise RunError(f"'{text}': '{found['value']}' is no number") from None
-    if what == "random" and member is None:
+    if what == "random" and member is None and found["does"] == "=":
         if not 0 < value <= 1:
             raise RunError(f"'{text}': a share is between 0 and 100%")
         return Random(agent, value)
@@ -143,6 +193,13 @@ def read_plant(model: Model, text: str) -> Plant:
     if what not in own:
         raise RunError(f"'{text}': {agent} has no choice '{what}'{_meant(what, own)}")
     space = own[what]
+    if found["does"] == "*":
+        kind = "shares, which sum to 1" if model.ir.action(space.name).shares else f"a {space.of}" if space.of else None
+        if kind is not None:
+            raise RunError(f"'{text}': {what} is {kind}; it is not multiplied")
+        if not 0 <= value < math.inf:
+            raise RunError(f"'{text}': write what {what} is multiplied with, such as 50%")
+        return Scaled(agent, space.name, value, _member(model, agent, member, text))
     if space.interval:
         if not found["percent"] or not 0 <= value <= 1:
             raise RunError(f"'{text}': {what} is chosen from an interval; write a share of it, from 0% to 100%")

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from rbcc.runtime import noise
+from rbcc.runtime.deviation import Arena, evaluate_base
 from rbcc.runtime.devices import ALONE, SINGLE
 from rbcc.runtime.equilibrium import verify
 from rbcc.runtime.errors import RunError
@@ -19,7 +21,7 @@ from rbcc.runtime.policy import assess_normal, draw_normal
 from rbcc.runtime.ppo import advantages, centred
 from rbcc.runtime.run import train
 from rbcc.runtime.simulate import simulate
-from rbcc.runtime.train import Progress, training
+from rbcc.runtime.train import Progress, initial_state, networks_of, training
 
 
 KEY = jax.random.key(3)
@@ -149,9 +151,9 @@ def test_price_takers_sell_more_than_those_who_move_the_price(tmp_path: Path, gi
     run = train("price_takers", changes, out=tmp_path / "run")
     found = verify(run.folder)
     assert found.indicators["quantity"] == pytest.approx(quantity, rel=0.01)
-    alone = next(gain for gain in found.gains if "individual" in gain.estimate.notions)
-    assert alone.relative is not None
-    assert alone.relative < 0.005
+    alone = next(row for row in found.rows if "individual" in row.estimate.notions)
+    assert alone.estimate.gain.share is not None
+    assert alone.estimate.gain.share.value < 0.005
 
 
 @pytest.mark.slow
@@ -160,9 +162,9 @@ def test_someone_who_could_sell_more_at_the_given_price_is_found(tmp_path: Path)
     quick = {"training.phases.learn.iterations": 200, "verify.iterations": 100, "verify.episodes": 256}
     run = train("price_takers", quick, out=tmp_path / "run")
     found = verify(run.folder, plants=["seller.quantity=30%"])
-    alone = next(gain for gain in found.gains if "individual" in gain.estimate.notions)
+    alone = next(row for row in found.rows if "individual" in row.estimate.notions)
     assert alone.estimate.payoff == pytest.approx(648)
-    assert alone.estimate.gain == pytest.approx(81, rel=0.05)
+    assert alone.estimate.gain.amount.value == pytest.approx(81, rel=0.05)
 
 
 def test_the_value_of_what_follows_is_in_the_advantages() -> None:
@@ -251,3 +253,15 @@ def test_plants_of_intervals_are_shares(leader: Model) -> None:
     assert read_plant(leader, "leader.tax=25%").choice == 0.25  # type: ignore[union-attr]
     with pytest.raises(RunError, match="write a share"):
         read_plant(leader, "leader.tax=0.25")
+
+
+def test_intervals_are_scaled_from_their_lower_end() -> None:
+    """Taxes are from [0, 1], drawn by a network that has not learned."""
+    model = compile("leader_tax", {"agents.worker.count": 3, "training.default.network": "[4]"})
+    networks, taxes = initial_state(model, 0).networks, []
+    for plants in ([], ["planner.tax*50%"], ["planner.tax*0"], ["planner.tax*1e6"]):
+        planned = tuple(read_plant(model, text) for text in plants)
+        base = evaluate_base(Arena(model, networks_of(model), networks, {}, planned, 64, SINGLE))
+        taxes.append(base(networks, {}, noise.key(0), 1)[1]["tax"])
+    assert 0.2 < taxes[0] < 0.8
+    assert taxes[1:] == pytest.approx([taxes[0] / 2, 0, 1], abs=1e-4)

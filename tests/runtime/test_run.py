@@ -577,7 +577,7 @@ verify: {iterations: 10, episodes: 256}
     run = train(spec, out=tmp_path / "run")
     assert run.metrics[-1]["reward.worker"] == 3
     found = verify(run.folder)
-    assert {gain.estimate.agent for gain in found.gains} == {"boss"}
+    assert {row.estimate.agent for row in found.rows} == {"boss"}
 
 
 FILES = """

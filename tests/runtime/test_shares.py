@@ -220,7 +220,7 @@ def test_runs_are_simulated_and_verified(path: Path, tmp_path: Path) -> None:
     assert np.allclose(found["household.effort"].sum("task"), 1, atol=1e-6)
     result = verify(run.folder, plants=["household.gift=1"])
     assert "household.gift goes to household 1 alone in 100% of all cases" in result.edges
-    assert all(np.isfinite(gain.upper) for gain in result.gains)
+    assert all(np.isfinite(row.bounds.upper) for row in result.rows)
 
 
 def test_plants_of_shares_of_a_single_member(tmp_path: Path) -> None:
@@ -233,6 +233,8 @@ def test_plants_of_shares_of_a_single_member(tmp_path: Path) -> None:
 
 
 def test_plants_of_shares_give_all_to_one(model: Model) -> None:
+    with pytest.raises(RunError, match="effort is shares, which sum to 1; it is not multiplied"):
+        read_plant(model, "household.effort*50%")
     assert read_plant(model, "household.effort=3") == Frozen("household", "household.effort", 3)
     assert read_plant(model, "household[1].gift=0") == Frozen("household", "household.gift", 0, 1)
     for text in ("household.effort=4", "household.effort=20%", "household.effort=0.5"):

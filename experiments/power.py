@@ -1,0 +1,77 @@
+"""Power of verification: how much of a known gain it finds where an exploit is planted.
+
+    python3 experiments/power.py [--seed 3] MODEL ...
+
+Trains each model, verifies it, and verifies it again with each of its exploits. The known gain is the exact one, or
+where there is none that of the trained policy: who follows it leaves the exploit. That policy is in the battery, so a
+search cannot miss what it gains; deviators from scratch know nothing of it, and show what the search can do.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rbcc.runtime.battery import CONTINUED, SCRATCH, Candidate
+from rbcc.runtime.devices import configure
+from rbcc.runtime.equilibrium import verify
+from rbcc.runtime.run import Run, train
+from rbcc.runtime.verdict import Estimate, Row
+
+
+PLANTS = {
+    "open_rbc_small": (
+        "consumer.random=20%",
+        "consumer.hours*50%",
+        "consumer.hours=0",
+        "firm.set_price=1000",
+        "firm[0].set_price=1000",
+        "firm.set_wage=44",
+        "government.set_income_tax=1",
+    ),
+    "cournot": ("seller.random=20%", "seller.quantity*50%", "seller.quantity=39", "seller[0].quantity=45"),
+    "matching_pennies": ("matcher.side=1", "mismatcher.side=-1"),
+    "cournot_interval": ("seller.random=20%", "seller.quantity*50%", "seller.quantity=65%"),
+}
+WORTH = 0.01
+"""Known gains below this share of their scale are none that a search has to find."""
+
+
+def best(candidates: Sequence[Candidate], source: str, learned: bool) -> float:
+    return max(one.gain for one in candidates if one.source == source and bool(one.iterations) == learned)
+
+
+def known(one: Estimate) -> float:
+    return best(one.battery, CONTINUED, learned=False) if one.exact is None else one.exact.gain
+
+
+def report(run: Run, plant: str, row: Row) -> None:
+    one, shares = row.estimate, []
+    gain = known(one)
+    if gain > WORTH * one.scale:
+        for found in (one.gain.amount.value, best(one.battery, SCRATCH, learned=True)):
+            shares.append(f"{found / gain:.1%}")
+        words = f"known gain {gain / one.scale:.2%}, found {shares[0]} of it, from scratch {shares[1]}"
+        print(f"{run.manifest['model']} | {plant} | {one.question}: {words}, {row.verdict}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", choices=PLANTS)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    configure(1)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in chosen.models:
+            run = train(name, seed=chosen.seed, out=Path(folder) / name)
+            for row in verify(run.folder).rows:
+                share = row.estimate.gain.share
+                words = "" if share is None else f" {share.value:.2%},"
+                print(f"{name} | nothing | {row.estimate.question}:{words} {row.verdict}", flush=True)
+            for plant in PLANTS[name]:
+                for row in verify(run.folder, plants=[plant]).rows:
+                    report(run, plant, row)
+
+
+if __name__ == "__main__":
+    main()
