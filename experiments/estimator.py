@@ -21,11 +21,10 @@ from rbcc.runtime.deviation import Arena, Deviation, Notion, enlarged, evaluate_
 from rbcc.runtime.devices import SINGLE, configure
 from rbcc.runtime.equilibrium import Sample, verify
 from rbcc.runtime.exact import Game
-from rbcc.runtime.inference import effective_of
 from rbcc.runtime.plant import read_plant
 from rbcc.runtime.run import Run, train
 from rbcc.runtime.train import networks_of
-from rbcc.runtime.verdict import Estimate, Gain, Scale, judge
+from rbcc.runtime.verdict import Estimate, Gain, judge
 
 
 SETTINGS = {"verify.economies": 1024, "verify.iterations": 400, "verify.episodes": 262144}
@@ -114,7 +113,7 @@ class Question:
         return Sample(self.agent, self.notion, payoffs, base, members).change
 
     def undisturbed(self, key: jax.Array) -> Mapping[str, np.ndarray]:
-        return self.base(self.networks, {}, key, 1)[0]
+        return self.base(self.networks, {}, key, 1).payoffs
 
 
 def tilted(network: Any, choice: int, amount: float) -> Any:
@@ -128,7 +127,7 @@ def always(network: Any, choice: int) -> Any:
 
 
 def estimated(agent: str, change: np.ndarray) -> Estimate:
-    best, gain = Candidate("fixed", 1, 0.0), Gain.of(change, Scale(np.ones(len(change))), TARGET)
+    best, gain = Candidate("fixed", 1, 0.0), Gain.of(change, np.ones(len(change)), TARGET)
     return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, gain, best, (best,), False, None)
 
 
@@ -156,7 +155,7 @@ def coverage(runs: Mapping[str, Run]) -> None:
                 (row,) = judge([estimated(agent, change)], TARGET)
                 held += row.bounds.lower <= exact, exact <= row.bounds.upper
                 gains.append(change.mean())
-                even.append(effective_of(change) or math.inf)
+                even.append(row.estimate.gain.amount.effective or math.inf)
             lower, upper = held / REPEATS
             mean, error = np.mean(gains), np.std(gains) / math.sqrt(REPEATS)
             print(

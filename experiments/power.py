@@ -1,21 +1,19 @@
 """Power of verification: how much of a known gain it finds where an exploit is planted.
 
-    python3 experiments/power.py [--seed 3] MODEL ...
+    rbcc train cournot; python3 experiments/power.py runs/cournot
 
-Trains each model, verifies it, and verifies it again with each of its exploits. The known gain is the exact one, or
-where there is none that of the trained policy: who follows it leaves the exploit. That policy is in the battery, so a
-search cannot miss what it gains; deviators from scratch know nothing of it, and show what the search can do.
+Verifies each run, and again with each exploit of its model. The known gain is the exact one, or where there is none
+that of the trained policy: who follows it leaves the exploit. That policy is in the battery, so a search cannot miss
+what it gains; deviators from scratch know nothing of it, and show what the search can do.
 """
 
 import argparse
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from rbcc.runtime.battery import CONTINUED, SCRATCH, Candidate
 from rbcc.runtime.devices import configure
 from rbcc.runtime.equilibrium import verify
-from rbcc.runtime.run import Run, train
+from rbcc.runtime.run import Run
 from rbcc.runtime.verdict import Estimate, Row
 
 
@@ -57,20 +55,18 @@ def report(run: Run, plant: str, row: Row) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", choices=PLANTS)
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
-    configure(1)
-    with tempfile.TemporaryDirectory() as folder:
-        for name in chosen.models:
-            run = train(name, seed=chosen.seed, out=Path(folder) / name)
-            for row in verify(run.folder).rows:
-                share = row.estimate.gain.share
-                words = "" if share is None else f" {share.value:.2%},"
-                print(f"{name} | nothing | {row.estimate.question}:{words} {row.verdict}", flush=True)
-            for plant in PLANTS[name]:
-                for row in verify(run.folder, plants=[plant]).rows:
-                    report(run, plant, row)
+    parser.add_argument("runs", nargs="+")
+    configure()
+    for folder in parser.parse_args().runs:
+        run = Run.open(folder)
+        name = run.manifest["model"]
+        for row in verify(folder).rows:
+            share = row.estimate.gain.share
+            words = "" if share is None else f" {share.value:.2%},"
+            print(f"{name} | nothing | {row.estimate.question}:{words} {row.verdict}", flush=True)
+        for plant in PLANTS[name]:
+            for row in verify(folder, plants=[plant]).rows:
+                report(run, plant, row)
 
 
 if __name__ == "__main__":

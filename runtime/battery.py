@@ -14,7 +14,6 @@ While the gain of a deviator still rises so much that a larger budget may change
 most twice; the learning rate then starts anew (Loshchilov and Hutter 2017).
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -23,11 +22,10 @@ from math import prod
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import stdtrit
 
 from rbcc.runtime.deviation import Course, Deviation, Deviator
 from rbcc.runtime.errors import RunError
-from rbcc.runtime.inference import error_of
+from rbcc.runtime.inference import CONFIDENCE, Mean
 from rbcc.runtime.policy import Parameters
 from rbcc.runtime.spaces import ActionSpace
 
@@ -44,9 +42,8 @@ ENTROPY_FROM_SCRATCH = 0.01
 RUNGS = (1 / 8, 1 / 2, 1)
 DOUBLINGS = 2
 POWER = 0.9
-# An agent takes another deviation than the best on average if that gains it more by this share of the limit, and not by
-# chance: with so much confidence no agent takes one that is none better.
-WORTHWHILE, SURE = 0.1, 0.95
+# An agent takes another deviation than the best on average if that gains it more by this share of the limit.
+WORTHWHILE = 0.1
 
 
 @dataclass(frozen=True)
@@ -86,15 +83,17 @@ class Found:
     """What the battery found.
 
     `deviators` are those to test, each with its candidate and the agents, (agents,), who follow it, None where they
-    play as trained; of a team all agents are the same. `curve` has the gain of the best deviator that learned by its
-    iterations, from 0 on; `rising` says that a larger budget may change what is asked. `power` is the share of a known
-    gain that the search finds: a deviator from scratch starts from random choices and has to recover what the trained
-    policy is worth over these. It is None if that is not above the limit.
+    play as trained; of a team all agents are the same. `left_out` are those without a finite payoff. `curve` has the
+    gain of the best deviator that learned by its iterations, from 0 on; `rising` says that a larger budget may change
+    what is asked. `power` is the share of a known gain that the search finds: a deviator from scratch starts from
+    random choices and has to recover what the trained policy is worth over these. It is None if that is not above the
+    limit.
     """
 
     candidates: tuple[Candidate, ...]
     best: Candidate
     deviators: tuple[tuple[Candidate, Deviator | None, np.ndarray], ...]
+    left_out: tuple[Candidate, ...]
     curve: tuple[Candidate, ...]
     rising: bool
     power: float | None
@@ -150,6 +149,7 @@ class Battery:
         chosen = deviation.arena.model.ir.verification
         self.iterations, self.rate = chosen.iterations, chosen.learning_rate
         self.trained = deviation.first(networks[deviation.agent])
+        self.left_out: list[Candidate] = []
         self.tried: list[tuple[Candidate, Deviator | None, np.ndarray]] = []
         self.tried.append((Candidate(NONE, 0, 0.0), None, np.zeros(len(turns))))
 
@@ -179,7 +179,8 @@ class Battery:
             candidates.append(best)
         learner = _best([continued, scratch])
         power = scratch.power if known else None
-        return Found(tuple(candidates), best, deviators, tuple(learner.curve), self.rises(learner), power)
+        left_out, curve = tuple(self.left_out), tuple(learner.curve)
+        return Found(tuple(candidates), best, deviators, left_out, curve, self.rises(learner), power)
 
     def chosen(self) -> tuple[Candidate, tuple[tuple[Candidate, Deviator | None, np.ndarray], ...]]:
         """The best deviation, for single agents one for each, and who follows which deviator."""
@@ -189,8 +190,7 @@ class Battery:
         if self.deviation.notion == "individual":
             choice = own_best(changes, best, self.turns, agents, WORTHWHILE * self.measure.limit)
         if len(set(choice)) > 1:
-            together = changes[choice[self.turns], np.arange(len(self.turns))]
-            candidate = Candidate(OWN, 0, float(together.mean()), "", error_of(together))
+            candidate = self.valued(Candidate(OWN, 0, 0.0), changes[choice[self.turns], np.arange(len(self.turns))])
         return candidate, tuple((*self.tried[number][:2], choice == number) for number in sorted(set(choice)))
 
     def consider(self, candidate: Candidate, deviator: Deviator) -> Candidate:
@@ -200,14 +200,21 @@ class Battery:
         """
         change = self.gains(deviator)
         if np.isfinite(change).all():
-            candidate = replace(candidate, gain=float(change.mean()), error=error_of(change))
+            candidate = self.valued(candidate, change)
             self.tried.append((candidate, deviator, change))
         elif candidate.source in (CONTINUED, SCRATCH):
             raise RunError(
                 f"the {self.deviation.notion} deviator of {self.deviation.agent} ({candidate.words}) reached a payoff that "
                 "is no finite number; lower verify.learning_rate, or bound the reward"
             )
+        else:
+            self.left_out.append(candidate)
         return candidate
+
+    def valued(self, candidate: Candidate, change: np.ndarray) -> Candidate:
+        """A candidate that gains `change`, (episodes,)."""
+        mean = Mean.of(change, self.turns if self.deviation.notion == "individual" else None)
+        return replace(candidate, gain=mean.value, error=mean.error)
 
     # --- what does not learn -----------------------------------------------------------------------------------
 
@@ -280,18 +287,16 @@ def own_best(changes: np.ndarray, best: int, turns: np.ndarray, agents: int, lea
     """For each agent the number of the deviation that it takes, `best` unless another gains it more than by chance.
 
     `changes` are the gains from each deviation, (deviations, episodes), in which the agents `turns`, (episodes,),
-    deviate. A gain that is more by less than `least` does not count. Student's t-tests, all at the level `1 - SURE`.
+    deviate. A gain that is more by less than `least` does not count. With 95 % confidence no agent takes a deviation
+    that is none better for it (Bonferroni).
     """
-    choice = np.full(agents, best)
+    choice, level = np.full(agents, best), (1 - CONFIDENCE) / (agents * len(changes))
     for agent in range(agents):
         more = changes[:, turns == agent] - changes[best, turns == agent]
-        episodes = more.shape[1]
-        if episodes > 1:
-            mean, error = more.mean(axis=1), more.std(axis=1, ddof=1) / math.sqrt(episodes)
-            width = stdtrit(episodes - 1, 1 - (1 - SURE) / (agents * len(changes)))
-            clear = mean > np.maximum(width * error, least)
-            if clear.any():
-                choice[agent] = np.argmax(np.where(clear, mean, 0.0))
+        if more.shape[1] > 1:
+            means = more.mean(axis=1)
+            clear = [d for d in np.flatnonzero(means > least) if Mean.of(more[d]).lower(level) > 0]
+            choice[agent] = max(clear, key=lambda d: means[d], default=best)
     return choice
 
 

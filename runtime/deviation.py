@@ -86,7 +86,8 @@ class Arena:
     def payoffs(self, played: Trajectory) -> dict[str, jax.Array]:
         """Discounted payoffs of whole episodes per type, (economies, agents).
 
-        Where the economy goes on after its episodes, what follows counts as the trained policies value it.
+        Where the economy goes on after its episodes, what follows counts as the trained policies value it, which they
+        do up to a constant: they learn from rewards less their mean.
         """
         factors, horizon = self.model.module.discounts(), self.model.ir.horizon
         steps = jnp.arange(horizon)[:, None, None]
@@ -107,11 +108,22 @@ class Arena:
         ]
 
 
-def evaluate_base(arena: Arena) -> Callable[..., Any]:
-    """A function: (networks, offered, key, batches) -> payoffs per type (episodes, agents), indicators and use of
-    choices.
+@dataclass(frozen=True)
+class Base:
+    """What frozen policies come to: payoffs per type, (episodes, agents), means of indicators, and how often each
+    choice of each action is taken (as in `_use`), by type and action."""
 
-    `offered` restricts the choices of some actions. Each of the batches is of `arena.economies` episodes.
+    payoffs: dict[str, np.ndarray]
+    indicators: dict[str, np.ndarray]
+    use: dict[str, dict[str, np.ndarray]]
+
+
+def evaluate_base(
+    arena: Arena,
+) -> Callable[[Mapping[str, Parameters], Mapping[str, np.ndarray], jax.Array, int], Base]:
+    """A function of networks, `offered`, a key and the number of batches, each of `arena.economies` episodes.
+
+    `offered` restricts the choices of some actions.
     """
 
     def batch(networks: Mapping[str, Parameters], masks: Mapping[str, Masks], key: jax.Array, number: jax.Array) -> Any:
@@ -124,12 +136,17 @@ def evaluate_base(arena: Arena) -> Callable[..., Any]:
 
     program = arena.placement.program(batch, (ALL,) * 4, (BY_ECONOMY, ALL))
 
-    def run(networks: Mapping[str, Parameters], offered: Mapping[str, jax.Array], key: jax.Array, batches: int) -> Any:
-        masks = {agent: policy.allowed(offered) for agent, policy in arena.policies.items()}
+    def run(
+        networks: Mapping[str, Parameters], offered: Mapping[str, np.ndarray], key: jax.Array, batches: int
+    ) -> Base:
+        masks = {
+            agent: policy.allowed({name: jnp.asarray(x) for name, x in offered.items()})
+            for agent, policy in arena.policies.items()
+        }
         payoffs, means = _stacked([program(networks, masks, key, jnp.int32(number)) for number in range(batches)])
         indicators, use = jax.tree.map(partial(np.mean, axis=0), means)
         names = [indicator.name for indicator in arena.model.ir.indicators]
-        return _episodes(payoffs), dict(zip(names, indicators, strict=True)), use
+        return Base(_episodes(payoffs), dict(zip(names, indicators, strict=True)), use)
 
     return run
 
@@ -280,10 +297,9 @@ class Deviation:
         return arena.play(arena.players(networks), key).taken_as_given(arena.model, self.agent)
 
     def turns(self, batches: int) -> np.ndarray:
-        """Who deviates in each episode: all agents equally often, or where they are too many some, evenly spread."""
-        episodes, agents = batches * self.arena.economies, self.policy.agents
-        number = np.arange(episodes)
-        return number % agents if episodes >= agents else number * agents // episodes
+        """Who deviates in each episode: all agents, equally often but for one time more; or some, evenly spread."""
+        episodes = batches * self.arena.economies
+        return np.arange(episodes) * self.policy.agents // episodes
 
     def _players(self, networks: Mapping[str, Parameters], deviator: Deviator, members: jax.Array) -> dict[str, Player]:
         """The players when `members`, or for a team all, follow `deviator`; `members` are recorded."""

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rbcc.runtime.battery import POWER
+from rbcc.runtime.inference import CONFIDENCE
 from rbcc.runtime.run import Run
 from rbcc.runtime.train import Progress
 from rbcc.runtime.verdict import Equilibrium, Open, Row, Verdict
@@ -166,7 +167,7 @@ def gain_rows(result: Equilibrium) -> Iterator[tuple[str, ...]]:
 def question(result: Equilibrium) -> str:
     return (
         f"How much could an agent gain by deviating? In % of its {result.scale}; bounds are of the deviation found and "
-        "hold together, one-sided, 95 %."
+        f"hold together, one-sided, {CONFIDENCE:.0%}."
     )
 
 
@@ -180,6 +181,10 @@ def findings(result: Equilibrium) -> Iterator[str]:
     if not result.rows:
         yield "nothing to ask: no type has a choice, so no one can deviate"
     yield from _reasons(result)
+    for one in (row.estimate for row in result.rows):
+        if one.left_out:
+            tried = "; ".join(candidate.words for candidate in one.left_out)
+            yield f"left out, for a payoff that is no finite number: {one.question}: {tried}"
     for agent, values in result.given.items():
         names = ", ".join(values)
         yield f"taken as given: {names}, by {agent} alone; with its influence on {names} it may gain more (Nash)"
@@ -253,9 +258,8 @@ def _pairing_line(rows: tuple[Row, ...]) -> Iterator[str]:
 def _few_lines(rows: tuple[Row, ...]) -> Iterator[str]:
     """Where a few episodes decide on a gain."""
     for one in (row.estimate for row in rows):
-        if one.gain.amount.few:
-            about = f"about {one.gain.amount.effective:.2g}"
-            yield f"few episodes decide on the gain of {one.question}, {about}: its bounds are wide"
+        if one.gain.few:
+            yield f"few episodes decide on the gain of {one.question}: bounds that rest on them are wide (Cantelli)"
 
 
 def _single_lines(rows: tuple[Row, ...]) -> Iterator[str]:
@@ -263,10 +267,10 @@ def _single_lines(rows: tuple[Row, ...]) -> Iterator[str]:
     for row in rows:
         one = row.estimate
         if row.single is not None and row.single.share_lower is not None:
-            own = next(member.gain.share for member in one.members if member.number == row.single.number)
-            shares = f"{percent(own.value if own else None)}, lower bound {percent(row.single.share_lower)}"
-            yield f"surest gain of one {one.agent}: {shares} (index {row.single.number})"
-        elif one.notions == ("individual",) and row.single is None:
+            number, gain = row.single.member.number, row.single.member.gain
+            shares = f"{percent(gain.share and gain.share.value)}, lower bound {percent(row.single.share_lower)}"
+            yield f"surest gain of one {one.agent}: {shares} (index {number})"
+        elif one.agents > 1 and one.notions == ("individual",) and row.single is None:
             yield f"too few test episodes (verify.episodes) to tell the gain of each {one.agent}: only the mean is judged"
 
 
@@ -279,7 +283,11 @@ def _exact_lines(rows: tuple[Row, ...]) -> Iterator[str]:
                 return percent(x / scale) if scale else _number(x)
 
             bound = "is" if one.exact.attained else "is at most"
-            largest = f", the largest of one {share(one.exact.largest)}" if one.members else ""
+            largest = (
+                f", the largest of one {share(one.exact.largest)}"
+                if one.agents > 1 and "individual" in one.notions
+                else ""
+            )
             yield (
                 f"exact: the gain of {one.question} {bound} {share(one.exact.gain)}{largest}; that of the best "
                 f"deviator found is {share(one.exact.found)} ({share(one.gain.amount.value)} in the test episodes)"
@@ -294,6 +302,11 @@ def _reasons(result: Equilibrium) -> Iterator[str]:
         match row.open:
             case None:
                 continue
+            case Open.ROUNDING:
+                reason = (
+                    f"payoffs of {_number(one.payoff)} are rounded by more than {limit} of what they are compared with; "
+                    "write the reward without what no one can change"
+                )
             case Open.BOUNDS:
                 reason = (
                     f"the gain may lie on either side of {limit}; more test episodes (verify.episodes) tell it better"
@@ -304,7 +317,8 @@ def _reasons(result: Equilibrium) -> Iterator[str]:
                 reason = f"the best deviator found gains no more than {limit}, computed exactly; others may gain more"
             case Open.POWER if one.power is None:
                 reason = (
-                    "untrained play earns as much as trained play, so there is no known gain to test the search with"
+                    "untrained play earns as much as trained play, within the target, so there is no known gain to test "
+                    "the search with"
                 )
             case Open.POWER:
                 reason = (

@@ -40,27 +40,28 @@ import numpy as np
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.runtime import noise
 from rbcc.runtime.battery import OWN, Battery, Measure
-from rbcc.runtime.deviation import Arena, Deviation, Deviator, Notion, evaluate_base
+from rbcc.runtime.deviation import Arena, Base, Deviation, Deviator, Notion, evaluate_base
 from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
 from rbcc.runtime.exact import Game, Unsolved
-from rbcc.runtime.inference import CONFIDENCE
+from rbcc.runtime.inference import CONFIDENCE, Mean
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Frozen, Plant, read_plant
 from rbcc.runtime.policy import Parameters
 from rbcc.runtime.run import Run, versions, write_file
 from rbcc.runtime.train import initial_state, networks_of
-from rbcc.runtime.verdict import Equilibrium, Estimate, Gain, Member, Scale, judge, overall
+from rbcc.runtime.verdict import ROUNDING, Equilibrium, Estimate, Gain, Member, judge, overall
 
 
 SELECTION_EPISODES = 1024
 EDGE = 0.9
-ROUNDING = 1e-6  # of payoffs in single precision
 MEMBER_EPISODES = 100
 
 Listener = Callable[[str], None]
 Payoffs = Mapping[str, np.ndarray]
 """Discounted payoffs per type, (episodes, agents)."""
+Scales = Mapping[str, np.ndarray]
+"""By how much the mean payoff of each type is above another, (episodes,)."""
 
 
 def verify(
@@ -127,15 +128,15 @@ class _Verification:
     def result(self, plants: tuple[str, ...], began: float) -> Equilibrium:
         self.say("playing the trained policies")
         base = evaluate_base(self.arena)
-        select, _, _ = base(self.networks, {}, *self.select)
-        test, indicators, use = base(self.networks, {}, *self.test)
+        select, played = base(self.networks, {}, *self.select).payoffs, base(self.networks, {}, *self.test)
         plain = evaluate_base(self.arena_with(())) if plants else base
         networks = initial_state(self.model, self.run.manifest["seed"]).networks
-        untrained = plain(networks, {}, *self.test)[0]
+        untrained = plain(networks, {}, *self.test).payoffs
+        test, indicators = played.payoffs, played.indicators
         _check_finite(select, "trained play")
         _check_finite(test, "trained play")
         _check_finite(untrained, "untrained play")
-        improvement = _scales(test, untrained)
+        improvement = _above(test, untrained)
         above, scale = self.above(plain, test, improvement)
         if self.game is not None:
             improvement, above = self.exactly(networks, improvement, above)
@@ -148,7 +149,7 @@ class _Verification:
             alive=alive,
             indicators={name: float(value) if np.isfinite(value) else None for name, value in indicators.items()},
             rows=rows,
-            edges=self.edges(use),
+            edges=self.edges(played.use),
             scale=scale,
             given={agent.name: agent.given for agent in self.model.ir.agents if agent.given},
             plants=plants,
@@ -169,9 +170,7 @@ class _Verification:
                     found.append((agent, "team"))
         return found
 
-    def above(
-        self, base: Callable[..., Any], test: Payoffs, improvement: Mapping[str, Scale]
-    ) -> tuple[Mapping[str, Scale], str]:
+    def above(self, base: Callable[..., Base], test: Payoffs, improvement: Scales) -> tuple[Scales, str]:
         """What gains are compared with: the payoff above doing nothing, or above untrained play; and its name."""
         if not self.settings.shutdown:
             return improvement, "payoff above untrained play (the spec has no verify.shutdown)"
@@ -184,21 +183,19 @@ class _Verification:
                 stopped[idle.action] = np.arange(len(space.values)) == idle.choice
         if held:
             base = evaluate_base(self.arena_with(held))
-        nothing = base(self.networks, stopped, *self.test)[0]
+        nothing = base(self.networks, stopped, *self.test).payoffs
         _check_finite(nothing, "verify.shutdown")
-        return _scales(test, nothing), "payoff above doing nothing"
+        return _above(test, nothing), "payoff above doing nothing"
 
-    def exactly(
-        self, untrained: dict[str, Parameters], improvement: Mapping[str, Scale], above: Mapping[str, Scale]
-    ) -> tuple[Mapping[str, Scale], Mapping[str, Scale]]:
+    def exactly(self, untrained: dict[str, Parameters], improvement: Scales, above: Scales) -> tuple[Scales, Scales]:
         """`improvement` and `above` computed, of all types that have a choice: the same in all episodes."""
         plain, episodes = self.arena_with(()), self.test[1] * self.settings.economies
 
-        def over(arena: Arena) -> dict[str, Scale]:
+        def over(arena: Arena) -> dict[str, np.ndarray]:
             game, own = Game(arena), self.game
             assert own is not None
             means = {agent: (own.payoffs(agent) - game.payoffs(agent)).mean() for agent in own.sides}
-            return {agent: Scale(np.full(episodes, mean)) for agent, mean in means.items()}
+            return {agent: np.full(episodes, mean) for agent, mean in means.items()}
 
         improved = {**improvement, **over(replace(plain, networks=untrained))}
         if not self.settings.shutdown:
@@ -220,8 +217,8 @@ class _Verification:
         notion: Notion,
         select: Payoffs,
         test: Payoffs,
-        above: Mapping[str, Scale],
-        improvement: Mapping[str, Scale],
+        above: Scales,
+        improvement: Scales,
     ) -> Estimate:
         """Searches for the best deviation, and estimates its gain on the test seeds."""
         deviation = Deviation(self.arena, agent, notion)
@@ -232,9 +229,9 @@ class _Verification:
 
         questions = self.questions()
         key = jax.random.fold_in(self.train_key, list(self.policies).index(agent) * 2 + (notion == "team"))
-        scale, target = above[agent], self.settings.target
+        target = self.settings.target
         measure = Measure(
-            target * scale.size,
+            target * abs(float(above[agent].mean())),
             -NormalDist().inv_cdf((1 - CONFIDENCE) / len(questions)),
             math.sqrt(self.select[1] / self.test[1]),
         )
@@ -255,16 +252,18 @@ class _Verification:
             agent=agent,
             notions=("individual", "team") if same else (notion,),
             payoff=float(np.mean(test[agent], dtype=float)),
-            above=scale.mean,
-            improvement=improvement[agent].mean,
-            gain=Gain.of(sample.change, scale, target),
+            above=float(above[agent].mean()),
+            improvement=float(improvement[agent].mean()),
+            gain=Gain.of(sample.change, above[agent], target, sample.groups),
             best=found.best,
             battery=found.candidates,
             rising=found.rising,
             power=found.power,
-            others={other: one.mean for other, one in _scales(sample.payoffs, test).items() if other != agent},
-            members=_members(sample, scale, target) if notion == "individual" and not same else (),
+            others={other: float(x.mean()) for other, x in _above(sample.payoffs, test).items() if other != agent},
+            agents=deviation.policy.agents,
+            members=_members(sample, above[agent], target),
             curve=found.curve,
+            left_out=found.left_out,
             pairing=sample.pairing,
             exact=self.game.answer(agent, notion, deviators) if self.game else None,
             taken={c.words: np.flatnonzero(who).tolist() for c, _, who in found.deviators if found.best.source == OWN},
@@ -293,7 +292,6 @@ class _Verification:
         chosen = self.settings
         return {
             "shutdown": dict(chosen.shutdown),
-            "target": chosen.target,
             "digest": self.run.manifest["digest"],
             "checkpoint": hashlib.sha256(checkpoint).hexdigest(),
             "versions": versions(),
@@ -368,18 +366,16 @@ class Sample:
         return np.where(np.abs(found) > ROUNDING * np.maximum(np.abs(played), np.abs(base)), found, 0.0)
 
     @property
+    def groups(self) -> np.ndarray | None:
+        """Whose episodes count alike, (episodes,): what agents differ in is not noise."""
+        return self.members if self.notion == "individual" else None
+
+    @property
     def pairing(self) -> float | None:
-        """The variance of the difference between independent episodes, as a multiple of that between these.
-
-        Both for a given agent: what agents differ in is not noise.
-        """
-        groups = self.members if self.notion == "individual" else np.zeros_like(self.members)
-
-        def within(x: np.ndarray) -> float:
-            return sum(float(np.sum((own - own.mean()) ** 2)) for own in (x[groups == g] for g in np.unique(groups)))
-
-        apart, paired = within(self.own(self.payoffs)) + within(self.own(self.base)), within(self.change)
-        return apart / paired if paired > 0 else None
+        """The variance of the difference between independent episodes, as a multiple of that between these."""
+        errors = [Mean.of(x, self.groups).error for x in (self.own(self.payoffs), self.own(self.base), self.change)]
+        played, base, paired = (error**2 for error in errors)
+        return (played + base) / paired if paired > 0 else None
 
 
 def _check_finite(payoffs: Payoffs, what: str) -> None:
@@ -388,16 +384,21 @@ def _check_finite(payoffs: Payoffs, what: str) -> None:
         raise RunError(f"under {what} the payoff of {wrong} is no finite number: gains cannot be told")
 
 
-def _members(sample: Sample, scale: Scale, target: float) -> tuple[Member, ...]:
-    """Gains of single agents, of those who deviate in enough episodes for a standard error that means something."""
-    found = []
-    for number in np.unique(sample.members):
-        where = np.flatnonzero(sample.members == number)
-        if len(where) >= MEMBER_EPISODES:
-            found.append(Member(int(number), Gain.of(sample.change[where], scale, target, where)))
-    return tuple(found)
+def _members(sample: Sample, above: np.ndarray, target: float) -> tuple[Member, ...]:
+    """Gains of single agents, where there are several and each deviates in enough episodes for a standard error that
+    means something."""
+    if sample.notion == "team":
+        return ()
+    numbers, counts = np.unique(sample.members, return_counts=True)
+    if sample.base[sample.agent].shape[1] == 1 or counts.min() < MEMBER_EPISODES:
+        return ()
+    own = [np.flatnonzero(sample.members == number) for number in numbers]
+    return tuple(
+        Member(int(number), Gain.of(sample.change[where], above[where], target))
+        for number, where in zip(numbers, own, strict=True)
+    )
 
 
-def _scales(payoffs: Payoffs, base: Payoffs) -> dict[str, Scale]:
-    """By how much the payoff of each type is above that of `base`."""
-    return {a: Scale(payoffs[a].mean(axis=1, dtype=float) - base[a].mean(axis=1, dtype=float)) for a in payoffs}
+def _above(payoffs: Payoffs, base: Payoffs) -> dict[str, np.ndarray]:
+    """`Scales` of payoffs above those of `base`."""
+    return {agent: np.mean(payoffs[agent], 1, float) - np.mean(base[agent], 1, float) for agent in payoffs}

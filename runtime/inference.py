@@ -16,7 +16,7 @@ MANY = 30
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of a sample of `episodes` numbers, and its standard error.
+    """The mean of a sample, its standard error, and the `freedom` (degrees of it) that this is known with.
 
     Bounds and tests take it to be distributed by Student's t; where the variance is that of a few episodes only, they
     rest on Cantelli's inequality, which holds for every distribution of a known variance. `effective` is the number of
@@ -26,12 +26,25 @@ class Mean:
 
     value: float
     error: float
-    episodes: int
+    freedom: int
     effective: float | None
 
     @classmethod
-    def of(cls, sample: np.ndarray) -> Self:
-        return cls(float(sample.mean()), error_of(sample), len(sample), effective_of(sample))
+    def of(cls, sample: np.ndarray, groups: np.ndarray | None = None) -> Self:
+        """Of a sample, (episodes,), or of several that count alike: `groups`, (episodes,), tells which they are of.
+
+        What groups differ in is no error then. Where one has a single episode, all are one sample.
+        """
+        _, where, counts = np.unique(
+            np.zeros(len(sample)) if groups is None else groups, return_inverse=True, return_counts=True
+        )
+        if counts.min() < 2:
+            where, counts = np.zeros_like(where), np.array([len(sample)])
+        means = np.bincount(where, sample) / counts
+        squares = ((sample - means[where]) ** 2) / (counts * (counts - 1))[where]  # they sum to the variance of the sum
+        effective = float(squares.sum() ** 2 / (squares**2).sum()) if squares.any() else None
+        error = math.sqrt(squares.sum()) / len(counts)
+        return cls(float(means.mean()), error, len(sample) - len(counts), effective)
 
     @property
     def few(self) -> bool:
@@ -50,31 +63,17 @@ class Mean:
         score = self.value / self.error
         if self.few:
             return 1 / (1 + score**2) if score > 0 else 1.0
-        return float(stdtr(self.episodes - 1, -score))
+        return float(stdtr(self.freedom, -score))
 
     def width(self, level: float) -> float:
         """Half of the width of a one-sided bound, that fails with the probability `level`."""
-        return self.error * (math.sqrt(1 / level - 1) if self.few else float(stdtrit(self.episodes - 1, 1 - level)))
+        return self.error * (math.sqrt(1 / level - 1) if self.few else float(stdtrit(self.freedom, 1 - level)))
 
     def lower(self, level: float) -> float:
         return self.value - self.width(level)
 
     def upper(self, level: float) -> float:
         return self.value + self.width(level)
-
-
-def error_of(sample: np.ndarray) -> float:
-    """The standard error of the mean of a sample."""
-    return float(sample.std(ddof=1) / math.sqrt(len(sample)))
-
-
-def effective_of(sample: np.ndarray) -> float | None:
-    """How many numbers, all equally far from the mean, would have their variance as concentrated as that of a sample.
-
-    (Sum of squares)^2 / sum of fourth powers; None without any variance.
-    """
-    squares = (sample - sample.mean()) ** 2
-    return float(squares.sum() ** 2 / (squares**2).sum()) if squares.any() else None
 
 
 def holm(doubts: Sequence[float], level: float = 1 - CONFIDENCE) -> list[bool]:

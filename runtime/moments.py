@@ -56,7 +56,7 @@ def moments(
     Raises RunError if the run cannot be simulated.
     """
     run = Run.open(folder)
-    length = (steps or run.model.ir.horizon - burn) if run.model.ir.horizon > burn else steps or 0
+    length = steps or max(0, run.model.ir.horizon - burn)
     if length < 2 * LAGS:
         raise RunError(f"moments need {2 * LAGS} steps or more that count; give --steps")
     series = {name: x[:, burn:] for name, x in _indicators(run, paths, length + burn, seed).items()}
@@ -98,7 +98,7 @@ def responses(
         difference = (changed[indicator] - base)[:, burn:]
         difference = 100 * difference / base[:, burn:] if percent else difference
         low, high = np.quantile(difference, [(1 - BAND) / 2, (1 + BAND) / 2], axis=0)
-        error = difference.std(axis=0) / math.sqrt(paths)
+        error = difference.std(axis=0, ddof=1) / math.sqrt(paths) if paths > 1 else np.full(steps, math.nan)
         for step, values in enumerate(zip(difference.mean(axis=0), error, low, high, strict=True)):
             rows.append((indicator, step, *values, percent))
     return pd.DataFrame(rows, columns=["indicator", "step", "response", "error", "low", "high", "in_percent"])
@@ -180,7 +180,7 @@ def legend(frame: pd.DataFrame, relative_to: str | None, hp: float | None) -> st
     return (
         f"sd, rho (autocorrelations) and t-4 to t+4 {cycles}; relative_sd and t are relative to {base}, t+1 its "
         "correlation with what follows a step later. All are means over paths, each path's from its own mean, with "
-        "standard errors in brackets: of short paths of a persistent series sd and rho are too small (--steps, --burn)"
+        "standard errors in brackets, without paths in which a correlation is not defined: of short paths of a persistent series sd and rho are too small (--steps, --burn)"
     )
 
 

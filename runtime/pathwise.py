@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from rbcc.runtime.devices import Share
 from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, assess_all
-from rbcc.runtime.ppo import OPTIMIZER, Settings, advantages, centred
+from rbcc.runtime.ppo import Settings, advantages, centred, stepped
 from rbcc.runtime.rollout import Trajectory
 
 
@@ -70,10 +70,6 @@ def ascend(
         return weight * error - jnp.mean(payoff) - settings["entropy"] * entropy, jnp.stack([entropy, error])
 
     gradient, (entropy, error) = share.mean(jax.grad(loss, has_aux=True)(start))
-    norm = jnp.sqrt(jnp.sum(gradient**2))
-    gradient = gradient * jnp.minimum(1.0, settings["gradient_clip"] / (norm + 1e-12))
-    direction, optimizer = OPTIMIZER.update(gradient, optimizer)
-    assert isinstance(direction, jax.Array)
+    flat, optimizer, norm = stepped(start, gradient, optimizer, settings)
     none = jnp.zeros(())
-    metrics = jnp.stack([entropy, error, none, none, norm])
-    return whole(start - settings["learning_rate"] * direction), optimizer, metrics
+    return whole(flat), optimizer, jnp.stack([entropy, error, none, none, norm])

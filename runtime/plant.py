@@ -190,6 +190,8 @@ def read_plant(model: Model, text: str) -> Plant:
             raise RunError(f"'{text}': a share is between 0 and 100%")
         return Random(agent, value)
     own = {name.partition(".")[2]: space for name, space in model.spaces.items() if space.agent == agent}
+    if what == "random" and what not in own:
+        raise RunError(f"'{text}': write {agent}.random=20%; it is for all agents of a type")
     if what not in own:
         raise RunError(f"'{text}': {agent} has no choice '{what}'{_meant(what, own)}")
     space = own[what]
@@ -203,7 +205,7 @@ def read_plant(model: Model, text: str) -> Plant:
     if space.interval:
         if not found["percent"] or not 0 <= value <= 1:
             raise RunError(f"'{text}': {what} is chosen from an interval; write a share of it, from 0% to 100%")
-        return Frozen(agent, space.name, value, _member(model, agent, found["member"], text))
+        return Frozen(agent, space.name, value, _member(model, agent, member, text))
     if model.ir.action(space.name).shares:  # of one member too, which makes them no choice
         other = model.ir.symbol(space.name).sets[-1]
         if found["percent"] or value not in range(model.ir.count(other)):

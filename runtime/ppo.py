@@ -254,14 +254,22 @@ def update(
     def epoch(carry: tuple[jax.Array, Any], _: None) -> tuple[tuple[jax.Array, Any], jax.Array]:
         flat, optimizer = carry
         gradient, metrics = gradient_of(flat)
-        norm = jnp.sqrt(jnp.sum(gradient**2))
-        gradient = gradient * jnp.minimum(1.0, settings["gradient_clip"] / (norm + 1e-12))
-        direction, optimizer = OPTIMIZER.update(gradient, optimizer)
-        assert isinstance(direction, jax.Array)
-        return (flat - settings["learning_rate"] * direction, optimizer), jnp.append(metrics, norm)
+        flat, optimizer, norm = stepped(flat, gradient, optimizer, settings)
+        return (flat, optimizer), jnp.append(metrics, norm)
 
     (flat, optimizer), metrics = jax.lax.scan(epoch, (start, optimizer), None, length=epochs)
     return whole(flat), optimizer, jnp.mean(metrics, axis=0)
+
+
+def stepped(
+    flat: jax.Array, gradient: jax.Array, optimizer: Any, settings: Settings
+) -> tuple[jax.Array, Any, jax.Array]:
+    """Parameters, (size,), after a step of Adam by the clipped gradient; its state, and the norm before clipping."""
+    norm = jnp.sqrt(jnp.sum(gradient**2))
+    gradient = gradient * jnp.minimum(1.0, settings["gradient_clip"] / (norm + 1e-12))
+    direction, optimizer = OPTIMIZER.update(gradient, optimizer)
+    assert isinstance(direction, jax.Array)
+    return flat - settings["learning_rate"] * direction, optimizer, norm
 
 
 def fresh_optimizer(parameters: Parameters) -> Any:

@@ -13,9 +13,14 @@ from rbcc.runtime.exact import Answer
 from rbcc.runtime.inference import CONFIDENCE, Mean, holm
 
 
+ROUNDING = 1e-6
+"""What a share of a payoff is nothing but rounding in single precision."""
+
+
 class Open(StrEnum):
     """What keeps a row from a verdict."""
 
+    ROUNDING = "rounding"
     BOUNDS = "bounds"
     RISING = "rising"
     POWER = "power"
@@ -31,21 +36,6 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Scale:
-    """What gains of a type are compared with: a payoff above another, in `episodes`, (episodes,), and their mean."""
-
-    episodes: np.ndarray
-
-    @property
-    def mean(self) -> float:
-        return float(self.episodes.mean())
-
-    @property
-    def size(self) -> float:
-        return abs(self.mean)
-
-
-@dataclass(frozen=True)
 class Gain:
     """What a deviation pays in the mean.
 
@@ -57,15 +47,23 @@ class Gain:
     share: Mean | None
     excess: Mean
 
+    @property
+    def few(self) -> bool:
+        """Whether a few episodes decide on any of these."""
+        return self.amount.few or self.excess.few or (self.share is not None and self.share.few)
+
     @classmethod
-    def of(cls, change: np.ndarray, scale: Scale, target: float, where: np.ndarray | slice = slice(None)) -> Self:
-        """That of `change`, in the episodes `where` of those of the scale."""
-        amount, size, share = Mean.of(change), scale.size, None
-        above = np.sign(scale.mean) * scale.episodes[where]
-        if size > 0:  # the error is that of a ratio of two means (delta method)
-            ratio = amount.value / size
-            share = replace(Mean.of((change - ratio * above) / size), value=ratio)
-        return cls(amount, share, Mean.of(change - target * above))
+    def of(cls, change: np.ndarray, above: np.ndarray, target: float, groups: np.ndarray | None = None) -> Self:
+        """That of `change`, where payoffs are `above` those that it is compared with; both (episodes,).
+
+        `groups` as in `Mean.of`.
+        """
+        amount, whole, share = Mean.of(change, groups), Mean.of(above, groups).value, None
+        scale = np.sign(whole) * above
+        if whole:  # the error is that of a ratio of two means (delta method)
+            ratio = amount.value / abs(whole)
+            share = replace(Mean.of((change - ratio * scale) / abs(whole), groups), value=ratio)
+        return cls(amount, share, Mean.of(change - target * scale, groups))
 
 
 @dataclass(frozen=True)
@@ -84,10 +82,11 @@ class Estimate:
     payoff above the one that gains are compared with, and `improvement` the payoff above untrained play. `rising` says
     that a larger budget may change the verdict; `power` is the share of a known gain that the search recovers, None
     where there was nothing to recover; `others` the change of each other type's mean payoff under the deviation;
-    `members` the gains of single agents, for individual deviations; `curve` the gain of the best deviator that learned
-    by its iterations, from 0 on, on selection seeds; `pairing` how many times larger the variance of the gain would be
-    without paired episodes, None if it is 0 with them; `exact` the exact answer, where there is one; `taken` the agents
-    that take each deviation, where they do not all take the same.
+    `agents` the number of the type, `members` the gains of single ones, for individual deviations; `curve` the gain of
+    the best deviator that learned by its iterations, from 0 on, on selection seeds; `left_out` deviations without a
+    finite payoff; `pairing` how many times larger the variance of the gain would be without paired episodes, None if it
+    is 0 with them; `exact` the exact answer, where there is one; `taken` the agents that take each deviation, where
+    they do not all take the same.
     """
 
     agent: str
@@ -101,8 +100,10 @@ class Estimate:
     rising: bool
     power: float | None
     others: dict[str, float] = field(default_factory=dict)
+    agents: int = 1
     members: tuple[Member, ...] = ()
     curve: tuple[Candidate, ...] = ()
+    left_out: tuple[Candidate, ...] = ()
     pairing: float | None = None
     exact: Answer | None = None
     taken: dict[str, list[int]] = field(default_factory=dict)
@@ -132,7 +133,7 @@ class Bounds:
 class Single:
     """The agent whose own gain is surest to be large, with lower bounds of that as in `Bounds`."""
 
-    number: int
+    member: Member
     lower: float
     share_lower: float | None
 
@@ -200,7 +201,13 @@ def judge(found: Sequence[Estimate], target: float) -> tuple[Row, ...]:
     rows = []
     for number, one in enumerate(found):
         shown = one.power is not None and one.power >= POWER
-        missing = {Open.BOUNDS: not below[number], Open.RISING: one.rising, Open.POWER: not shown}
+        coarse = ROUNDING * abs(one.payoff) > target * one.scale
+        missing = {
+            Open.ROUNDING: coarse,
+            Open.BOUNDS: not below[number],
+            Open.RISING: one.rising,
+            Open.POWER: not shown,
+        }
         lacks = next((what for what, misses in missing.items() if misses), None)
         verdict, reason = _verdict(one, target * one.scale, above[number] or number in singles, lacks)
         single = _single(one.members, part / len(members)) if one.members else None
@@ -224,7 +231,7 @@ def _bounds(gain: Gain, lower: float, upper: float) -> Bounds:
 def _single(members: Sequence[Member], level: float) -> Single:
     best = max(members, key=lambda member: member.gain.amount.lower(level))
     share = best.gain.share
-    return Single(best.number, best.gain.amount.lower(level), None if share is None else share.lower(level))
+    return Single(best, best.gain.amount.lower(level), None if share is None else share.lower(level))
 
 
 def _verdict(found: Estimate, limit: float, refuted: bool, missing: Open | None) -> tuple[Verdict, Open | None]:
@@ -248,8 +255,5 @@ def overall(rows: Sequence[Row], notion: Notion, alive: Mapping[str, bool]) -> V
         return Verdict.TRIVIAL
     if not rows:  # no one has a choice
         return Verdict.CERTIFIED
-    verdicts = {row.verdict for row in rows if notion in row.estimate.notions}
-    for verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.NOT_REFUTED, Verdict.CERTIFIED):
-        if verdict in verdicts:
-            return verdict
-    return Verdict.INCONCLUSIVE
+    found = [row.verdict for row in rows if notion in row.estimate.notions]
+    return min(found, key=(Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.NOT_REFUTED, Verdict.CERTIFIED).index)

@@ -20,13 +20,13 @@ from rbcc.runtime.display import verification_table
 from rbcc.runtime.equilibrium import verify
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.exact import Answer
-from rbcc.runtime.inference import Mean, effective_of, holm
+from rbcc.runtime.inference import Mean, holm
 from rbcc.runtime.model import compile
 from rbcc.runtime.page import write_page
 from rbcc.runtime.plant import Frozen, Random, Scaled, read_plant
 from rbcc.runtime.run import Run, train, train_seeds
 from rbcc.runtime.train import initial_state, networks_of
-from rbcc.runtime.verdict import Equilibrium, Estimate, Gain, Member, Row, Scale, Verdict, judge, overall
+from rbcc.runtime.verdict import Equilibrium, Estimate, Gain, Member, Open, Row, Verdict, judge, overall
 
 
 QUICK = {"verify.iterations": 160, "verify.economies": 128, "verify.episodes": 1024}
@@ -128,7 +128,7 @@ def test_a_stuck_seller_is_found_by_name(duopoly: Run) -> None:
     found = rows(verify(duopoly.folder, QUICK, plants=["seller[0].quantity=45"]))["individual"]
     assert found.verdict is Verdict.REFUTED
     assert found.single is not None
-    assert found.single.number == 0
+    assert found.single.member.number == 0
     own = {member.number: member.gain.amount.value for member in found.estimate.members}
     assert own[0] == pytest.approx(225, rel=0.05)
     assert own[1] == pytest.approx(56.25, rel=0.1)
@@ -200,7 +200,7 @@ def test_the_gain_of_the_best_is_not_that_of_the_luckiest(write_spec: Any) -> No
 
     def gains(deviator: Deviator, key: Any) -> np.ndarray:
         payoffs, _ = deviation.evaluate(networks, deviator, key, 1)
-        return (payoffs["gambler"] - base(networks, {}, key, 1)[0]["gambler"]).mean(axis=1)
+        return (payoffs["gambler"] - base(networks, {}, key, 1).payoffs["gambler"]).mean(axis=1)
 
     selected, tested = [], []
     for repeat in range(40):
@@ -367,8 +367,8 @@ def test_frozen_and_random_behaviour() -> None:
 
     def play(*plants: Any) -> Any:
         arena = Arena(model, networks_of(model), networks, {}, plants, 256, SINGLE)
-        payoffs, _, use = evaluate_base(arena)(networks, {}, noise.key(0), 16)
-        return np.asarray(payoffs["seller"]), np.asarray(use["seller"]["seller.quantity"])
+        found = evaluate_base(arena)(networks, {}, noise.key(0), 16)
+        return found.payoffs["seller"], found.use["seller"]["seller.quantity"]
 
     both, use = play(Frozen("seller", "seller.quantity", 20))
     assert np.allclose(both, 900)
@@ -399,7 +399,7 @@ def test_exactly_one_agent_deviates_and_the_rest_is_paired() -> None:
     nets, state = networks_of(model), initial_state(model, 0)
     arena = Arena(model, nets, state.networks, state.multipliers, (), 32, SINGLE)
     episodes = noise.key(1), 2
-    base = evaluate_base(arena)(state.networks, {}, *episodes)[0]
+    base = evaluate_base(arena)(state.networks, {}, *episodes).payoffs
     deviation = Deviation(arena, "consumer", "individual")
     payoffs, members = deviation.evaluate(state.networks, deviation.first(state.networks["consumer"]), *episodes)
     for other in payoffs:
@@ -415,9 +415,9 @@ def test_choices_can_be_restricted() -> None:
     networks = initial_state(model, 0).networks
     base = evaluate_base(Arena(model, networks_of(model), networks, {}, (), 64, SINGLE))
     values = np.array(model.spaces["seller.quantity"].values)
-    payoffs, _, use = base(networks, {"seller.quantity": values == 30}, noise.key(0), 1)
-    assert np.allclose(payoffs["seller"], 900)
-    assert use["seller"]["seller.quantity"][20] == 1
+    found = base(networks, {"seller.quantity": values == 30}, noise.key(0), 1)
+    assert np.allclose(found.payoffs["seller"], 900)
+    assert found.use["seller"]["seller.quantity"][20] == 1
 
 
 # --- statistics ----------------------------------------------------------------------------------------------------
@@ -438,7 +438,7 @@ def one(gain: float, error: float, power: float | None = 1.0, scale: float = 100
 
 def of_sample(sample: np.ndarray, scale: float = 100.0) -> Gain:
     """As `Gain.of`, where the scale is known."""
-    return Gain.of(sample, Scale(np.full(len(sample), scale)), TARGET)
+    return Gain.of(sample, np.full(len(sample), scale), TARGET)
 
 
 @pytest.mark.parametrize(
@@ -547,8 +547,8 @@ def test_bounds_that_rest_on_a_few_episodes_are_wide() -> None:
         (row,) = judge([replace(one(0, 0), gain=gain)], TARGET)
         misses += row.bounds.upper < 1
         narrow += gain.amount.value + 1.645 * gain.amount.error < 1
-    assert effective_of(np.array([0.0, 0.0, 0.0, 4.0])) == pytest.approx(144 / 84)  # squares 1, 1, 1, 9
-    assert effective_of(np.ones(3)) is None
+    assert Mean.of(np.array([0.0, 0.0, 0.0, 4.0])).effective == pytest.approx(144 / 84)  # squares 1, 1, 1, 9
+    assert Mean.of(np.ones(3)).effective is None
     assert misses < 0.05 * 2000 < narrow
 
 
@@ -572,7 +572,7 @@ def test_one_agent_that_gains_is_not_lost_in_the_mean() -> None:
     (row,) = judge([replace(one(0.8, 0.01), members=members)], TARGET)
     assert row.verdict is Verdict.REFUTED
     assert row.single is not None
-    assert row.single.number == 3
+    assert row.single.member.number == 3
     assert row.single.lower == pytest.approx(7.718, abs=0.001)  # Student's t at 5 % / 2 / 10
     assert row.single.share_lower == pytest.approx(0.07718, abs=1e-5)
     (row,) = judge([replace(one(0.8, 0.01), members=tuple(member(k, 0.8) for k in range(10)))], TARGET)
@@ -598,7 +598,7 @@ def test_a_scale_that_is_a_mean_has_an_error_too() -> None:
     rng, verdicts, outside = np.random.default_rng(0), dict.fromkeys(Verdict, 0), 0
     for _ in range(1000):
         payoff = rng.normal(100.0, 30.0, 400)
-        gain = Gain.of(1.0 + 0.001 * rng.normal(size=400), Scale(payoff), TARGET)
+        gain = Gain.of(1.0 + 0.001 * rng.normal(size=400), payoff, TARGET)
         (row,) = judge([replace(one(0, 0), gain=gain)], TARGET)
         verdicts[row.verdict] += 1
         assert row.bounds.share_lower is not None
@@ -608,13 +608,45 @@ def test_a_scale_that_is_a_mean_has_an_error_too() -> None:
     assert 30 < outside < 70
 
 
+def test_what_agents_differ_in_is_no_error() -> None:
+    """Twenty gain 0 to 5, in different numbers of episodes: the mean over agents, with the error of the noise."""
+    rng, turns = np.random.default_rng(0), np.arange(1000) * 20 // 990  # the last one deviates less often
+    turns = np.minimum(turns, 19)
+    gains, found = np.linspace(0, 5, 20), []
+    for _ in range(500):
+        found.append(Mean.of(gains[turns] + rng.normal(0, 0.3, 1000), turns))
+    values = np.array([one.value for one in found])
+    assert values.mean() == pytest.approx(2.5, abs=0.002)
+    assert np.mean([one.error for one in found]) == pytest.approx(values.std(), rel=0.1)
+    assert found[0].freedom == 980
+    alone = Mean.of(np.array([1.0, 2.0, 9.0]), np.array([0, 1, 1]))
+    assert alone == Mean.of(np.array([1.0, 2.0, 9.0]))
+
+
+def test_the_share_of_one_agent_covers() -> None:
+    """It gains 5 % of a payoff that varies, as far as the others do too."""
+    rng, missed = np.random.default_rng(0), 0
+    for _ in range(1000):
+        payoff = rng.normal(100, 20, 200)
+        share = Gain.of(0.05 * payoff + rng.normal(0, 0.1, 200), payoff, TARGET).share
+        assert share is not None
+        missed += share.lower(0.05) > 0.05
+    assert 0.03 < missed / 1000 < 0.07
+
+
+def test_gains_that_rounding_hides_are_no_answer() -> None:
+    """Payoffs of a million, of which all but 1 is there whatever anyone does."""
+    (row,) = judge([replace(one(0.0, 0.0, scale=1.0), payoff=1e6)], TARGET)
+    assert (row.verdict, row.open) == (Verdict.INCONCLUSIVE, Open.ROUNDING)
+
+
 def test_shares_of_a_negative_payoff_are_of_its_size() -> None:
     scale = np.array([-90.0, -110.0, -100.0])
-    gain = Gain.of(np.array([4.0, 6.0, 5.0]), Scale(scale), TARGET)
+    gain = Gain.of(np.array([4.0, 6.0, 5.0]), scale, TARGET)
     assert gain.share is not None
     assert gain.share.value == pytest.approx(0.05)
     assert gain.excess.value == pytest.approx(4.0)
-    assert Gain.of(np.ones(3), Scale(np.zeros(3)), TARGET).share is None
+    assert Gain.of(np.ones(3), np.zeros(3), TARGET).share is None
 
 
 def test_overall_verdict_is_the_worst_of_its_notion() -> None:
@@ -644,7 +676,8 @@ def test_overall_verdict_is_the_worst_of_its_notion() -> None:
         ("seller.quantity=31", "can be 0, 1.5"),
         ("seller[2].quantity=30", "numbered 0 to 1"),
         ("seller.random=120%", "between 0 and 100%"),
-        ("seller.random*50%", "has no choice 'random'"),
+        ("seller.random*50%", "write seller.random=20%"),
+        ("seller[0].random=20%", "for all agents of a type"),
         ("seller.quantity*-1", "what quantity is multiplied with"),
     ],
 )

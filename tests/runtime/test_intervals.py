@@ -262,6 +262,6 @@ def test_intervals_are_scaled_from_their_lower_end() -> None:
     for plants in ([], ["planner.tax*50%"], ["planner.tax*0"], ["planner.tax*1e6"]):
         planned = tuple(read_plant(model, text) for text in plants)
         base = evaluate_base(Arena(model, networks_of(model), networks, {}, planned, 64, SINGLE))
-        taxes.append(base(networks, {}, noise.key(0), 1)[1]["tax"])
+        taxes.append(base(networks, {}, noise.key(0), 1).indicators["tax"])
     assert 0.2 < taxes[0] < 0.8
     assert taxes[1:] == pytest.approx([taxes[0] / 2, 0, 1], abs=1e-4)
