@@ -192,9 +192,10 @@ class _Verification:
         plain, episodes = self.arena_with(()), self.test[1] * self.settings.economies
 
         def over(arena: Arena) -> dict[str, np.ndarray]:
-            game, own = Game(arena), self.game
+            own = self.game
             assert own is not None
-            means = {agent: (own.payoffs(agent) - game.payoffs(agent)).mean() for agent in own.sides}
+            other = own.playing(arena)
+            means = {agent: (own.payoffs(agent) - other.payoffs(agent)).mean() for agent in own.sides}
             return {agent: np.full(episodes, mean) for agent, mean in means.items()}
 
         improved = {**improvement, **over(replace(plain, networks=untrained))}

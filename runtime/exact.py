@@ -13,10 +13,11 @@ once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import log10, prod
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -194,6 +195,14 @@ class Game:
         """Pairs of a state and a choice of everyone in it, over all steps."""
         return sum(len(level.states["time"]) for level in self.levels) * self.profiles
 
+    def playing(self, arena: Arena) -> Self:
+        """The same game with the networks and plants of another arena: states, and what they pay, are the same."""
+        other = copy(self)
+        other.arena = arena
+        other.levels = tuple(replace(level, chances=other._followed(level.states)[0]) for level in self.levels)
+        other.__dict__.pop("_payoffs", None)
+        return other
+
     # --- what it pays ------------------------------------------------------------------------------------------
 
     def payoffs(self, agent: str) -> np.ndarray:
@@ -368,14 +377,17 @@ class Game:
             self._check_size(tried + pairs + left * self.profiles)
             tried += pairs
             payoffs, following, later = self._played(states, bool(left), tried)
-            looked = {
-                agent: self._looked(states, agent, side.policy, self.arena.networks[agent])
-                for agent, side in self.sides.items()
-            }
-            chances = {agent: side.planted(looked[agent][0], self.arena.plants) for agent, side in self.sides.items()}
-            seen = {agent: found for agent, (_, found) in looked.items()}
+            chances, seen = self._followed(states)
             yield _Level(states, payoffs, following, chances, seen)
             states = later
+
+    def _followed(self, states: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The `chances` and `seen` of a `_Level`, with the networks and plants of the arena."""
+        chances, seen = {}, {}
+        for agent, side in self.sides.items():
+            looked, seen[agent] = self._looked(states, agent, side.policy, self.arena.networks[agent])
+            chances[agent] = side.planted(looked, self.arena.plants)
+        return chances, seen
 
     def _played(
         self, states: dict[str, np.ndarray], go_on: bool, tried: int

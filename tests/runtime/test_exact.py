@@ -231,7 +231,10 @@ def test_a_leader_deviates_before_others_choose(write_spec: Callable[..., Path])
     """Others answer to what it does: as they would if it were planted."""
     played = arena(compile(write_spec(ORDER)), "saver.random=30%")
     game, cheap = Game(played), read_plant(played.model, "planner.rate=0.5")
-    held = Game(replace(played, plants=(*played.plants, cheap)))
+    planted = replace(played, plants=(*played.plants, cheap))
+    held = Game(planted)
+    for other in (game.playing(planted), held.playing(planted)):
+        assert np.array_equal(other.payoffs("planner"), held.payoffs("planner"))
     gains = held.payoffs("planner") - game.payoffs("planner")
     for notion in NOTIONS:
         assert game.gains("planner", notion, played.networks["planner"], [cheap]) == pytest.approx(gains, abs=1e-6)
