@@ -13,6 +13,7 @@ from rbcc.compiler.accounting.tables import grid
 from rbcc.compiler.emit.typeset import Typesetter, example, name, text as latex_text, width
 from rbcc.compiler.types import Role, Time
 from rbcc.compiler.units import ONE
+from rbcc.compiler.words import counted
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class _Writer:
         if model.doc:
             yield Paragraph((model.doc,))
         agents = ", ".join(f"{agent.name} ({agent.count})" for agent in model.agents)
-        steps = f"{model.horizon} step{'s' if model.horizon > 1 else ''}"
+        steps = counted(model.horizon, "step")
         found: list[Inline] = [Code(model.name), f": agents are {agents}; an episode has {steps}."]
         if model.reference:
             found.append(f" Source: {model.reference}.")
@@ -245,7 +246,7 @@ class _Writer:
     def description(self, agent: ir.Agent) -> Iterator[Inline]:
         if agent.doc:
             yield f"{agent.doc}. "
-        yield f"{agent.count} agent{'s' if agent.count > 1 else ''}"
+        yield counted(agent.count, "agent")
         for number, index in enumerate(agent.indices):
             yield ", index " if number == 0 else " or "
             yield Formula(self.typesetter.index(index), index)

@@ -2,6 +2,7 @@ from collections.abc import Collection, Iterable
 
 from rbcc.compiler import ir
 from rbcc.compiler.lint.finding import Report
+from rbcc.compiler.words import counted
 
 
 def influence(model: ir.Model, report: Report) -> None:
@@ -43,7 +44,7 @@ def _late(delay: int | None, model: ir.Model) -> str:
     if delay is None:
         return ""
     steps = "one" if model.horizon == 1 else f"{model.horizon} steps"
-    return f" in time: it takes {delay} step{'s' if delay > 1 else ''}, and an episode has {steps}"
+    return f" in time: it takes {counted(delay, 'step')}, and an episode has {steps}"
 
 
 class Flow:

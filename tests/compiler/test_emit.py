@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -391,7 +390,7 @@ def test_text_does_not_depend_on_the_hash_seed() -> None:
     assert len(texts) == 1
 
 
-def test_parameters_can_be_given_and_traced(write_spec, tmp_path: Path) -> None:
+def test_parameters_can_be_given_and_traced(write_spec) -> None:
     text = HEAD.format(equations="a[i] = level * skill[i]", bakers=2, mills=1)
     text = text.replace("agents:", "parameters: {level: 3, double: 2 * level}\nagents:", 1)
     text = text.replace("    state:\n      flour", "    parameters: {skill: double + i}\n    state:\n      flour", 1)
