@@ -506,6 +506,11 @@ class Model:
         return self._named[2][name]
 
     @property
+    def ends_after(self) -> int | None:
+        """After how many steps the economy ends; None if it goes on, and the horizon only cuts it into episodes."""
+        return None if self.continuing else self.horizon
+
+    @property
     def balances(self) -> tuple[Identity, ...]:
         """All equalities that must hold in every step: identities, and what accounts say."""
         return (*self.identities, *(account.identity() for account in self.accounts))

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Collection, Iterable
 
 from rbcc.compiler import ir
@@ -6,7 +7,7 @@ from rbcc.compiler.words import counted
 
 
 def influence(model: ir.Model, report: Report) -> None:
-    """Choices that cannot affect the reward of those who make them, in any step of an episode.
+    """Choices that cannot affect the reward of those who make them, in any step before the economy ends, if it does.
 
     The flow is followed through equations, from step to step through states, and through what others observe; not
     through what the agents take as given.
@@ -18,7 +19,8 @@ def influence(model: ir.Model, report: Report) -> None:
             symbol for c in model.constraints if c.agent == agent.name for symbol in ir.references(c.violation)
         }
         delays = {action.symbol: flow.delay(action.symbol, targets, agent.given) for action in actions}
-        idle = [symbol for symbol, delay in delays.items() if delay is None or delay >= model.horizon]
+        end = model.ends_after or math.inf
+        idle = [symbol for symbol, delay in delays.items() if delay is None or delay >= end]
         reward = next((d for d in model.equations if d.symbol == f"{agent.name}.reward"), None)
         if reward is None or not idle:
             continue
