@@ -36,10 +36,8 @@ def summary(compiled: Compiled, module: str) -> str:
     model = compiled.model
     title = f"{model.name}: {model.title}" if model.title else model.name
     lines = [title + (f" ({model.reference})" if model.reference else "")]
-    steps = f"{counted(model.horizon, 'step')}{', after which it goes on' if model.continuing else ''}"
-    lines.append(
-        f"{steps}; {counted(sum(a.count for a in model.agents), 'agent')} of {counted(len(model.agents), 'type')}"
-    )
+    agents = counted(sum(agent.count for agent in model.agents), "agent")
+    lines.append(f"{model.length}; {agents} of {counted(len(model.agents), 'type')}")
     for agent in model.agents:
         lines += ["", *_agent(model, agent)]
     economy = [s.name for s in model.symbols if s.role is Role.STATE and s.owner is None and not s.name.endswith("'")]

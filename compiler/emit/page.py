@@ -155,8 +155,7 @@ class _Writer:
         if model.doc:
             yield Paragraph((model.doc,))
         agents = ", ".join(f"{agent.name} ({agent.count})" for agent in model.agents)
-        steps = counted(model.horizon, "step")
-        found: list[Inline] = [Code(model.name), f": agents are {agents}; an episode has {steps}."]
+        found: list[Inline] = [Code(model.name), f": agents are {agents}; an episode has {model.length}."]
         if model.reference:
             found.append(f" Source: {model.reference}.")
         yield Paragraph(tuple(found))
@@ -235,7 +234,7 @@ class _Writer:
         if rewards:
             yield Heading(4, "Wants")
             yield Equations(tuple(map(self.equation, rewards)))
-            if agent.discount is not None and self.model.horizon > 1:
+            if agent.discount is not None and self.model.ends_after != 1:
                 factor = Formula(self.typesetter.number(agent.discount), ir.show(agent.discount))
                 yield Paragraph(("A reward of the next step weighs ", factor, " times one of this step."))
         constraints = [c for c in self.model.constraints if c.agent == agent.name]

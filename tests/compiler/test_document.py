@@ -17,6 +17,7 @@ from rbcc.compiler.document import FORMS, document
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.emit.page import Heading, Timing, page
 from rbcc.compiler.source import shipped_models
+from rbcc.compiler.summary import summary
 
 
 HOSTILE = Path(__file__).parent.parent / "specs" / "hostile.yaml"
@@ -168,6 +169,23 @@ def test_everything_is_on_the_page(form: str) -> None:
         assert words.replace("_", r"\_" if form == ".tex" else "_") in text
     for group in {d.group for d in model.equations if d.group}:
         assert group in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "discounts"),
+    [
+        ("horizon: 1", "1 step", False),
+        ("horizon: 20", "20 steps", True),
+        ("horizon: 1\ncontinuing: true", "1 step, after which the economy goes on", True),
+        ("horizon: 20\ncontinuing: true", "20 steps, after which the economy goes on", True),
+    ],
+)
+def test_how_long_the_economy_lasts(write_spec, changes: str, steps: str, discounts: bool) -> None:
+    compiled = compile_spec(write_spec(f"extends: cournot\nmodel: m\ndiscount: 0.9\n{changes}\nsilence: [RB802]\n"))
+    text = document(compiled.model, ".md")
+    assert f"an episode has {steps}." in text
+    assert ("A reward of the next step weighs" in text) == discounts
+    assert summary(compiled, "").splitlines()[1] == f"{steps}; 2 agents of 1 type"
 
 
 def test_timing_follows_the_equations() -> None:
