@@ -93,7 +93,7 @@ def compile_command(
     elif emit is Emit.LATEX:
         from rbcc.compiler.document import document
 
-        _show(document(compiled.model, ".tex"), out)
+        _show(document(compiled, ".tex"), out)
     else:
         from rbcc.runtime.inspect import lowered
 
@@ -196,7 +196,7 @@ def doc(
     form = out.suffix if out else ".md"
     if form not in FORMS:
         raise typer.BadParameter(f"'{out}' does not end with {', '.join(FORMS)}", param_hint="--out")
-    _show(document(compile_spec(spec, _overrides(set_)).model, form), out)
+    _show(document(compile_spec(spec, _overrides(set_)), form), out)
 
 
 @app.command()

@@ -2,13 +2,13 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from rbcc.compiler import ir
-from rbcc.compiler.accounting import flow_tables
+from rbcc.compiler.accounting import FlowTable
 from rbcc.compiler.accounting.tables import grid
 from rbcc.compiler.emit.typeset import Typesetter, example, name, text as latex_text, width
 from rbcc.compiler.types import Role, Time
@@ -113,14 +113,14 @@ class Page:
     blocks: tuple[Block, ...]
 
 
-def page(model: ir.Model) -> Page:
-    """The page of a model."""
-    return Page(model.title or model.name, tuple(_Writer(model).blocks()))
+def page(model: ir.Model, tables: Sequence[FlowTable]) -> Page:
+    """The page of a model, with the flow tables of its accounts."""
+    return Page(model.title or model.name, tuple(_Writer(model, tables).blocks()))
 
 
 class _Writer:
-    def __init__(self, model: ir.Model):
-        self.model = model
+    def __init__(self, model: ir.Model, tables: Sequence[FlowTable]):
+        self.model, self.tables = model, tables
         self.typesetter = Typesetter(model)
         self.symbols = {symbol.name: symbol for symbol in model.symbols}
 
@@ -312,9 +312,18 @@ class _Writer:
 
     def accounts(self) -> Iterator[Block]:
         """The flow table of each account: who gets (+) and who pays (-) what."""
-        for table in flow_tables(self.model):
-            (_, *head), *rows = grid(self.model, table)
-            yield Heading(4, table.account.name)
+        for table in self.tables:
+            (title, *head), *rows = grid(self.model, table)
+            yield Heading(4, title)
+            if table.gave_up:
+                yield Paragraph(
+                    (
+                        "What flows could not be found: the equations take too much work. ",
+                        Code("rbcc check"),
+                        " tests with random numbers that it balances.",
+                    )
+                )
+                continue
             yield Table(("flow", *head), tuple((*row[:-1], Code(row[-1]) if row[-1] else "") for row in rows))
 
     def identities(self) -> Iterator[Block]:
