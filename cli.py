@@ -387,7 +387,9 @@ def _show(text: str, path: Path | None) -> None:
     if path is None:
         typer.echo(text, nl=False)
     else:
-        path.write_text(text, encoding="utf-8")
+        from rbcc.compiler.files import write_file
+
+        write_file(path, text.encode())
 
 
 def _devices(text: str) -> int | None:

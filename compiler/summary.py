@@ -8,6 +8,7 @@ from platformdirs import user_cache_path
 
 from rbcc.compiler import ir
 from rbcc.compiler.driver import Compiled
+from rbcc.compiler.files import write_file
 from rbcc.compiler.source import shipped_models
 from rbcc.compiler.types import Role
 from rbcc.compiler.words import counted
@@ -22,8 +23,7 @@ def write_module(compiled: Compiled, path: Path | None) -> str:
     if chosen is None:
         chosen = user_cache_path("rbcc") / f"{compiled.model.name}_{compiled.model.digest[:12]}.py"
     try:
-        chosen.parent.mkdir(parents=True, exist_ok=True)
-        chosen.write_text(compiled.python(), encoding="utf-8")
+        write_file(chosen, compiled.python().encode())
     except OSError as error:
         if path is not None:
             raise

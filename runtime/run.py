@@ -41,6 +41,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from rbcc.compiler import ir
+from rbcc.compiler.files import write_file
 from rbcc.compiler.source import is_text, override_text
 from rbcc.runtime.audit import audit
 from rbcc.runtime.checks import Checks
@@ -576,17 +577,6 @@ def _other_settings(run: Run, overrides: Mapping[str, object] | None) -> str:
     parts = (("with", sorted(own - given)), ("without", sorted(given - own)))
     words = " and ".join(f"{word} {_set_options(dict(rest))}" for word, rest in parts if rest)
     return f"was trained {words}; go on with it by: {run.resume_command}" if words else ""
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Replaces a file so that at any moment either the old or the new content is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    with open(fresh, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
 
 
 class _Dumper(yaml.SafeDumper):
