@@ -93,7 +93,7 @@ def compile_command(
     elif emit is Emit.LATEX:
         from rbcc.compiler.document import document
 
-        _show(document(compiled.model, ".tex"), out)
+        _show(document(compiled, ".tex"), out)
     else:
         from rbcc.runtime.inspect import lowered
 
@@ -196,7 +196,7 @@ def doc(
     form = out.suffix if out else ".md"
     if form not in FORMS:
         raise typer.BadParameter(f"'{out}' does not end with {', '.join(FORMS)}", param_hint="--out")
-    _show(document(compile_spec(spec, _overrides(set_)).model, form), out)
+    _show(document(compile_spec(spec, _overrides(set_)), form), out)
 
 
 @app.command()
@@ -387,7 +387,9 @@ def _show(text: str, path: Path | None) -> None:
     if path is None:
         typer.echo(text, nl=False)
     else:
-        path.write_text(text, encoding="utf-8")
+        from rbcc.compiler.files import write_file
+
+        write_file(path, text.encode())
 
 
 def _devices(text: str) -> int | None:

@@ -13,6 +13,7 @@ from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.passes.fold import fold
 from rbcc.compiler.types import Role
 from rbcc.compiler.units import ONE
+from rbcc.compiler.words import counted
 
 
 SECTIONS = (
@@ -263,7 +264,7 @@ class _Reader:
         for agent in self.model.agents:
             owner = str(self.names.type(agent.name))
             here = ("agent types", owner)
-            yield here, _Item(None, f"{agent.count} agent{'s' if agent.count > 1 else ''}")
+            yield here, _Item(None, counted(agent.count, "agent"))
             yield ("agent types", f"{owner}.count"), _Item(agent.count, str(agent.count), (here,))
             yield ("agent types", f"{owner}.stage"), _Item(agent.stage, f"after {agent.stage} others", (here,))
             given = tuple(self.names.symbol(name) for name in agent.given)

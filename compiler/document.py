@@ -1,12 +1,12 @@
 """The description of a model in the form that a file name asks for."""
 
-from rbcc.compiler import ir
+from rbcc.compiler.driver import Compiled
 
 
 FORMS = (".md", ".html", ".tex")
 
 
-def document(model: ir.Model, form: str) -> str:
+def document(compiled: Compiled, form: str) -> str:
     """The page of a model as Markdown (`.md`), self-contained HTML (`.html`) or LaTeX (`.tex`)."""
     from rbcc.compiler.emit.page import page
 
@@ -16,4 +16,4 @@ def document(model: ir.Model, form: str) -> str:
         from rbcc.compiler.emit.latex import latex as render
     else:
         from rbcc.compiler.emit.markdown import markdown as render
-    return render(page(model))
+    return render(page(compiled.model, compiled.tables))

@@ -25,6 +25,11 @@ class Compiled:
     warnings: tuple[Diagnostic, ...]
     tables: tuple[FlowTable, ...]
 
+    @property
+    def proved_tables(self) -> tuple[FlowTable, ...]:
+        """The tables whose flows are known; those of other accounts are empty."""
+        return tuple(table for table in self.tables if not table.gave_up)
+
     def python(self, device: str = "cpu") -> str:
         """The text of the generated module, for a kind of device as JAX names it: "cpu", "gpu"."""
         from rbcc.compiler.emit.jax import emit

@@ -4,10 +4,7 @@ The text is walked along the tree of `source.py`: each value is written at its p
 and what stands between two values is white space, punctuation and comments. Lines are neither joined nor broken.
 """
 
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence as SequenceABC
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +15,7 @@ from lark import Token
 
 from rbcc.compiler import syntax
 from rbcc.compiler.diagnostics import CompileError, Diagnostic, Diagnostics, Source, Span
+from rbcc.compiler.files import write_file
 from rbcc.compiler.source import KeyPath, Mapping, Node, Scalar, Sequence, parse, read_file, stands_plain
 from rbcc.compiler.spec import Equations, Expression, forms
 
@@ -55,23 +53,8 @@ def format_file(path: Path, *, write: bool) -> bool:
     result = format_text(source.text, source.name)
     changed = path.read_bytes() != result.encode()  # read_file leaves out a byte order mark and carriage returns
     if changed and write:
-        _replace(path.resolve(), result)
+        write_file(path, result.encode())
     return changed
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, with the permissions that it had."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        shutil.copymode(path, name)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def format_text(text: str, name: str = "spec") -> str:

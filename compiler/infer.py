@@ -18,6 +18,7 @@ from rbcc.compiler.primitives import Primitive
 from rbcc.compiler.traps import WORDS
 from rbcc.compiler.types import Kind, Role, Time, Type
 from rbcc.compiler.units import ONE, Unit
+from rbcc.compiler.words import counted
 
 
 REDUCTIONS = ("sum", "product", "mean", "min", "max", "count")
@@ -595,7 +596,7 @@ class _Inference:
         if len(given) != len(symbol.sets):
             self.error(
                 "RB301",
-                f"'{_shown(node)}' has {_count(len(symbol.sets), 'index', 'indices')}, here it is given {len(given)}",
+                f"'{_shown(node)}' has {counted(len(symbol.sets), 'index', 'indices')}, here it is given {len(given)}",
                 node.span,
                 expected=f"{short}[{wanted}]" if wanted else f"{short} without [ ]",
                 help=f"for the total write sum({wanted}, {short}[{wanted}])"
@@ -906,7 +907,7 @@ class _Inference:
             }
             self.error(
                 "RB206",
-                f"{name} takes {_count(len(wanted), 'argument')}, here it has {len(node.arguments)}",
+                f"{name} takes {counted(len(wanted), 'argument')}, here it has {len(node.arguments)}",
                 node.span,
                 expected=f"{name}({', '.join(wanted)})",
                 help=help.get(name),
@@ -1055,8 +1056,8 @@ def _number_of_arguments(primitive: Primitive) -> str:
     if primitive.variadic:
         return "two or more arguments" if len(primitive.units.repeated) == 1 else f"{most}, {most + 2}, ... arguments"
     if primitive.optional:
-        return f"{most - primitive.optional} to {_count(most, 'argument')}"
-    return _count(most, "argument")
+        return f"{most - primitive.optional} to {counted(most, 'argument')}"
+    return counted(most, "argument")
 
 
 def _text(span: Span) -> str:
@@ -1075,7 +1076,3 @@ def _a_kind(node: ir.Expression) -> str:
             return f"an index of {node.type.of}"
         case kind:
             return f"a {kind}"
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number or 'no'} {one if number == 1 else many or one + 's'}"

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from rbcc.compiler.types import Kind, Precision, Role, Time, Type
 from rbcc.compiler.units import Unit
+from rbcc.compiler.words import counted
 
 
 @dataclass(frozen=True)
@@ -504,6 +505,16 @@ class Model:
 
     def action(self, name: str) -> Action:
         return self._named[2][name]
+
+    @property
+    def ends_after(self) -> int | None:
+        """After how many steps the economy ends; None if it goes on, and the horizon only cuts it into episodes."""
+        return None if self.continuing else self.horizon
+
+    @property
+    def length(self) -> str:
+        """How many steps an episode has and whether that is all, in words."""
+        return counted(self.horizon, "step") + (", after which the economy goes on" if self.continuing else "")
 
     @property
     def balances(self) -> tuple[Identity, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rbcc.compiler import ir
-from rbcc.compiler.accounting import FlowTable, proofs
+from rbcc.compiler.accounting import proofs
 from rbcc.compiler.accounting.tables import text_table
 from rbcc.compiler.diagnostics import CompileError, Diagnostic, to_data
 from rbcc.compiler.driver import Compiled, compile_spec
@@ -20,11 +20,6 @@ class Report:
     diagnostics: tuple[Diagnostic, ...]
     compiled: Compiled | None = None
 
-    @property
-    def tables(self) -> tuple[FlowTable, ...]:
-        """The flows of every account."""
-        return self.compiled.tables if self.compiled else ()
-
     @cached_property
     def proved(self) -> tuple[bool, ...]:
         """Which identities are proved."""
@@ -34,7 +29,7 @@ class Report:
         """Flow tables, and what is proved and what is left to tests, for a spec without errors."""
         assert self.compiled is not None
         model = self.compiled.model
-        tables = [f"{text_table(model, table)}\n" for table in self.tables if not table.gave_up]
+        tables = [f"{text_table(model, table)}\n" for table in self.compiled.proved_tables]
         lines = [f"{what} {name}: {'proved' if known else 'tested only'}" for what, name, _, known in self.claims()]
         if not lines:
             lines = ["no accounts, identities or invariants are declared"]
@@ -58,7 +53,7 @@ class Report:
                         for row in table.rows
                     ],
                 }
-                for table in self.tables
+                for table in (self.compiled.proved_tables if self.compiled else ())
             ],
         }
 
@@ -67,7 +62,7 @@ class Report:
         if self.compiled is None:
             return
         model = self.compiled.model
-        for table in self.tables:
+        for table in self.compiled.tables:
             yield "account", table.account.name, table.account.place, table.proved
         for identity, known in zip(model.identities, self.proved, strict=True):
             yield "identity", identity.name, identity.place, known

@@ -8,8 +8,10 @@ from platformdirs import user_cache_path
 
 from rbcc.compiler import ir
 from rbcc.compiler.driver import Compiled
+from rbcc.compiler.files import write_file
 from rbcc.compiler.source import shipped_models
 from rbcc.compiler.types import Role
+from rbcc.compiler.words import counted
 
 
 def write_module(compiled: Compiled, path: Path | None) -> str:
@@ -21,8 +23,7 @@ def write_module(compiled: Compiled, path: Path | None) -> str:
     if chosen is None:
         chosen = user_cache_path("rbcc") / f"{compiled.model.name}_{compiled.model.digest[:12]}.py"
     try:
-        chosen.parent.mkdir(parents=True, exist_ok=True)
-        chosen.write_text(compiled.python(), encoding="utf-8")
+        write_file(chosen, compiled.python().encode())
     except OSError as error:
         if path is not None:
             raise
@@ -35,8 +36,8 @@ def summary(compiled: Compiled, module: str) -> str:
     model = compiled.model
     title = f"{model.name}: {model.title}" if model.title else model.name
     lines = [title + (f" ({model.reference})" if model.reference else "")]
-    steps = f"{_many(model.horizon, 'step')}{', after which it goes on' if model.continuing else ''}"
-    lines.append(f"{steps}; {_many(sum(a.count for a in model.agents), 'agent')} of {_many(len(model.agents), 'type')}")
+    agents = counted(sum(agent.count for agent in model.agents), "agent")
+    lines.append(f"{model.length}; {agents} of {counted(len(model.agents), 'type')}")
     for agent in model.agents:
         lines += ["", *_agent(model, agent)]
     economy = [s.name for s in model.symbols if s.role is Role.STATE and s.owner is None and not s.name.endswith("'")]
@@ -45,19 +46,17 @@ def summary(compiled: Compiled, module: str) -> str:
     groups = len({d.group for d in model.equations if d.group})
     lines += [
         "",
-        f"{_many(len(model.equations), 'equation')} in {_many(groups, 'group')}, {_many(len(model.parameters), 'parameter')}, "
-        f"{_many(len(model.accounts), 'account')}, {_many(len(model.identities), 'identity', 'identities')}, "
-        f"{_many(len(model.invariants), 'invariant')}",
+        f"{counted(len(model.equations), 'equation')} in {counted(groups, 'group')}, "
+        f"{counted(len(model.parameters), 'parameter')}, {counted(len(model.accounts), 'account')}, "
+        f"{counted(len(model.identities), 'identity', 'identities')}, {counted(len(model.invariants), 'invariant')}",
     ]
     for phase in model.phases:
         fresh = ", fresh optimizer" if phase.fresh_optimizer else ""
-        lines.append(
-            f"training {phase.name}: {_many(phase.iterations, 'iteration')} of {_many(phase.economies, 'economy', 'economies')}{fresh}"
-        )
+        economies = counted(phase.economies, "economy", "economies")
+        lines.append(f"training {phase.name}: {counted(phase.iterations, 'iteration')} of {economies}{fresh}")
     if not model.phases:
         lines.append("no training in this spec")
-    warnings = len(compiled.warnings)
-    lines.append(f"{_many(warnings, 'warning') if warnings else 'no warnings'}; {module}")
+    lines.append(f"{counted(len(compiled.warnings), 'warning')}; {module}")
     return "\n".join(lines)
 
 
@@ -79,16 +78,13 @@ def _agent(model: ir.Model, agent: ir.Agent) -> Iterator[str]:
         if observation.agent == agent.name:
             shared = sum(feature.size for feature in observation.shared)
             own = sum(feature.size for feature in (*observation.own, *observation.fixed))
-            yield f"  sees     {_many(shared + own, 'number')}: {shared} that all see, {own} of its own"
+            split = f": {shared} that all see, {own} of its own" if shared + own else ""
+            yield f"  sees     {counted(shared + own, 'number')}{split}"
     reward = next((d for d in model.equations if d.symbol == f"{agent.name}.reward"), None)
     if reward is not None:
         yield f"  wants    {ir.show(reward.expression)}"
     if agent.given:
         yield f"  takes    {', '.join(agent.given)} as given"
-
-
-def _many(number: int, one: str, several: str = "") -> str:
-    return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
 def _short(symbol: ir.Symbol) -> str:

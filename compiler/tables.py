@@ -13,6 +13,7 @@ from rbcc.compiler.source import KeyPath, Node, Scalar, Sequence as List
 from rbcc.compiler.spec import DataFile
 from rbcc.compiler.syntax import LARGEST, MAX_DIGITS
 from rbcc.compiler.types import Kind, Time
+from rbcc.compiler.words import counted
 
 
 MAX_BYTES = 16_000_000
@@ -201,7 +202,7 @@ class Tables:
         if wrong is not None:
             found = len(table.cells[wrong])
             return self.refused(
-                table, f"{found} cell{'s' if found > 1 else ''}, but the first line has {len(titles)}", table.line(wrong),
+                table, f"{counted(found, 'cell')}, but the first line has {len(titles)}", table.line(wrong),
                 help='quote a cell that holds a comma: "a, b"; decimals are written with a point'
                 if found > len(titles)
                 else None,

@@ -183,7 +183,7 @@ def described(case: Case) -> Outcome:
     report.text()
     assert report.compiled is not None
     for form in FORMS:
-        document(report.compiled.model, form)
+        document(report.compiled, form)
     return Outcome("compiled")
 
 

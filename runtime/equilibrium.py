@@ -38,6 +38,7 @@ import jax
 import numpy as np
 
 from rbcc.compiler.diagnostics import CompileError
+from rbcc.compiler.files import write_file
 from rbcc.runtime import noise
 from rbcc.runtime.battery import OWN, Battery, Measure
 from rbcc.runtime.deviation import Arena, Base, Deviation, Deviator, Notion, evaluate_base
@@ -48,7 +49,7 @@ from rbcc.runtime.inference import CONFIDENCE, Mean
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Frozen, Plant, read_plant
 from rbcc.runtime.policy import Parameters
-from rbcc.runtime.run import Run, versions, write_file
+from rbcc.runtime.run import Run, versions
 from rbcc.runtime.train import initial_state, networks_of
 from rbcc.runtime.verdict import ROUNDING, Equilibrium, Estimate, Gain, Member, judge, overall
 

@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from rbcc.compiler.diagnostics import suggest
+from rbcc.compiler.files import write_file
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.run import Run
 from rbcc.runtime.simulate import play
@@ -239,6 +240,6 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
             lines = [" & ".join(cell.replace("_", r"\_").replace("%", r"\%") for cell in row) + r" \\" for row in rows]
             lines[0] += r" \hline"
             body = "\n".join([rf"\begin{{tabular}}{{l{'r' * (shown.shape[1] - 1)}}}", *lines, r"\end{tabular}"])
-            path.write_text(body + "\n", encoding="utf-8")
+            write_file(path, f"{body}\n".encode())
         case other:
             raise RunError(f"'{path.name}': {other or 'no ending'}; write to .csv, .parquet or .tex")

@@ -8,10 +8,11 @@ from typing import Any
 
 from rbcc.compiler.emit.html import Drawing, html_of
 from rbcc.compiler.emit.page import Block, Heading, Paragraph, Table
+from rbcc.compiler.files import write_file
 from rbcc.runtime.battery import CONSTANT, NONE, POLICY, Candidate
 from rbcc.runtime.display import HEAD, findings, gain_rows, headlines, percent, question
 from rbcc.runtime.plot import BLUE, GREY, panels
-from rbcc.runtime.run import Run, write_file
+from rbcc.runtime.run import Run
 from rbcc.runtime.verdict import Equilibrium, Estimate
 
 

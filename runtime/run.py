@@ -41,6 +41,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from rbcc.compiler import ir
+from rbcc.compiler.files import write_file
 from rbcc.compiler.source import is_text, override_text
 from rbcc.runtime.audit import audit
 from rbcc.runtime.checks import Checks
@@ -136,8 +137,8 @@ class Run:
         leaves, structure = jax.tree_util.tree_flatten_with_path(template)
         try:
             with safe_open(path, "numpy") as file:
-                place = json.loads(file.metadata()["place"])
-                phase, iteration = int(place["phase"]), int(place["iteration"])
+                reached = json.loads(file.metadata()["place"])
+                phase, iteration = int(reached["phase"]), int(reached["iteration"])
                 arrays = [file.get_tensor(jax.tree_util.keystr(key)) for key, _ in leaves]
             if not (0 <= phase < len(self.model.ir.phases) and iteration >= 0):
                 raise ValueError(f"it is of iteration {iteration} of phase number {phase}")
@@ -145,7 +146,8 @@ class Run:
                 if array.shape != leaf.shape:
                     raise ValueError(f"{jax.tree_util.keystr(key)} has the shape {array.shape}, not {leaf.shape}")
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{path} is damaged: {error}; 'phases' may hold an older one") from None
+            older = "; 'previous' and 'phases' may hold older ones" if name == "checkpoint" else ""
+            raise RunError(f"{path} is damaged: {error}{older}") from None
         state = jax.tree_util.tree_unflatten(structure, [jax.numpy.asarray(array) for array in arrays])
         return state, phase, iteration
 
@@ -195,16 +197,16 @@ class Run:
     def write_checkpoint(self, progress: Progress, name: str = "checkpoint") -> None:
         leaves = jax.tree_util.tree_flatten_with_path(progress.state)[0]
         arrays = {jax.tree_util.keystr(key): np.asarray(leaf, order="C") for key, leaf in leaves}
-        place = {"phase": progress.phase, "iteration": progress.iteration}
+        reached = {"phase": progress.phase, "iteration": progress.iteration}
         path = self.folder / f"{name}.safetensors"
         if name == "checkpoint" and path.is_file():
             write_file(self.folder / "previous.safetensors", path.read_bytes())
-        write_file(path, save(arrays, {"place": json.dumps(place)}))
+        write_file(path, save(arrays, {"place": json.dumps(reached)}))
 
     def go_back(self, phase: int, iteration: int) -> TrainState:
         """Makes the last checkpoint but one the newest. Raises RunError if it is not of `iteration` of `phase`."""
-        state, *place = self.checkpoint("previous")
-        if place != [phase, iteration]:
+        state, *reached = self.checkpoint("previous")
+        if reached != [phase, iteration]:
             raise RunError(
                 f"{self.folder} has no checkpoint of the iteration that other seeds are at; train anew with --out"
             )
@@ -213,8 +215,8 @@ class Run:
 
     def write_metrics(self, progress: Progress, seconds: float) -> None:
         phase = self.model.ir.phases[progress.phase].name
-        place = {"phase": phase, "iteration": progress.iteration, "seconds": round(seconds, 3)}
-        record = {**place, **progress.metrics}
+        reached = {"phase": phase, "iteration": progress.iteration, "seconds": round(seconds, 3)}
+        record = {**reached, **progress.metrics}
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
@@ -315,7 +317,7 @@ def train_seeds(
 
 _Begun = tuple[tuple["Run", ...], list[TrainState] | None, int, int]
 """Runs, what their states are if they go on, and from which iteration of which phase."""
-_LONGEST = 2000
+_LONGEST = 2000  # bytes of an error that all hosts hear of: what is broadcast has the same shape on each
 
 
 @contextmanager
@@ -350,16 +352,22 @@ def _everywhere(begun: Callable[[], "_Begun"], model: Model, seeds: range) -> "_
             found = begun()
         except RunError as problem:
             error = str(problem)
-    text = np.frombuffer(error.encode()[:_LONGEST].ljust(_LONGEST), np.uint8)
-    runs, states, *place = found
-    text, place = multihost_utils.broadcast_one_to_all((text, np.array([states is not None, *place])))
-    if message := bytes(np.asarray(text)).decode(errors="ignore").strip():
+    runs, states, *reached = found
+    text = np.frombuffer(_cut(error, _LONGEST).ljust(_LONGEST), np.uint8)
+    text, begin = multihost_utils.broadcast_one_to_all((text, np.array([states is not None, *reached])))
+    if message := bytes(np.asarray(text)).decode().strip():
         raise RunError(message)
-    there, phase, first = map(int, place)
+    there, phase, first = map(int, begin)
     if there:
         template = [initial_state(model, seed) for seed in seeds]
         states = multihost_utils.broadcast_one_to_all(states if states is not None else template)
     return runs, states, phase, first
+
+
+def _cut(text: str, length: int) -> bytes:
+    """`text` in at most `length` bytes, with "…" in place of what is left out."""
+    data, end = text.encode(), "…".encode()
+    return data if len(data) <= length else data[: length - len(end)].decode(errors="ignore").encode() + end
 
 
 def _trained(
@@ -375,13 +383,13 @@ def _trained(
     began = saved = time.monotonic()
     kept: tuple[Progress, ...] = ()
 
-    def save(progress: Iterable[Progress], name: str = "checkpoint") -> None:
+    def store(progress: Iterable[Progress], name: str = "checkpoint") -> None:
         for run, own in zip(runs, progress, strict=True):
             run.write_checkpoint(own, name)
 
     if first == 0 and phase > 0 and states is not None:  # killed before it could keep the end of the last phase
         done = model.ir.phases[phase - 1]
-        save((Progress(phase - 1, done.iterations, {}, state) for state in states), f"phases/{done.name}")
+        store((Progress(phase - 1, done.iterations, {}, state) for state in states), f"phases/{done.name}")
     try:
         for progress in training:
             now = time.monotonic()
@@ -392,15 +400,15 @@ def _trained(
             settings = model.ir.phases[progress[0].phase]
             last = progress[0].iteration == settings.iterations
             if last or now - saved > CHECKPOINT_SECONDS:
-                save(progress)
+                store(progress)
                 saved = now
             if last:
-                save(progress, f"phases/{settings.name}")
+                store(progress, f"phases/{settings.name}")
             if listener:
                 listener(runs, progress)
     except KeyboardInterrupt:
         if kept:
-            save(kept)
+            store(kept)
         _written(runs, status="interrupted")
         raise
     except Stopped as error:
@@ -452,8 +460,8 @@ def _created(
                 if not folder.exists():
                     raise
             else:
-                places = zip(runs, _parts(folder, seeds), strict=True)
-                return tuple(replace(run, folder=place) for run, place in places)
+                parts = zip(runs, _parts(folder, seeds), strict=True)
+                return tuple(replace(run, folder=part) for run, part in parts)
         raise RunError(f"{out} already exists; choose another with --out, or go on with it with --resume")
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -538,7 +546,7 @@ def _resumed(model: Model, overrides: Mapping[str, object] | None, seeds: range,
         return tuple(runs), None, 0, 0
     # A kill may have come after the checkpoints of some seeds and before those of others.
     found = [run.checkpoint() for run in runs]
-    phase, iteration = min(place[1:] for place in found)
+    phase, iteration = min(reached for _, *reached in found)
     states = [
         state if (number, done) == (phase, iteration) else run.go_back(phase, iteration)
         for run, (state, number, done) in zip(runs, found, strict=True)
@@ -576,17 +584,6 @@ def _other_settings(run: Run, overrides: Mapping[str, object] | None) -> str:
     parts = (("with", sorted(own - given)), ("without", sorted(given - own)))
     words = " and ".join(f"{word} {_set_options(dict(rest))}" for word, rest in parts if rest)
     return f"was trained {words}; go on with it by: {run.resume_command}" if words else ""
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Replaces a file so that at any moment either the old or the new content is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    with open(fresh, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
 
 
 class _Dumper(yaml.SafeDumper):

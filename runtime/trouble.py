@@ -14,8 +14,11 @@ from rbcc.runtime.schedule import iteration
 from rbcc.runtime.train import Progress, networks_of
 
 
-def locate(model: Model, phase: ir.Phase, progress: Progress, episodes: int = 64) -> str:
-    """Plays episodes of random choices until some equation gives no finite number.
+_EPISODES = 64
+
+
+def locate(model: Model, phase: ir.Phase, progress: Progress) -> str:
+    """Plays some episodes of random choices until some equation gives no finite number.
 
     Returns its place and text, the step, the index and the values of what it reads; or says that the equations are
     fine, so that learning itself diverged.
@@ -24,7 +27,7 @@ def locate(model: Model, phase: ir.Phase, progress: Progress, episodes: int = 64
     now = iteration(model, phase, networks_of(model), jnp.int32(max(0, progress.iteration - 1)))
     play, checks = _episode(model, now.parameters), Checks(model)
     constants = jax.device_get(model.written(model.module.constants(now.parameters)))
-    for key in jax.random.split(jax.random.key(0), episodes):
+    for key in jax.random.split(jax.random.key(0), _EPISODES):
         arrays = jax.device_get(play(key))
         for step in range(model.ir.horizon):
             record = {name: array[step] for name, array in arrays.items()}

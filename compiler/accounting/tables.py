@@ -19,14 +19,6 @@ def text_table(model: ir.Model, table: FlowTable) -> str:
     return "\n".join(lines)
 
 
-def markdown_table(model: ir.Model, table: FlowTable) -> str:
-    """A flow table for a page."""
-    head, *rows = grid(model, table)
-    rule = ["---", *["---:"] * len(table.columns), "---"]
-    rows = [[row[0], *row[1:-1], f"`{row[-1]}`" if row[-1] else ""] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
-
-
 def grid(model: ir.Model, table: FlowTable) -> list[list[str]]:
     """Head, flows, and the changes of stocks that they add up to; in each row a name, the columns, an amount."""
     account = table.account

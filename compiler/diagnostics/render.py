@@ -2,6 +2,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, MAX_PLACES, Diagnostic, Severity, Span
+from rbcc.compiler.words import counted
 
 
 WIDTH = 120
@@ -13,7 +14,7 @@ def render_text(diagnostics: Iterable[Diagnostic]) -> str:
     diagnostics = tuple(diagnostics)
     blocks = [_block(diagnostic) for diagnostic in diagnostics]
     counts = [
-        f"{number} {severity}{'s' if number > 1 else ''}"
+        counted(number, str(severity))
         for severity in Severity
         if (number := sum(d.severity is severity for d in diagnostics))
     ]

@@ -12,7 +12,7 @@ from rbcc.compiler.types import Role
 # What the generated functions call themselves, their arguments and their own variables.
 MODULE_NAMES = frozenset(
     "jax jnp HORIZON COUNTS CHOICES constants discounts reset observe bounds step alive symlog digits given state actions key keys "
-    "parameters indicators following done iteration progress time".split()
+    "parameters indicators following done iteration progress time held computed".split()
 )
 _TAKEN = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | MODULE_NAMES
 

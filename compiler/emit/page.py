@@ -2,17 +2,18 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from rbcc.compiler import ir
-from rbcc.compiler.accounting import flow_tables
+from rbcc.compiler.accounting import FlowTable
 from rbcc.compiler.accounting.tables import grid
 from rbcc.compiler.emit.typeset import Typesetter, example, name, text as latex_text, width
 from rbcc.compiler.types import Role, Time
 from rbcc.compiler.units import ONE
+from rbcc.compiler.words import counted
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,14 @@ class Page:
     blocks: tuple[Block, ...]
 
 
-def page(model: ir.Model) -> Page:
-    """The page of a model."""
-    return Page(model.title or model.name, tuple(_Writer(model).blocks()))
+def page(model: ir.Model, tables: Sequence[FlowTable]) -> Page:
+    """The page of a model, with the flow tables of its accounts."""
+    return Page(model.title or model.name, tuple(_Writer(model, tables).blocks()))
 
 
 class _Writer:
-    def __init__(self, model: ir.Model):
-        self.model = model
+    def __init__(self, model: ir.Model, tables: Sequence[FlowTable]):
+        self.model, self.tables = model, tables
         self.typesetter = Typesetter(model)
         self.symbols = {symbol.name: symbol for symbol in model.symbols}
 
@@ -154,8 +155,7 @@ class _Writer:
         if model.doc:
             yield Paragraph((model.doc,))
         agents = ", ".join(f"{agent.name} ({agent.count})" for agent in model.agents)
-        steps = f"{model.horizon} step{'s' if model.horizon > 1 else ''}"
-        found: list[Inline] = [Code(model.name), f": agents are {agents}; an episode has {steps}."]
+        found: list[Inline] = [Code(model.name), f": agents are {agents}; an episode has {model.length}."]
         if model.reference:
             found.append(f" Source: {model.reference}.")
         yield Paragraph(tuple(found))
@@ -234,7 +234,7 @@ class _Writer:
         if rewards:
             yield Heading(4, "Wants")
             yield Equations(tuple(map(self.equation, rewards)))
-            if agent.discount is not None and self.model.horizon > 1:
+            if agent.discount is not None and self.model.ends_after != 1:
                 factor = Formula(self.typesetter.number(agent.discount), ir.show(agent.discount))
                 yield Paragraph(("A reward of the next step weighs ", factor, " times one of this step."))
         constraints = [c for c in self.model.constraints if c.agent == agent.name]
@@ -245,7 +245,7 @@ class _Writer:
     def description(self, agent: ir.Agent) -> Iterator[Inline]:
         if agent.doc:
             yield f"{agent.doc}. "
-        yield f"{agent.count} agent{'s' if agent.count > 1 else ''}"
+        yield counted(agent.count, "agent")
         for number, index in enumerate(agent.indices):
             yield ", index " if number == 0 else " or "
             yield Formula(self.typesetter.index(index), index)
@@ -312,9 +312,18 @@ class _Writer:
 
     def accounts(self) -> Iterator[Block]:
         """The flow table of each account: who gets (+) and who pays (-) what."""
-        for table in flow_tables(self.model):
-            (_, *head), *rows = grid(self.model, table)
-            yield Heading(4, table.account.name)
+        for table in self.tables:
+            (title, *head), *rows = grid(self.model, table)
+            yield Heading(4, title)
+            if table.gave_up:
+                yield Paragraph(
+                    (
+                        "What flows could not be found: the equations take too much work. ",
+                        Code("rbcc check"),
+                        " tests with random numbers that it balances.",
+                    )
+                )
+                continue
             yield Table(("flow", *head), tuple((*row[:-1], Code(row[-1]) if row[-1] else "") for row in rows))
 
     def identities(self) -> Iterator[Block]:

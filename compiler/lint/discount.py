@@ -18,7 +18,7 @@ def discount(model: ir.Model, ranges: Ranges, report: Report) -> None:
             continue
         own = ("agents", agent.name, "discount")
         span, factor = report.document.key(own if report.document.has(own) else ("discount",)), value.low
-        if model.horizon == 1:
+        if model.ends_after == 1:
             if 0 < factor < 1:
                 report.warning(
                     "RB802",
@@ -33,7 +33,7 @@ def discount(model: ir.Model, ranges: Ranges, report: Report) -> None:
                 span,
                 f"is it a rate? The factor of a rate of {rounded(factor)} is {1 / (1 + factor):.4g}",
             )
-        elif 0 < factor < 1 and model.horizon > LONG * (ahead := math.log(0.01) / math.log(factor)):
+        elif 0 < factor < 1 and (model.ends_after or 0) > LONG * (ahead := math.log(0.01) / math.log(factor)):
             report.warning(
                 "RB801",
                 f"a discount factor of {factor:g}: of {model.horizon:,} steps agents look {ahead:.0f} ahead, "
@@ -41,7 +41,7 @@ def discount(model: ir.Model, ranges: Ranges, report: Report) -> None:
                 span,
                 f"is it of a year, and a step shorter? That of a quarter is {factor:g}^(1/4) = {factor**0.25:.4g}",
             )
-    if model.horizon == 1:
+    if model.ends_after == 1:
         _idle_states(model, report)
 
 

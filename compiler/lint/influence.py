@@ -1,11 +1,13 @@
+import math
 from collections.abc import Collection, Iterable
 
 from rbcc.compiler import ir
 from rbcc.compiler.lint.finding import Report
+from rbcc.compiler.words import counted
 
 
 def influence(model: ir.Model, report: Report) -> None:
-    """Choices that cannot affect the reward of those who make them, in any step of an episode.
+    """Choices that cannot affect the reward of those who make them, in any step before the economy ends, if it does.
 
     The flow is followed through equations, from step to step through states, and through what others observe; not
     through what the agents take as given.
@@ -17,7 +19,8 @@ def influence(model: ir.Model, report: Report) -> None:
             symbol for c in model.constraints if c.agent == agent.name for symbol in ir.references(c.violation)
         }
         delays = {action.symbol: flow.delay(action.symbol, targets, agent.given) for action in actions}
-        idle = [symbol for symbol, delay in delays.items() if delay is None or delay >= model.horizon]
+        end = model.ends_after or math.inf
+        idle = [symbol for symbol, delay in delays.items() if delay is None or delay >= end]
         reward = next((d for d in model.equations if d.symbol == f"{agent.name}.reward"), None)
         if reward is None or not idle:
             continue
@@ -43,7 +46,7 @@ def _late(delay: int | None, model: ir.Model) -> str:
     if delay is None:
         return ""
     steps = "one" if model.horizon == 1 else f"{model.horizon} steps"
-    return f" in time: it takes {delay} step{'s' if delay > 1 else ''}, and an episode has {steps}"
+    return f" in time: it takes {counted(delay, 'step')}, and an episode has {steps}"
 
 
 class Flow:

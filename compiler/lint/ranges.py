@@ -73,7 +73,7 @@ class Ranges:
         if symbol in self.actions:
             return self.choices(symbol)
         following, start = self.equations.get(f"{symbol}'"), self.start.get(symbol)
-        if following is not None and isinstance(following.expression, ir.Reference) and self.model.horizon > 1:
+        if following is not None and isinstance(following.expression, ir.Reference) and self.model.ends_after != 1:
             held = self.choices(following.expression.symbol)
             return held.hull(start) if held and start else None
         return None

@@ -9,9 +9,11 @@ import pytest
 
 from rbcc.compiler import ir
 from rbcc.compiler.accounting import flow_tables, proofs
-from rbcc.compiler.accounting.tables import markdown_table, text_table
+from rbcc.compiler.accounting.tables import text_table
 from rbcc.compiler.diagnostics import CompileError
+from rbcc.compiler.document import document
 from rbcc.compiler.driver import compile_spec
+from rbcc.compiler.report import Report
 from rbcc.compiler.source import shipped_models
 
 
@@ -154,9 +156,15 @@ def test_accounts_and_identities_of_shipped_models_are_proved(name: str) -> None
     assert all(proofs(replace(model, identities=model.balances)))
 
 
+def accounts_in(page: str) -> str:
+    """The part of a page that `rbcc doc` prints which holds flow tables."""
+    return page.partition("\n## Accounts\n")[2].partition("\n## ")[0].strip()
+
+
 def test_flows_of_a_small_economy() -> None:
-    model = compile_spec(LEDGER).model
-    money, goods = flow_tables(model)
+    compiled = compile_spec(LEDGER)
+    model = compiled.model
+    money, goods = compiled.tables
     assert text_table(model, money).splitlines() == [
         "money          buyer   seller   town   the outside   amount in a step",
         "sales * toll                -      +                 sum(j, sales[j] * toll)",
@@ -165,9 +173,11 @@ def test_flows_of_a_small_economy() -> None:
         "rent                        -                    +   count(seller) * rent",
         "change of      purse     till",
     ]
-    assert markdown_table(model, goods).splitlines() == [
-        "| goods for each j | seller | the outside | amount in a step |",
-        "| --- | ---: | ---: | --- |",
+    assert accounts_in(document(compiled, ".md")).splitlines()[-7:] == [
+        "#### goods for each j",
+        "",
+        "| flow | seller | the outside | amount in a step |",
+        "| --- | --- | --- | --- |",
         "| harvest | + | - | `harvest` |",
         "| eaten | - | + | `sold[j]` |",
         "| change of | store |  |  |",
@@ -420,6 +430,16 @@ def test_too_much_work_is_no_mistake(write_spec: Callable[..., Path]) -> None:
     assert not table.proved
     assert not table.refuted
     assert table.loose == table.missing == ()
+
+
+def test_flows_that_are_too_much_work_are_not_shown(write_spec: Callable[..., Path]) -> None:
+    compiled = compile_spec(write_spec(large("w3")))
+    shown = accounts_in(document(compiled, ".md"))
+    assert shown.startswith("#### money\n\nWhat flows could not be found: the equations take too much work.")
+    assert shown.count("| flow |") == len(compiled.proved_tables) < len(compiled.tables)
+    data = Report((), compiled).as_data()
+    assert [flow["account"] for flow in data["flows"]] == [one.account.name for one in compiled.proved_tables]
+    assert [claim["proved"] for claim in data["claims"]] == [one.proved for one in compiled.tables]
 
 
 def test_random_numbers_refute_what_is_too_much_work(write_spec: Callable[..., Path]) -> None:

@@ -12,11 +12,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from pylatexenc.latexwalker import LatexWalker
 
-from rbcc.compiler import ir
 from rbcc.compiler.document import FORMS, document
-from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.emit.page import Heading, Timing, page
+from rbcc.compiler.driver import Compiled, compile_spec
+from rbcc.compiler.emit.page import Block, Heading, Timing, page
 from rbcc.compiler.source import shipped_models
+from rbcc.compiler.summary import summary
 
 
 HOSTILE = Path(__file__).parent.parent / "specs" / "hostile.yaml"
@@ -24,8 +24,12 @@ MODELS = [*sorted(path.stem for path in shipped_models().glob("*.yaml")), str(HO
 
 
 @cache
-def model_of(name: str) -> ir.Model:
-    return compile_spec(name).model
+def compiled_of(name: str) -> Compiled:
+    return compile_spec(name)
+
+
+def blocks(compiled: Compiled) -> tuple[Block, ...]:
+    return page(compiled.model, compiled.tables).blocks
 
 
 VOID = {"meta", "path", "rect"}
@@ -63,7 +67,7 @@ class Reader(HTMLParser):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_html_is_whole_and_loads_nothing(name: str) -> None:
-    text = document(model_of(name), ".html")
+    text = document(compiled_of(name), ".html")
     reader = Reader()
     reader.feed(text)
     assert reader.open == []
@@ -84,8 +88,8 @@ def tokens(text: str) -> list[Token]:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_markdown_has_the_structure_of_the_page(name: str) -> None:
-    model = model_of(name)
-    found = tokens(document(model, ".md"))
+    compiled = compiled_of(name)
+    found = tokens(document(compiled, ".md"))
     kinds = {token.type for token in found}
     assert not kinds & {
         "html_block",
@@ -97,7 +101,7 @@ def test_markdown_has_the_structure_of_the_page(name: str) -> None:
         "blockquote_open",
         "em_open",
     }
-    headings = sum(isinstance(block, Heading) for block in page(model).blocks)
+    headings = sum(isinstance(block, Heading) for block in blocks(compiled))
     assert sum(token.type == "heading_open" for token in found) == headings + 1
     fences = [token for token in found if token.type == "fence"]
     assert [token.info for token in fences].count("text") == 1
@@ -111,20 +115,20 @@ def test_markdown_has_the_structure_of_the_page(name: str) -> None:
 
 
 def test_hostile_words_are_shown_as_they_are() -> None:
-    model = model_of(str(HOSTILE))
-    reader = Reader()
-    reader.feed(document(model, ".html"))
+    compiled = compiled_of(str(HOSTILE))
+    model, reader = compiled.model, Reader()
+    reader.feed(document(compiled, ".html"))
     title = " ".join(str(model.title).replace("\u202e", "�").replace("\0", "�").split())
     assert title in reader.words
     assert str(model.reference) in reader.words
     assert "``` <b> $x$ \\input{x} | & % 中" in reader.words
-    shown = next(token for token in tokens(document(model, ".md")) if token.type == "inline")
+    shown = next(token for token in tokens(document(compiled, ".md")) if token.type == "inline")
     assert "".join(token.content for token in shown.children or []) == title
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_latex_can_be_parsed(name: str) -> None:
-    text = document(model_of(name), ".tex")
+    text = document(compiled_of(name), ".tex")
     assert text.isascii() or name == str(HOSTILE)
     nodes, _, _ = LatexWalker(text, tolerant_parsing=False).get_latex_nodes()
     macros = [node.macroname for node in nodes if hasattr(node, "macroname")]
@@ -135,7 +139,7 @@ def test_latex_can_be_parsed(name: str) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 @pytest.mark.parametrize("name", ["open_rbc", str(HOSTILE)])
 def test_latex_compiles(name: str, tmp_path: Path) -> None:
-    (tmp_path / "page.tex").write_text(document(model_of(name), ".tex"), encoding="utf-8")
+    (tmp_path / "page.tex").write_text(document(compiled_of(name), ".tex"), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
     assert result.returncode == 0, result.stdout[-2000:]
@@ -144,8 +148,8 @@ def test_latex_compiles(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_everything_is_on_the_page(form: str) -> None:
-    model = model_of("open_rbc")
-    text = document(model, form)
+    compiled = compiled_of("open_rbc")
+    model, text = compiled.model, document(compiled, form)
     for definition in model.equations:
         if definition.doc:
             assert definition.doc in text
@@ -170,9 +174,27 @@ def test_everything_is_on_the_page(form: str) -> None:
         assert group in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "steps", "discounts"),
+    [
+        ("horizon: 1", "1 step", False),
+        ("horizon: 20", "20 steps", True),
+        ("horizon: 1\ncontinuing: true", "1 step, after which the economy goes on", True),
+        ("horizon: 20\ncontinuing: true", "20 steps, after which the economy goes on", True),
+    ],
+)
+def test_how_long_the_economy_lasts(write_spec, changes: str, steps: str, discounts: bool) -> None:
+    compiled = compile_spec(write_spec(f"extends: cournot\nmodel: m\ndiscount: 0.9\n{changes}\nsilence: [RB802]\n"))
+    text = document(compiled, ".md")
+    assert f"an episode has {steps}." in text
+    assert ("A reward of the next step weighs" in text) == discounts
+    assert summary(compiled, "").splitlines()[1] == f"{steps}; 2 agents of 1 type"
+
+
 def test_timing_follows_the_equations() -> None:
-    model = model_of("open_rbc")
-    (timing,) = (block for block in page(model).blocks if isinstance(block, Timing))
+    compiled = compiled_of("open_rbc")
+    model = compiled.model
+    (timing,) = (block for block in blocks(compiled) if isinstance(block, Timing))
     known, chosen, follows, following = timing.stages
     assert dict(known.groups)["consumer"] == ("budget",)
     assert dict(chosen.groups)["consumer"] == ("demand", "hours", "employer")
@@ -187,6 +209,6 @@ def test_timing_follows_the_equations() -> None:
 def test_what_follows_from_the_start_alone_is_known(write_spec) -> None:
     spec = (shipped_models() / "starter.yaml").read_text(encoding="utf-8")
     spec = spec.replace("  market: |\n", "  market: |\n    mean_price = mean(j, price[j])\n    shock = normal()\n")
-    (timing,) = (b for b in page(compile_spec(write_spec(spec)).model).blocks if isinstance(b, Timing))
+    (timing,) = (b for b in blocks(compile_spec(write_spec(spec))) if isinstance(b, Timing))
     assert ("market", ("mean_price",)) in timing.stages[0].groups
     assert timing.stages[2].when == "with draws, in this order"

@@ -1,10 +1,12 @@
 """What the generated module computes, against NumPy written by hand."""
 
+import ast
+import builtins
 import os
+import re
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rbcc.compiler import ir
+from rbcc.compiler.driver import compile_spec
+from rbcc.compiler.emit.jax import emit
+from rbcc.compiler.emit.names import MODULE_NAMES, local_names
+from rbcc.compiler.passes import optimise
+from rbcc.compiler.source import shipped_models
 from rbcc.runtime.model import Model, compile
 
 
@@ -286,6 +294,85 @@ def test_names_that_the_generated_module_uses_itself(write_spec) -> None:
     assert np.allclose(model.step(model.reset(KEY), model.sample(model.reset(KEY), KEY), KEY)[0]["baker.flour"], flour)
 
 
+@pytest.mark.parametrize("name", ["held", "computed"])
+def test_names_that_the_generated_module_uses_for_what_is_taken_as_given(write_spec, name: str) -> None:
+    spec = (shipped_models() / "price_takers.yaml").read_text(encoding="utf-8")
+    market = f"equations:\n  market: |\n    {name} = sum(j, quantity[j])\n    price = choke_price - slope * {name}\n"
+    model = compile(write_spec(f"{spec}{market}indicators: {{quantity: {name} / count(seller)}}\n"))
+    state = model.reset(KEY)
+    actions = model.sample(state, KEY)
+    found = model.step(state, actions, KEY)[1].values
+    assert np.isclose(found[name], np.sum(actions["seller.quantity"]))
+    assert np.isclose(found["price"], 100 - found[name])
+
+
+EVERYTHING = """
+rbcc: 1
+model: everything
+horizon: 2
+discount: 0.9
+parameters: {gain: 2, rate: 1}
+agents:
+  leader:
+    count: 1
+    actions: {tax: {between: [0, 1]}}
+    observes: [{value: wealth, encode: log, scale: 1}]
+    reward: wealth
+  saver:
+    after: leader
+    index: i
+    count: 3
+    state: {purse: {start: 1 + uniform()}}
+    actions: {portfolio: {shares: firm}, work: {between: [0, 2 - tax]}}
+    observes: [purse, {value: wealth, encode: digits}, leader.tax]
+    takes_as_given: [wealth]
+    constraints:
+      thrift: {violation: "max(work[i] - 1, 0)"}
+    reward: gain * sum(j, j * portfolio[i,j]) + wealth + work[i]
+  firm: {index: j, count: 2}
+equations:
+  all: |
+    wealth    = mean(i, purse[i]) + ration(rate, 1)
+    purse'[i] = purse[i] * (1 - tax) + normal()
+indicators: {wealth: wealth}
+invariants: ["purse[i] < 1000"]
+identities: {all: wealth == wealth}
+training:
+  schedules: {pace: "1 - progress + 0 * iteration"}
+  anneal: {rate: pace}
+  phases: {learn: {iterations: 10, economies: 4}}
+  default: {algorithm: pathwise, learning_rate: 1e-2 * pace}
+verify: {alive: [wealth > 0]}
+"""
+NAMED = (ast.arg, ast.Name)
+
+
+def module_names(text: str, model: ir.Model) -> set[str]:
+    """The names in those functions that name what the spec declares, its own among them; helpers do not.
+
+    What a comprehension names is seen in it alone.
+    """
+    primitives, found = {primitive.name for primitive in model.primitives}, set[str]()
+    for function in ast.parse(text).body:
+        if isinstance(function, ast.FunctionDef) and function.name not in {"symlog", "digits", "computed"} | primitives:
+            nodes = [*ast.walk(function)]
+            inner = [name for node in nodes if isinstance(node, ast.comprehension) for name in ast.walk(node.target)]
+            names = {node.arg if isinstance(node, ast.arg) else node.id for node in nodes if isinstance(node, NAMED)}
+            found |= names - {node.id for node in inner if isinstance(node, ast.Name)}
+    return found - primitives - set(dir(builtins))
+
+
+@pytest.mark.parametrize("name", [None, "price_takers", "late_tax", "brock_mirman_shocks", "open_rbc"])
+def test_all_names_of_the_generated_module_are_known(write_spec, name: str | None) -> None:
+    """So that no spec can take one of them."""
+    model = optimise(compile_spec(name or write_spec(EVERYTHING)).model)
+    specs = {local for symbol, local in local_names(model).items() if symbol not in ("time", "@progress", "@iteration")}
+    found = module_names(emit(model), model) - specs
+    assert {one for one in found if not re.fullmatch(r"seen_\d+", one)} <= MODULE_NAMES
+    if name is None:
+        assert {"held", "computed", "keys", "actions", "following", "progress", "digits", "symlog"} <= found
+
+
 def test_whole_numbers_beyond_32_bits(write_spec) -> None:
     x, y = values(build(write_spec, "a = 3000000000 * 3000000000", "b[i] = 9999999999 * flour[i]"))
     assert np.isclose(y["a"], 9e18)
@@ -303,7 +390,7 @@ def test_text_does_not_depend_on_the_hash_seed() -> None:
     assert len(texts) == 1
 
 
-def test_parameters_can_be_given_and_traced(write_spec, tmp_path: Path) -> None:
+def test_parameters_can_be_given_and_traced(write_spec) -> None:
     text = HEAD.format(equations="a[i] = level * skill[i]", bakers=2, mills=1)
     text = text.replace("agents:", "parameters: {level: 3, double: 2 * level}\nagents:", 1)
     text = text.replace("    state:\n      flour", "    parameters: {skill: double + i}\n    state:\n      flour", 1)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def test_ranges_of_the_market() -> None:
     assert ranges.fixed["cost"] == Interval(2, 2)
     assert ranges.start["buyer.budget"] == Interval(100, 100)
     assert ranges.exact("seller.set_price") == ranges.exact("seller.price") == Interval(0, 10)
+    assert Ranges(replace(MODEL, horizon=1)).exact("seller.price") is None
+    assert Ranges(replace(MODEL, horizon=1, continuing=True)).exact("seller.price") == Interval(0, 10)
     assert ranges.exact("buyer.budget") is None
     assert ranges.exact("buyer.favourite") is None
     usual = ranges.usual()
@@ -145,6 +148,20 @@ def test_discount(codes, discount: str, horizon: int, found: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("discount", "horizon", "found"),
+    [
+        ("0.99", 1, []),  # the value of what follows is discounted, and depends on the next states
+        ("0.4", 1, ["RB801"]),
+        ("0.4", 4, ["RB801"]),
+        ("0.95", 1000, []),  # the horizon says nothing of how long the economy lasts
+        ("1", 1, []),
+    ],
+)
+def test_discount_in_an_economy_that_goes_on(codes, discount: str, horizon: int, found: list[str]) -> None:
+    assert codes(f"discount: {discount}\nhorizon: {horizon}\ncontinuing: true\n") == found
+
+
+@pytest.mark.parametrize(
     ("value", "reward", "found"),
     [
         ("0.3", "(1 - x) * profit[j]", []),
@@ -228,6 +245,12 @@ def test_influence_takes_steps(codes) -> None:
     )
     assert codes(f"horizon: 2\n{spec}") == ["RB207"]
     assert sorted(codes(f"horizon: 1\ndiscount: 1\n{spec}")) == ["RB207", "RB802", "RB802", "RB804"]
+    assert codes(f"horizon: 1\ncontinuing: true\ndiscount: 1\n{spec}") == ["RB207"]  # it counts later
+
+
+def test_what_leads_nowhere_has_no_influence_in_an_economy_that_goes_on(codes) -> None:
+    spec = "continuing: true\nagents:\n  seller: {reward: 'cost * sold[j]'}\n  buyer: {observes: [money_value]}\n"
+    assert sorted(codes(spec)) == ["RB207", "RB804"]
 
 
 @pytest.mark.parametrize(

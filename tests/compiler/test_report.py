@@ -28,7 +28,7 @@ def test_report_says_what_is_proved(write_spec: Callable[..., Path]) -> None:
     ]
 
 
-def test_nothing_declared(write_spec: Callable[..., Path]) -> None:
+def test_nothing_declared() -> None:
     assert "no accounts, identities or invariants are declared" in report_on("cournot").text()
 
 

@@ -60,7 +60,7 @@ def test_pages(write_spec: Callable[..., Path]) -> None:
     compiled = compile_spec(write_spec(SPEC))
     assert "chooses  portfolio for each firm: a share of the whole" in summary(compiled, "module.py")
     for form in (".md", ".html", ".tex"):
-        assert "a share of the whole, for each firm" in document(compiled.model, form)
+        assert "a share of the whole, for each firm" in document(compiled, form)
 
 
 def test_differences(model: ir.Model, write_spec: Callable[..., Path]) -> None:

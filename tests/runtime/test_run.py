@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 from filelock import FileLock
+from jax.experimental import multihost_utils
 from safetensors.numpy import load_file, save_file
 
 from rbcc.compiler.diagnostics import CompileError
@@ -183,8 +184,13 @@ def test_damaged_files_are_reported(run: Run, tmp_path: Path) -> None:
     checkpoint = folder / "checkpoint.safetensors"
     for content in (b"", checkpoint.read_bytes()[:500]):
         checkpoint.write_bytes(content)
-        with pytest.raises(RunError, match=r"checkpoint.safetensors is damaged"):
+        with pytest.raises(RunError, match=r"checkpoint.safetensors is damaged: .*; 'previous' and 'phases' may hold"):
             Run.open(folder).state()
+        for older in ("previous", "phases/learn"):
+            (folder / f"{older}.safetensors").write_bytes(content)
+            with pytest.raises(RunError, match=f"{older}.safetensors is damaged") as caught:
+                Run.open(folder).state(older)
+            assert "may hold" not in str(caught.value)
     for line in ("1", "{}", '{"phase": "x", "iteration": 1}'):
         (folder / "metrics.jsonl").write_text(line + "\n")
         with pytest.raises(RunError, match=r"metrics\.jsonl:1 is no record"):
@@ -269,6 +275,21 @@ def test_manifests_of_another_form_are_damaged(run: Run, tmp_path: Path, name: s
     (folder / "manifest.json").write_text(json.dumps({**run.manifest, name: value}))
     with pytest.raises(RunError, match=f"manifest.json is damaged: its '{name}'"):
         Run.open(folder)
+
+
+@pytest.mark.parametrize("length", [100, 3000])
+def test_other_hosts_hear_of_an_error(length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long one is cut, and ends in a sign of that."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda sent: sent)
+    folder = Path(*"ä" * (length // 3))  # with the stroke, three bytes each
+    with pytest.raises(RunError) as caught:
+        train_seeds("cournot", TINY, seeds=range(2), devices=1, out=folder, resume=True)
+    whole = f"{folder}/seed-0 is no run directory; 'rbcc train model.yaml' makes one"
+    said = str(caught.value)
+    assert len(said.encode()) <= 2000
+    assert said == whole or (said.endswith("…") and whole.startswith(said[:-1]))
 
 
 def test_checkpoints_of_no_place_or_another_shape_are_damaged(run: Run, tmp_path: Path) -> None:
