@@ -21,7 +21,6 @@ PLANTS = {
     "open_rbc_small": (
         "consumer.random=20%",
         "consumer.hours*50%",
-        "consumer.hours=0",
         "firm.set_price=1000",
         "firm[0].set_price=1000",
         "firm.set_wage=44",
@@ -46,7 +45,7 @@ def known(one: Estimate) -> float:
 def report(run: Run, plant: str, row: Row) -> None:
     one, shares = row.estimate, []
     gain = known(one)
-    if gain > WORTH * one.scale:
+    if one.scale and gain > WORTH * one.scale:
         for found in (one.gain.amount.value, best(one.battery, SCRATCH, learned=True)):
             shares.append(f"{found / gain:.1%}")
         words = f"known gain {gain / one.scale:.2%}, found {shares[0]} of it, from scratch {shares[1]}"
