@@ -27,10 +27,12 @@ DEFAULTS = Learner(
     learning_rate="5e-4",
     epochs=2,
     period=1,
+    explorers=0.25,
     clip="0.1",
     value_weight="0.5",
     gae="0.95",
     entropy="0.01",
+    sharpness="6",
     gradient_clip="2",
     reward_scale="1",
     starts=0.0,
@@ -328,7 +330,7 @@ class _Training:
             return None
         plain = {
             key: self.setting(key, owner, name, phase)[0]
-            for key in ("algorithm", "network", "epochs", "period", "sample")
+            for key in ("algorithm", "network", "epochs", "period", "explorers")
         }
         if plain["algorithm"] == "pathwise":
             self.smooth(owner, name, phase)

@@ -352,7 +352,7 @@ class _Reader:
             yield f"window of {self.names.symbol(window.action)}", _Item(shown, shown)
 
     def learner(self, learner: ir.Learner) -> Iterator[tuple[str, _Item]]:
-        for name in ("algorithm", "network", "epochs", "period", "sample", "starts"):
+        for name in ("algorithm", "network", "epochs", "period", "explorers", "starts"):
             yield name, _plain(getattr(learner, name))
         yield "joint", _plain(tuple(map(self.names.symbol, learner.joint)))
         for name, expression in learner.scheduled.items():

@@ -383,7 +383,7 @@ class Window:
 
 # The settings of a learner that are expressions; of these, `value_clip` may be absent.
 SCHEDULED = (
-    "learning_rate", "clip", "value_clip", "value_weight", "gae", "entropy", "gradient_clip", "reward_scale",
+    "learning_rate", "clip", "value_clip", "value_weight", "gae", "entropy", "sharpness", "gradient_clip", "reward_scale",
 )  # fmt: skip
 
 
@@ -396,7 +396,7 @@ class Learner:
     network: tuple[int, ...]
     epochs: int
     period: int
-    sample: int | None
+    explorers: float
     starts: float
     joint: tuple[str, ...]
     learning_rate: Expression
@@ -405,6 +405,7 @@ class Learner:
     value_weight: Expression
     gae: Expression
     entropy: Expression
+    sharpness: Expression
     gradient_clip: Expression
     reward_scale: Expression
     lagrangian: tuple[tuple[str, Expression], ...]

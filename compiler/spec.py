@@ -271,6 +271,27 @@ class Window(Table):
     from_: Number = Field(alias="from", description="the only choice before the window opens")
 
 
+def _share(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100
+        except ValueError:
+            pass
+    return _number(value)
+
+
+def _percentage(**bounds: float) -> WithJsonSchema:
+    """The JSON Schema of a share within `bounds`, written as a number or in percent."""
+    number = {"type": "number", **bounds}
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"}]}, mode="validation")
+
+
+Share = Annotated[
+    float, BeforeValidator(_share), Field(gt=0, lt=1), _percentage(exclusiveMinimum=0, exclusiveMaximum=1)
+]
+Explorers = Annotated[float, BeforeValidator(_share), Field(gt=0, le=1), _percentage(exclusiveMinimum=0, maximum=1)]
+
+
 class Learner(Table):
     """How a type of agents learns; every setting left out is taken from `default`."""
 
@@ -285,9 +306,14 @@ class Learner(Table):
     learning_rate: Expression | None = Field(default=None, description="of Adam")
     epochs: Positive | None = Field(default=None, description="passes over each batch")
     period: Positive | None = Field(default=None, description="the type learns every so many iterations")
-    sample: Positive | None = Field(
+    explorers: Explorers | None = Field(
         default=None,
-        description="agents of the type, drawn anew for each batch, whose experience is learned from; left out: all",
+        description="share of the type's agents who explore in an economy and are learned from; all others play the profile",
+    )
+    sharpness: Expression | None = Field(
+        default=None,
+        description="the profile plays what explorers play with probabilities to this power: 1 as they do, more for less "
+        "at random",
     )
     clip: Expression | None = Field(default=None, description="PPO's clipping range")
     value_clip: Expression | None = Field(
@@ -353,31 +379,6 @@ class Training(ByType):
         default={}, description="parameters and choices that change while training"
     )
     default: Learner = Field(default=Learner(), description="settings of all types")
-
-
-def _share(value: Any) -> Any:
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            return float(value.strip()[:-1]) / 100
-        except ValueError:
-            pass
-    return _number(value)
-
-
-Share = Annotated[
-    float,
-    BeforeValidator(_share),
-    Field(gt=0, lt=1),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-                {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"},
-            ]
-        },
-        mode="validation",
-    ),
-]
 
 
 class Verify(Table):

@@ -17,7 +17,7 @@ import numpy as np
 
 from rbcc.runtime import noise
 from rbcc.runtime.battery import Candidate
-from rbcc.runtime.deviation import Arena, Deviation, Notion, enlarged, evaluate_base
+from rbcc.runtime.deviation import Arena, Deviation, Notion, evaluate_base
 from rbcc.runtime.devices import SINGLE, configure
 from rbcc.runtime.equilibrium import Sample, verify
 from rbcc.runtime.exact import Game
@@ -99,13 +99,12 @@ class Question:
     def __init__(self, run: Run, plants: Sequence[str], agent: str, notion: Notion, episodes: int):
         self.agent, self.notion = agent, notion
         planned, state = tuple(read_plant(run.model, text) for text in plants), run.state()
-        policies, self.networks = networks_of(run.model), state.networks
-        self.arena = Arena(run.model, policies, state.networks, state.multipliers, planned, episodes, SINGLE)
+        policies, self.networks = networks_of(run.model), run.profile()
+        self.arena = Arena(run.model, policies, self.networks, state.multipliers, planned, episodes, SINGLE)
         self.deviation, self.base = Deviation(self.arena, agent, notion), evaluate_base(self.arena)
 
     def exact(self, network: Any) -> float:
-        own = enlarged(self.arena.policies[self.agent], network) if self.notion == "individual" else network
-        return float(Game(self.arena).gains(self.agent, self.notion, own).mean())
+        return float(Game(self.arena).gains(self.agent, self.notion, network).mean())
 
     def sample(self, key: jax.Array, network: Any, base: Mapping[str, np.ndarray]) -> np.ndarray:
         """Gains, (episodes,), as verify takes them, over `base`, the payoffs without the deviation."""

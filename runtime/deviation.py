@@ -31,23 +31,6 @@ VALUE_WEIGHT, GRADIENT_CLIP = 0.5, 2.0
 END = 0.005
 
 
-def informed(policy: Policy) -> Policy:
-    """The policy of a single deviator: besides what its type sees it knows its own number.
-
-    Agents that differ in something that they do not observe have different best responses.
-    """
-    return replace(policy, numbered=policy.agents > 1)
-
-
-def enlarged(policy: Policy, network: Parameters) -> Parameters:
-    """A network of `policy` as one of `informed(policy)` that makes the same choices."""
-    if policy.agents == 1:
-        return network
-    first, *rest = network["layers"]
-    unused = jnp.zeros((first["own"].shape[0], policy.agents))
-    return {**network, "layers": [{**first, "member": unused}, *rest]}
-
-
 @dataclass(frozen=True)
 class Arena:
     """The frozen economy in which deviators play: its policies, plants and multipliers.
@@ -234,7 +217,6 @@ class Deviation:
         self.arena, self.agent, self.notion = arena, agent, notion
         self.policy = arena.policies[agent]
         self.alone = notion == "individual"
-        self.deviating = informed(self.policy) if self.alone else self.policy
         agents = self.policy.agents
         learner = next(one for one in arena.model.ir.phases[-1].learners if one.agent == agent)
         self.smooth = learner.algorithm == "pathwise"
@@ -251,11 +233,11 @@ class Deviation:
 
     def first(self, network: Parameters) -> Deviator:
         """A deviator that does what `network` of the type does."""
-        return self._fresh(enlarged(self.policy, network) if self.alone else network)
+        return self._fresh(network)
 
     def scratch(self, key: jax.Array) -> Deviator:
         """One with a fresh network."""
-        return self._fresh(self.deviating.init(key))
+        return self._fresh(self.policy.init(key))
 
     def _fresh(self, network: Parameters) -> Deviator:
         return Deviator(network, fresh_optimizer(network), {name: jnp.float32(-1) for name in self.spaces})
@@ -306,7 +288,7 @@ class Deviation:
         players = self.arena.players(networks)
         base, mask, agents = players[self.agent], self.policy.allowed(), jnp.arange(self.policy.agents)
         if self.alone:
-            own = individual(self.policy, self.deviating, base, deviator.network, members, mask)
+            own = individual(self.policy, base, deviator.network, members, mask)
             who = jnp.any(members[..., None] == agents, axis=1)
         else:
             team = sampling(self.policy, deviator.network, mask, members)
@@ -385,7 +367,7 @@ class Deviation:
 
         discount, share = self.arena.model.module.discounts()[self.agent], self.arena.placement.share
         network, optimizer, _ = ascend(
-            self.deviating,
+            self.policy,
             counted,
             deviator.network,
             deviator.optimizer,
@@ -402,20 +384,19 @@ class Deviation:
     ) -> Deviator:
         model, share = self.arena.model, self.arena.placement.share
         rewards = self._counting(played, members) / settings["reward_scale"]
-        known = members if self.deviating.numbered else None
-        last = self.deviating(deviator.network, played.last[self.agent].of(members))[1] if played.last else None
+        last = self.policy(deviator.network, played.last[self.agent].of(members))[1] if played.last else None
         batch = batch_of(
-            self.deviating,
+            self.policy,
             played.records[self.agent],
             rewards,
             model.module.discounts()[self.agent],
             settings["gae"],
-            members=known,
-            last=last,
-            share=share,
+            members,
+            last,
+            share,
         )
         epochs, masks = model.ir.verification.epochs, self.policy.allowed()
         network, optimizer, _ = update(
-            self.deviating, "ppo", epochs, settings, deviator.network, deviator.optimizer, batch, masks, share
+            self.policy, "ppo", epochs, settings, deviator.network, deviator.optimizer, batch, masks, share
         )
         return replace(deviator, network=network, optimizer=optimizer)

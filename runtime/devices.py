@@ -204,5 +204,5 @@ def check_memory(program: Any, what: str, placement: Placement) -> None:
     if need > have:
         raise RunError(
             f"{what} needs {need / 2**30:,.1f} GiB of memory, and the device has {have / 2**30:,.1f}; "
-            "lower the number of economies of the phase, or learn from a 'sample' of agents"
+            "lower the number of economies of the phase, or the share of 'explorers'"
         )

@@ -107,8 +107,7 @@ class _Verification:
         self.run, self.model, self.seed, self.placement, self.say = run, model, seed, placement, listener
         self.settings = model.ir.verification
         self.policies = networks_of(model)
-        state = run.state()
-        self.networks, self.multipliers = state.networks, state.multipliers
+        self.networks, self.multipliers = run.profile(), run.state().multipliers
         self.others = dict(_others(run, listener))
         self.arena = self.arena_with(plants)
         self.say("listing the states of the economy, for exact answers")
@@ -329,7 +328,7 @@ def _others(run: Run, say: Listener) -> Iterator[tuple[str, dict[str, Parameters
     for phase in run.model.ir.phases[:-1]:
         if (run.folder / "phases" / f"{phase.name}.safetensors").is_file():
             try:
-                yield f"phase {phase.name}", run.state(f"phases/{phase.name}").networks
+                yield f"phase {phase.name}", run.profile(f"phases/{phase.name}")
             except RunError as error:
                 say(f"left out: {error}")
     here = run.folder.absolute()
@@ -338,7 +337,7 @@ def _others(run: Run, say: Listener) -> Iterator[tuple[str, dict[str, Parameters
             try:
                 other = Run.open(path)
                 if other.finished and other.manifest["digest"] == run.manifest["digest"]:
-                    yield f"seed {other.manifest['seed']}", other.state().networks
+                    yield f"seed {other.manifest['seed']}", other.profile()
             except RunError as error:
                 say(f"left out: {error}")
             except CompileError as error:

@@ -25,10 +25,10 @@ import numpy as np
 
 from rbcc.compiler import ir
 from rbcc.runtime.checks import sane
-from rbcc.runtime.deviation import Arena, Deviator, Notion, informed
+from rbcc.runtime.deviation import Arena, Deviator, Notion
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.plant import Frozen, Plant, Random, planted
-from rbcc.runtime.policy import Indices, Parameters, Policy, Sight
+from rbcc.runtime.policy import Indices, Parameters, Policy, Sight, sharpened
 from rbcc.runtime.rollout import Player, Trajectory, fixed_features, observe, penalised
 from rbcc.runtime.spaces import decode
 
@@ -150,7 +150,7 @@ class _Side:
         every = self.indices(jnp.broadcast_to(jnp.arange(self.count)[:, None], (self.count, agents)))
         nothing = jnp.zeros((0, self.count, agents))
         player = planted(self.policy, Player(0, lambda sight, uniform: (every, None)), [plant])
-        return self.numbers(player.play(Sight(nothing[..., 0], nothing), nothing)[0])
+        return self.numbers(player.play(Sight(nothing[..., 0], nothing, None, jnp.arange(agents)), nothing)[0])
 
 
 @dataclass(frozen=True)
@@ -232,8 +232,7 @@ class Game:
         """
         side = self.sides[agent]
         policy = side.policy
-        deviating = informed(policy) if notion == "individual" else policy
-        looked = (self._looked(level.states, agent, deviating, network)[0] for level in self.levels)
+        looked = (self._looked(level.states, agent, policy, network)[0] for level in self.levels)
         played = [side.planted(chances, plants) for chances in looked]
         found = []
         for weights, members in self._deviators(agent, notion):
@@ -460,6 +459,7 @@ class Game:
             seen = observe(self.model, states, self._actions(numbers, stage), {}, self.fixed, stage, {})[agent]
             seen = seen.of(jnp.broadcast_to(jnp.arange(policy.agents), seen.plane))
             logits, _ = policy(network, seen)
+            logits = sharpened(logits, policy.allowed(), network, policy.stacks)
             return seen.shared.T, jnp.moveaxis(seen.own, 0, -1), tuple(jnp.moveaxis(x, 2, 0) for x in logits)
 
         return jax.jit(look, static_argnums=(0, 1))

@@ -114,7 +114,7 @@ def _indicators(
         raise RunError(f"{model.ir.name} has no indicators: name some under 'indicators' in its spec")
     if steps > model.ir.horizon and not model.ir.continuing:
         raise RunError(f"episodes of {model.ir.name} end after {model.ir.horizon} steps; {steps} were asked for")
-    found = jax.device_get(play(model, run.state(), paths, steps, seed, changes or {}))
+    found = jax.device_get(play(model, run.profile(), paths, steps, seed, changes or {}))
     prefix = "indicator."
     return {name.removeprefix(prefix): x.T.astype(float) for name, x in found.items() if name.startswith(prefix)}
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rbcc.compiler import ir
 from rbcc.compiler.types import Precision
@@ -40,14 +41,14 @@ class Sight:
 
     `shared` is (n, economies), `own` (m, economies, agents), `fixed` (f, agents): features that never change, the same
     in all economies. Where different agents are looked at in each economy, their fixed features are among `own`.
-    `member` (economies, agents) is who they are, for networks that know. In a `flipped` sight, and all that a network
-    makes of it, agents come before economies.
+    `member` has the numbers of the agents: (agents,), or (economies, agents) where they differ from economy to economy.
+    In a `flipped` sight, and all that a network makes of it, agents come before economies.
     """
 
     shared: jax.Array
     own: jax.Array
-    fixed: jax.Array | None = None
-    member: jax.Array | None = None
+    fixed: jax.Array | None
+    member: jax.Array
     flipped: bool = field(default=False, metadata={"static": True})
 
     @property
@@ -59,16 +60,19 @@ class Sight:
         return replace(
             self,
             own=jnp.swapaxes(self.own, -1, -2),
-            member=None if self.member is None else jnp.swapaxes(self.member, -1, -2),
+            member=self.member if self.member.ndim == 1 else jnp.swapaxes(self.member, -1, -2),
             flipped=not self.flipped,
         )
 
-    def of(self, members: jax.Array) -> "Sight":
-        """What `members`, (economies, k), see."""
-        own = of_members(self.own, members)
+    def of(self, members: jax.Array, economies: np.ndarray | None = None) -> "Sight":
+        """What `members`, (economies, k), see in all economies, or in those at the places `economies`."""
+        shared, own = self.shared, self.own
+        if economies is not None:
+            shared, own = shared[:, economies], own[:, economies]
+        own = of_members(own, members)
         if self.fixed is not None:
             own = jnp.concatenate([own, self.fixed[:, members]])
-        return Sight(self.shared, own, None, members)
+        return Sight(shared, own, None, members)
 
 
 def of_members(x: jax.Array, members: jax.Array) -> jax.Array:
@@ -81,7 +85,8 @@ class Policy:
     """The network of one agent type.
 
     `shared`, `own` and `fixed` count its inputs, `network` has the hidden widths; there is an output for each choice of
-    each head, and one for the value. A `numbered` network also knows which of the `agents` it decides for.
+    each head, and one for the value. The network also knows which of the `agents` it decides for: agents who observe
+    the same may still answer differently.
     """
 
     agent: str
@@ -92,7 +97,6 @@ class Policy:
     heads: tuple[Head, ...]
     network: tuple[int, ...]
     precision: Precision = "float32"
-    numbered: bool = False
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:
@@ -114,7 +118,7 @@ class Policy:
         return sum(head.repeats for head in self.heads)
 
     def init(self, key: jax.Array) -> Parameters:
-        """Fresh parameters: orthogonal weights, nearly uniform choices, zero biases."""
+        """Fresh parameters of explorers: orthogonal weights, nearly uniform choices, zero biases."""
         own = self.own + self.fixed
         widths = [self.shared + own, *self.network]
         last = widths[-1]
@@ -126,7 +130,7 @@ class Policy:
         ]
         first = layers[0].pop("weight")
         layers[0] |= {"shared": first[:, : self.shared], "own": first[:, self.shared :]}
-        if self.numbered:
+        if self.agents > 1:
             spread = (2 / (first.shape[1] + self.agents)) ** 0.5
             layers[0]["member"] = spread * jax.random.normal(keys[-2], (first.shape[0], self.agents))
         return {
@@ -139,10 +143,14 @@ class Policy:
                 for k, stack in zip(keys[len(widths) :], self.stacks, strict=False)
             ],
             "value": {"weight": orthogonal(1.0)(keys[-1], (1, last)), "bias": jnp.zeros((1,))},
+            "sharpness": jnp.ones(()),
         }
 
     def __call__(self, parameters: Parameters, sight: Sight) -> tuple[tuple[jax.Array, ...], jax.Array]:
-        """Logits and value: for each stack (repeats, choices, economies, agents), and (economies, agents)."""
+        """Logits and value: for each stack (repeats, choices, economies, agents), and (economies, agents).
+
+        The logits are those of explorers, whatever the sharpness (see `sharpened`).
+        """
         plane, (per_economy, per_agent) = sight.plane, ((1, 2) if sight.flipped else (2, 1))
         first, *rest = parameters["layers"]
         varying = sight.own.shape[0]
@@ -153,8 +161,9 @@ class Policy:
             hidden = hidden + own.reshape(-1, *plane)
         if sight.fixed is not None and self.fixed:
             hidden = hidden + jnp.expand_dims(self.product(first["own"][:, varying:], sight.fixed), per_agent)
-        if self.numbered:
-            hidden = hidden + first["member"][:, sight.member]
+        if self.agents > 1:
+            member = first["member"][:, sight.member]
+            hidden = hidden + (jnp.expand_dims(member, per_agent) if sight.member.ndim == 1 else member)
         hidden = jnp.broadcast_to(hidden, (hidden.shape[0], *plane))
         activation = jnp.tanh if self.smooth else jax.nn.relu
         hidden = activation(hidden).reshape(hidden.shape[0], -1)
@@ -206,6 +215,49 @@ def policies(model: Model, learners: Sequence[ir.Learner]) -> dict[str, Policy]:
             precision=model.ir.precision,
         )
     return found
+
+
+# --- the profile ---------------------------------------------------------------------------------------------------
+
+# How far the odds of a choice may lie below those of the best, as a logarithm, to count as a tie in a sharp profile.
+_TIE = 0.6
+
+
+def profile_of(network: Parameters, sharpness: jax.Array | float) -> Parameters:
+    """The parameters of the profile: what agents play who do not explore.
+
+    `network` is that of explorers, who choose at random to learn what choices are worth. The profile takes the best of
+    these: probabilities are those of explorers to the power `sharpness`. Choices that explorers take nearly as often as
+    the best are ties, all taken equally often: what is left to chance stays so, and does not follow the noise of
+    learning. Both fade out as `sharpness` goes to 1, where the profile is what explorers play.
+    """
+    return {**network, "sharpness": jnp.asarray(sharpness, jnp.result_type(float))}
+
+
+def explorers_of(profile: Parameters) -> Parameters:
+    """The network of explorers from which a profile was made."""
+    return profile_of(profile, 1.0)
+
+
+def sharpened(
+    logits: Sequence[jax.Array], masks: Masks, parameters: Parameters, stacks: Sequence[Stack]
+) -> tuple[jax.Array, ...]:
+    """Logits, (repeats, choices, ...) for each stack, as sharp as `parameters` want them.
+
+    The standard deviation of a normal number is divided by the square root of the sharpness, as far as the bounds of
+    deviations allow.
+    """
+    sharpness = parameters["sharpness"]
+    tie = _TIE * (1 - 1 / sharpness)
+    found = []
+    for one, mask, stack in zip(logits, masks, stacks, strict=True):
+        if stack.continuous:
+            found.append(one.at[:, 1].add(-jnp.log(sharpness) / 2))
+        else:
+            allowed = jnp.expand_dims(mask, range(2, one.ndim))
+            best = jnp.max(jnp.where(allowed, one, _FORBIDDEN), axis=1, keepdims=True)
+            found.append(sharpness * jnp.minimum(one - best + tie, 0))
+    return tuple(found)
 
 
 # --- categorical choices -------------------------------------------------------------------------------------------

@@ -22,6 +22,9 @@ Settings = Mapping[str, jax.Array]
 METRICS = ("entropy", "value_loss", "kl", "clipped", "gradient_norm")
 """What an update measures, per sample but for the last."""
 
+FLOOR = 0.02
+"""The least deviation of the advantages of a step, as a share of that of all steps."""
+
 OPTIMIZER = optax.scale_by_adam(eps=1e-5)
 
 
@@ -30,7 +33,7 @@ OPTIMIZER = optax.scale_by_adam(eps=1e-5)
 class Samples:
     """What is learned from, in blocks: arrays are (blocks, ..., economies and steps of the block, agents of the block).
 
-    `sight` is without fixed features. `weight` is 0 for what only fills up the last blocks, None where nothing does.
+    `weight` is 0 for what only fills up the last blocks, None where nothing does.
     """
 
     sight: Sight
@@ -44,10 +47,9 @@ class Samples:
 
 @dataclass(frozen=True)
 class Batch:
-    """`size` samples; `fixed` features, (n, f, agents of a block), of blocks 0 to n - 1, repeated for the rest."""
+    """`size` samples, in blocks."""
 
     samples: Samples
-    fixed: jax.Array | None
     size: int
 
 
@@ -79,10 +81,17 @@ def centred(rewards: jax.Array, share: Share) -> jax.Array:
 
 
 def standardised(estimate: jax.Array, share: Share) -> jax.Array:
-    """`estimate` less its mean and by its standard deviation, those of all devices together."""
-    mean = share.mean(jnp.mean(estimate))
-    deviation = jnp.sqrt(share.mean(jnp.mean((estimate - mean) ** 2)))
-    return (estimate - mean) / (deviation + 1e-8)
+    """`estimate`, (horizon, economies, agents), less its mean and by its standard deviation, step by step.
+
+    Means and deviations are those of all devices together. What is small in money but all that a step decides is then
+    learned as well as what is large. A share `FLOOR` of the deviation of all steps is added to each, so that a step in
+    which nothing depends on choices is not blown up to the size of the others.
+    """
+    mean = share.mean(jnp.mean(estimate, axis=(1, 2)))[:, None, None]
+    variance = share.mean(jnp.mean((estimate - mean) ** 2, axis=(1, 2)))[:, None, None]
+    whole = share.mean(jnp.mean(estimate))
+    spread = jnp.sqrt(jnp.mean(variance + (mean - whole) ** 2))
+    return (estimate - mean) / (jnp.sqrt(variance) + FLOOR * spread + 1e-8)
 
 
 def batch_of(
@@ -91,15 +100,14 @@ def batch_of(
     rewards: jax.Array,
     discount: jax.Array,
     gae: jax.Array,
-    fixed: jax.Array | None = None,
-    members: jax.Array | None = None,
+    members: jax.Array,
     last: jax.Array | None = None,
     share: Share = ALONE,
 ) -> Batch:
     """The samples of a trajectory with standardised advantages, cut into blocks.
 
-    `fixed` are the features that never change, if the record does not hold them; `members` (economies, k) the agents
-    that are recorded, for a network that knows their numbers; `last` is the value of what comes after the last step.
+    `members` (economies, k) are the numbers of the agents that are recorded, `rewards` (horizon, economies, k) theirs;
+    `last` (economies, k) is the value of what comes after the last step.
     """
     if last is not None:
         rewards = centred(rewards, share)
@@ -112,7 +120,7 @@ def batch_of(
             cut.rows(_together(record.shared[..., None]))[..., 0],
             cut(_together(record.own)),
             None,
-            cut(jnp.tile(members, (horizon, 1))) if members is not None else None,
+            cut(jnp.tile(members, (horizon, 1))),
         ),
         tuple(cut(_together(index)) for index in record.indices),
         cut(_together(record.log_probability)),
@@ -124,7 +132,7 @@ def batch_of(
     if 1 < cut.width < min(FEW, cut.height):
         plane = jax.tree.map(lambda x: jnp.swapaxes(x, -1, -2), replace(samples, sight=None))
         samples = replace(plane, sight=samples.sight.flip())
-    return Batch(samples, None if fixed is None else cut.columns(fixed), rewards.size)
+    return Batch(samples, rewards.size)
 
 
 def _together(x: jax.Array) -> jax.Array:
@@ -172,10 +180,6 @@ class _Cut:
         """(..., pairs, 1) to (blocks, ..., height, 1): the same for all agents."""
         return jnp.repeat(_Cut(self.pairs, 1, self.down, 1)(x), self.across, axis=0)
 
-    def columns(self, x: jax.Array) -> jax.Array:
-        """(f, agents) to (blocks across, f, width): the same for all pairs."""
-        return _Cut(1, self.agents, 1, self.across)(x[:, None])[:, :, 0]
-
 
 def update(
     policy: Policy,
@@ -197,9 +201,7 @@ def update(
     # One vector of all parameters: fewer and larger operations than an array at a time, to run and to compile.
     start, whole = ravel_pytree(parameters)
 
-    def gradient_of_block(
-        parameters: Parameters, block: Samples, fixed: jax.Array | None
-    ) -> tuple[Parameters, jax.Array]:
+    def gradient_of_block(parameters: Parameters, block: Samples) -> tuple[Parameters, jax.Array]:
         """The part of one block in the gradient of the loss, and in the means of all `METRICS` but the last.
 
         The loss is differentiated by hand with respect to log probability, entropy and value, by JAX through the
@@ -207,7 +209,7 @@ def update(
         """
 
         def network(parameters: Parameters) -> tuple[jax.Array, jax.Array, jax.Array]:
-            logits, value = policy(parameters, replace(block.sight, fixed=fixed))
+            logits, value = policy(parameters, block.sight)
             chance, spread = assess_all(logits, masks, block.indices, policy.stacks, value.shape)
             return chance, spread, value
 
@@ -240,14 +242,11 @@ def update(
     def gradient_of(flat: jax.Array) -> tuple[jax.Array, jax.Array]:
         parameters = whole(flat)
 
-        def add(total: jax.Array, numbered: tuple[jax.Array, Samples]) -> tuple[jax.Array, None]:
-            number, block = numbered
-            fixed = None if batch.fixed is None else batch.fixed[number % batch.fixed.shape[0]]
-            return total + ravel_pytree(gradient_of_block(parameters, block, fixed))[0], None
+        def add(total: jax.Array, block: Samples) -> tuple[jax.Array, None]:
+            return total + ravel_pytree(gradient_of_block(parameters, block))[0], None
 
-        blocks = samples.advantage.shape[0]
         none = jnp.zeros((flat.size + len(METRICS) - 1,))
-        total, _ = jax.lax.scan(add, none, (jnp.arange(blocks), samples))
+        total, _ = jax.lax.scan(add, none, samples)
         total = share.sum(total)
         return total[: flat.size], total[flat.size :]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rbcc.runtime.blocks import in_blocks
 from rbcc.runtime.model import Model
-from rbcc.runtime.policy import FEW, Indices, Masks, Parameters, Policy, Sight, choose_all, of_members
+from rbcc.runtime.policy import FEW, Indices, Masks, Parameters, Policy, Sight, choose_all, of_members, sharpened
 from rbcc.runtime.spaces import decode
 
 
@@ -62,7 +62,7 @@ class Trajectory:
 class Record:
     """What a learner keeps of each step; arrays get a leading time axis in a trajectory.
 
-    Fixed features and members are the same in every step, and not kept.
+    Who is recorded is the same in every step, and not kept.
     """
 
     shared: jax.Array
@@ -91,6 +91,7 @@ def sampling(policy: Policy, parameters: Parameters, masks: Masks, members: jax.
         if flipped:
             sight, uniform = sight.flip(), jnp.swapaxes(uniform, -1, -2)
         logits, value = policy(parameters, sight)
+        logits = sharpened(logits, masks, parameters, policy.stacks)
         indices, chance = choose_all(logits, masks, uniform, policy.stacks)
         made = indices, chance, value
         return jax.tree.map(lambda x: jnp.swapaxes(x, -1, -2), made) if flipped else made
@@ -104,23 +105,30 @@ def sampling(policy: Policy, parameters: Parameters, masks: Masks, members: jax.
 
 
 def individual(
-    policy: Policy, deviator: Policy, base: Player, network: Parameters, members: jax.Array, masks: Masks
+    policy: Policy,
+    base: Player,
+    network: Parameters,
+    members: jax.Array,
+    masks: Masks,
+    economies: np.ndarray | None = None,
 ) -> Player:
-    """All agents follow `base`, except `members` (economies, k), who follow `network`, of `deviator`, and are recorded.
+    """All agents follow `base`, except `members` (economies, k), who follow `network` and are recorded.
 
-    `deviator` is `policy`, or one with the same heads that knows more.
+    They do so in the economies at the places `economies`, by default in all.
     """
-    economies = jnp.arange(members.shape[0])[:, None]
+    places = np.arange(len(members)) if economies is None else economies
 
     def act(seen: Sight, uniform: jax.Array) -> tuple[Indices, jax.Array, jax.Array]:
-        logits, value = deviator(network, seen)
+        logits, value = policy(network, seen)
+        logits = sharpened(logits, masks, network, policy.stacks)
         return *choose_all(logits, masks, uniform, policy.stacks), value
 
     def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Record]:
         indices, _ = base.play(sight, uniform)
-        seen, own = sight.of(members), of_members(uniform[: policy.draws], members)
-        chosen, chance, value = in_blocks(act, seen, own, deviator)
-        merged = [index.at[:, economies, members].set(new) for index, new in zip(indices, chosen, strict=True)]
+        own = uniform[: policy.draws] if economies is None else uniform[: policy.draws, economies]
+        seen = sight.of(members, economies)
+        chosen, chance, value = in_blocks(act, seen, of_members(own, members), policy)
+        merged = [index.at[:, places[:, None], members].set(new) for index, new in zip(indices, chosen, strict=True)]
         return tuple(merged), Record(seen.shared, seen.own, chosen, chance, value)
 
     return Player(base.draws, play)
@@ -165,7 +173,7 @@ def observe(
         return {agent: (parts["shared"], parts["own"]) for agent, parts in seen.items()}
 
     return {
-        agent: Sight(shared, own if own.ndim == 3 else own[..., None], fixed[agent])
+        agent: Sight(shared, own if own.ndim == 3 else own[..., None], fixed[agent], jnp.arange(fixed[agent].shape[-1]))
         for agent, (shared, own) in jax.vmap(changing, out_axes=1)(state, actions, held).items()
     }
 

@@ -5,7 +5,7 @@
     0_NAME, 1_NAME, ...       copies of the Python and CSV files that it uses
     module.py                 the generated module that ran
     metrics.jsonl             one line per stretch of iterations
-    checkpoint.safetensors    the newest networks, optimizers and multipliers
+    checkpoint.safetensors    the newest networks, optimizers and multipliers: those with which agents explore
     previous.safetensors      the checkpoint before
     phases/NAME.safetensors   the same at the end of each phase
 
@@ -48,8 +48,9 @@ from rbcc.runtime.checks import Checks
 from rbcc.runtime.devices import place
 from rbcc.runtime.errors import Diverged, RunError, Stopped
 from rbcc.runtime.model import Model, compile
+from rbcc.runtime.policy import Parameters
 from rbcc.runtime.precision import check_precision
-from rbcc.runtime.train import Progress, TrainState, initial_state, training
+from rbcc.runtime.train import Progress, TrainState, initial_state, profile, training
 
 
 CHECKPOINT_SECONDS = 10.0
@@ -127,6 +128,11 @@ class Run:
     def state(self, name: str = "checkpoint") -> TrainState:
         """The networks of a checkpoint: the newest, or `phases/NAME`."""
         return self.checkpoint(name)[0]
+
+    def profile(self, name: str = "checkpoint") -> dict[str, Parameters]:
+        """The networks of the profile of a checkpoint: what agents play who do not explore."""
+        state, phase, iteration = self.checkpoint(name)
+        return profile(self.model, state, self.model.ir.phases[phase], iteration)
 
     def checkpoint(self, name: str = "checkpoint") -> tuple[TrainState, int, int]:
         """(state, number of the phase, iterations done in it) of a checkpoint. Raises RunError if it is missing."""

@@ -14,9 +14,10 @@ from rbcc.compiler import ir
 from rbcc.runtime import noise
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
+from rbcc.runtime.policy import Parameters
 from rbcc.runtime.rollout import rollout, sampling
 from rbcc.runtime.run import Run
-from rbcc.runtime.train import TrainState, networks_of
+from rbcc.runtime.train import networks_of
 
 
 def simulate(folder: str | Path, *, episodes: int = 100, steps: int | None = None, seed: int = 0) -> xr.Dataset:
@@ -27,12 +28,12 @@ def simulate(folder: str | Path, *, episodes: int = 100, steps: int | None = Non
     attributes. Raises RunError if the run has no checkpoint, or if episodes that end are to go on.
     """
     run = Run.open(folder)
-    model, state = run.model, run.state()
+    model = run.model
     if steps and steps > model.ir.horizon and not model.ir.continuing:
         raise RunError(
             f"episodes of {model.ir.name} end after {model.ir.horizon} steps; only a 'continuing' model goes on"
         )
-    arrays = jax.device_get(play(model, state, episodes, steps, seed))
+    arrays = jax.device_get(play(model, run.profile(), episodes, steps, seed))
     variables = {name: _variable(model, name, array) for name, array in arrays.items()}
     attributes = {
         "title": model.ir.title or model.ir.name,
@@ -47,7 +48,7 @@ def simulate(folder: str | Path, *, episodes: int = 100, steps: int | None = Non
 
 def play(
     model: Model,
-    state: TrainState,
+    profile: Mapping[str, Parameters],
     episodes: int,
     steps: int | None,
     seed: int,
@@ -68,11 +69,11 @@ def play(
         return {**kept, **rewards, **indicators}
 
     @jax.jit
-    def run(state: TrainState, key: jax.Array) -> Any:
-        players = {a: sampling(policy, state.networks[a], policy.allowed()) for a, policy in nets.items()}
+    def run(profile: Mapping[str, Parameters], key: jax.Array) -> Any:
+        players = {a: sampling(policy, profile[a], policy.allowed()) for a, policy in nets.items()}
         return rollout(model, nets, players, key, jnp.arange(episodes), {}, watch, steps, changes).watched
 
-    return run(state, jax.random.fold_in(noise.key(seed), 0x51A))
+    return run(profile, jax.random.fold_in(noise.key(seed), 0x51A))
 
 
 def _variable(model: Model, name: str, array: Any) -> xr.Variable:

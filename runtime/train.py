@@ -14,21 +14,13 @@ from rbcc.runtime import noise
 from rbcc.runtime.checks import Checks
 from rbcc.runtime.devices import ALL, ALONE, BY_SEED, SINGLE, Placement, Share, check_memory
 from rbcc.runtime.errors import Violated
+from rbcc.runtime.explorers import Explorers, explorers
 from rbcc.runtime.model import Model
 from rbcc.runtime.pathwise import ascend
-from rbcc.runtime.policy import Parameters, Policy, of_members, policies
+from rbcc.runtime.policy import Parameters, Policy, of_members, policies, profile_of
 from rbcc.runtime.ppo import METRICS, batch_of, fresh_optimizer, update
 from rbcc.runtime.precision import check_precision
-from rbcc.runtime.rollout import (
-    Trajectory,
-    drawn,
-    fixed_features,
-    individual,
-    keys_of,
-    penalised,
-    rollout,
-    sampling,
-)
+from rbcc.runtime.rollout import Player, Trajectory, individual, keys_of, penalised, rollout, sampling
 from rbcc.runtime.schedule import iteration
 from rbcc.runtime.watch import Caught, earlier, explanation, first_of, watching
 
@@ -89,6 +81,12 @@ def networks_of(model: Model) -> dict[str, Policy]:
     return policies(model, model.ir.phases[0].learners)
 
 
+def profile(model: Model, state: TrainState, phase: ir.Phase, number: int) -> dict[str, Parameters]:
+    """The networks of the profile, as it is played after iteration `number` of `phase`: what verification judges."""
+    settings = iteration(model, phase, networks_of(model), jnp.float32(number)).settings
+    return {agent: profile_of(network, settings[agent]["sharpness"]) for agent, network in state.networks.items()}
+
+
 def record_length(phase: ir.Phase) -> int:
     """Iterations over which metrics are averaged; also how often training can be interrupted."""
     return max(1, min(MAX_RECORD, phase.iterations // RECORDS))
@@ -109,63 +107,56 @@ def stretch(
         now = iteration(model, phase, nets, number)
         playing, choosing = keys_of(key, number)
         own = share.economies(phase.economies)
-        members, choosers = {}, {}
-        for place, settings in enumerate(phase.learners):
-            sources = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(choosing, place), own)
-            choosers[settings.agent] = sources
-            if settings.sample and settings.sample < nets[settings.agent].agents:
-                members[settings.agent] = drawn(sources, nets[settings.agent].agents, settings.sample)
-        players = {a: sampling(policy, state.networks[a], now.masks[a], members.get(a)) for a, policy in nets.items()}
+        exploring = explorers(phase.learners, nets, jax.vmap(jax.random.fold_in, (None, 0))(choosing, own), len(own))
+
+        def player(agent: str, network: Parameters) -> Player:
+            """All agents of a type play the profile, but those who explore with `network`."""
+            policy, masks, who = nets[agent], now.masks[agent], exploring[agent]
+            base = sampling(policy, profile_of(state.networks[agent], now.settings[agent]["sharpness"]), masks)
+            return individual(policy, base, network, who.members, masks, who.economies)
+
+        players = {agent: player(agent, state.networks[agent]) for agent in nets}
         played = rollout(model, nets, players, playing, own, now.parameters, watch)
-        fixed = fixed_features(model, now.parameters)
         factors = model.module.discounts(now.parameters)
         always = jnp.ones(())
         means = zip(model.ir.indicators, jnp.mean(played.indicators, axis=0), strict=True)
         metrics = {f"indicator.{indicator.name}": (mean, always) for indicator, mean in means}
         networks, optimizers, multipliers = dict(state.networks), dict(state.optimizers), dict(state.multipliers)
         for settings in phase.learners:
-            agent, values = settings.agent, now.settings[settings.agent]
+            agent, values, who = settings.agent, now.settings[settings.agent], exploring[settings.agent]
+
+            def earned(trajectory: Trajectory, agent: str = agent, who: Explorers = who) -> jax.Array:
+                """The rewards that explorers play for, (horizon, economies, k)."""
+                rewards = penalised(trajectory, agent, state.multipliers)
+                return of_members(rewards[:, who.economies], who.members)
 
             def learn(
-                network: Parameters, optimizer: Any, agent: str = agent, settings: Any = settings, values: Any = values
+                network: Parameters,
+                optimizer: Any,
+                agent: str = agent,
+                settings: ir.Learner = settings,
+                values: Any = values,
+                who: Explorers = who,
+                earned: Any = earned,
             ) -> Any:
+                policy, masks = nets[agent], now.masks[agent]
                 if settings.algorithm == "pathwise":
-                    policy, masks = nets[agent], now.masks[agent]
-                    alone = drawn(choosers[agent], policy.agents, 1)
 
                     def play(network: Parameters) -> tuple[Trajectory, jax.Array]:
-                        mine = individual(policy, policy, players[agent], network, alone, masks)
-                        mixed, held = {**players, agent: mine}, played.taken_as_given(model, agent)
+                        mixed, held = {**players, agent: player(agent, network)}, played.taken_as_given(model, agent)
                         found = rollout(model, nets, mixed, playing, own, now.parameters, held=held)
-                        return found, of_members(penalised(found, agent, state.multipliers), alone)
+                        return found, earned(found)
 
-                    return ascend(policy, play, network, optimizer, masks, alone, factors[agent], values, share)
-                rewards = penalised(played, agent, state.multipliers) / values["reward_scale"]
-                seen: jax.Array | None = fixed[agent]
-                last = nets[agent](state.networks[agent], played.last[agent])[1] if played.last else None
-                if agent in members:
-                    rewards, seen = of_members(rewards, members[agent]), None
-                    last = None if last is None else of_members(last, members[agent])
+                    return ascend(policy, play, network, optimizer, masks, who.members, factors[agent], values, share)
+                last = None
+                if played.last:
+                    last = policy(state.networks[agent], played.last[agent].of(who.members, who.economies))[1]
+                rewards = earned(played) / values["reward_scale"]
                 batch = batch_of(
-                    nets[agent],
-                    played.records[agent],
-                    rewards,
-                    factors[agent],
-                    values["gae"],
-                    seen,
-                    last=last,
-                    share=share,
+                    policy, played.records[agent], rewards, factors[agent], values["gae"], who.members, last, share
                 )
                 return update(
-                    nets[agent],
-                    settings.algorithm,
-                    settings.epochs,
-                    values,
-                    network,
-                    optimizer,
-                    batch,
-                    now.masks[agent],
-                    share,
+                    policy, settings.algorithm, settings.epochs, values, network, optimizer, batch, masks, share
                 )
 
             def rest(network: Parameters, optimizer: Any) -> Any:
