@@ -19,7 +19,7 @@ CONSUMERS, FIRMS, HORIZON = 100, 10, 10
 ETA, THETA, TECHNOLOGY, GUARD, WEIGHT = 0.1, 0.01, 0.01, 0.01, 0.0025
 EXPORT_PRICE, EXPORT_QUANTITY = 500.0, 100.0
 DISCOUNT, GAE, CLIP, ENTROPY, VALUE_WEIGHT = 0.9999, 1.0, 0.1, 0.02, 0.5
-LEARNING_RATE, GRADIENT_CLIP, EPOCHS = 5e-4, 2.0, 2
+LEARNING_RATE, GRADIENT_CLIP, EPOCHS, FLOOR = 5e-4, 2.0, 2, 0.02
 SCALES = {"consumer": 5.0, "firm": 30000.0, "government": 1000.0}
 AGENTS = {"consumer": CONSUMERS, "firm": FIRMS, "government": 1}
 # Choices of each head. The last head of firms is (price, wage), of the government (income tax, corporate tax).
@@ -27,6 +27,7 @@ HEADS = {"consumer": [11] * FIRMS + [5, FIRMS], "firm": [30], "government": [36]
 SETTINGS: dict[str, object] = {
     "training.phases.explore.curriculum": "finished",
     "training.default.learning_rate": LEARNING_RATE,
+    "training.default.explorers": 1,
     **{f"training.{agent}.entropy": ENTROPY for agent in AGENTS},
 }
 """Overrides that make rbcc train open_rbc with these settings."""
@@ -135,12 +136,15 @@ def observe(state: dict[str, jax.Array], time: jax.Array) -> dict[str, jax.Array
         return jnp.broadcast_to(x, (economies, *x.shape))
 
     return {
-        "consumer": whole(log(state["budget"], 2000)[..., None], each((THETAS / THETAS.max())[:, None])),
+        "consumer": whole(
+            log(state["budget"], 2000)[..., None], each((THETAS / THETAS.max())[:, None]), each(jnp.eye(CONSUMERS))
+        ),
         "firm": whole(
             log(state["cash"], 22000.0 * CONSUMERS)[..., None],
             log(state["capital"], 10000)[..., None],
             each((ALPHAS / ALPHAS.max())[:, None]),
             each(jnp.eye(FIRMS)),
+            each(jnp.eye(FIRMS)),  # the agent's number, which all networks know, beside what the spec has firms observe
         ),
         "government": public[:, None],
     }
@@ -241,7 +245,8 @@ def make_training(economies: int, noise: Noise | None = None) -> Training:
         rewards = played.reward / SCALES[agent]
         advantage = jax.lax.scan(back, (nothing, nothing), (rewards, played.value), reverse=True)[1]
         target = advantage + played.value
-        advantage = (advantage - jnp.mean(advantage)) / (jnp.std(advantage) + 1e-8)
+        within = jnp.std(advantage, axis=(1, 2), keepdims=True) + FLOOR * jnp.std(advantage)
+        advantage = (advantage - jnp.mean(advantage, axis=(1, 2), keepdims=True)) / (within + 1e-8)
 
         def loss(parameters: Any) -> Any:
             logits, value = network(parameters, played.observation)
@@ -279,7 +284,7 @@ def make_training(economies: int, noise: Noise | None = None) -> Training:
 def initial(key: jax.Array, width: tuple[int, ...]) -> tuple[Any, Any]:
     """Fresh networks and optimizers."""
     networks = {}
-    features = {"consumer": 45, "firm": 56, "government": 43}
+    features = {"consumer": 45 + CONSUMERS, "firm": 56 + FIRMS, "government": 43}
     for number, agent in enumerate(AGENTS):
         keys = iter(jax.random.split(jax.random.fold_in(key, number), 32))
         orthogonal = jax.nn.initializers.orthogonal

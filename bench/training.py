@@ -84,7 +84,8 @@ class Ours:
 def plain_network(policy: Policy, network: Any) -> Any:
     """A network of rbcc as one of `plain.py`: features in the same order, heads in another."""
     first, *rest = network["layers"]
-    weights = [jnp.concatenate([first["shared"], first["own"]], axis=1), *(layer["weight"] for layer in rest)]
+    parts = [first["shared"], first["own"], *([first["member"]] if policy.agents > 1 else [])]
+    weights = [jnp.concatenate(parts, axis=1), *(layer["weight"] for layer in rest)]
     rows = [
         {"weight": weight[:choices].T, "bias": bias[:choices]}
         for stack, output in zip(policy.stacks, network["choices"], strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler import ir
@@ -21,10 +22,14 @@ without a change of who explores where."""
 
 @dataclass(frozen=True)
 class Explorers:
-    """The agents of one type who explore: `members`, (n, k), in the economies at the places `economies`, (n,)."""
+    """The agents of one type who explore: `members`, (n, k), in the economies at the places `economies`, (n,).
+
+    `all` says that they are all agents of all economies.
+    """
 
     economies: np.ndarray
     members: jax.Array
+    all: bool
 
 
 def explorers(
@@ -34,14 +39,17 @@ def explorers(
     found = {}
     places = dealt(learners, economies)
     for number, learner in enumerate(learners):
-        own = places[learner.agent]
-        sources = jax.vmap(jax.random.fold_in, (0, None))(keys[own], number)
-        agents = policies[learner.agent].agents
-        found[learner.agent] = Explorers(own, drawn(sources, agents, count(learner, agents)))
+        own, agents = places[learner.agent], policies[learner.agent].agents
+        count = explorers_of(learner, agents)
+        if count == agents:
+            members = jnp.broadcast_to(jnp.arange(agents), (len(own), agents))
+        else:
+            members = drawn(jax.vmap(jax.random.fold_in, (0, None))(keys[own], number), agents, count)
+        found[learner.agent] = Explorers(own, members, count == agents and len(own) == economies)
     return found
 
 
-def count(learner: ir.Learner, agents: int) -> int:
+def explorers_of(learner: ir.Learner, agents: int) -> int:
     """How many of a type's `agents` explore in an economy.
 
     One where a type learns by derivatives: with several it would be that of their joint payoff.
@@ -53,18 +61,21 @@ def dealt(learners: Sequence[ir.Learner], economies: int) -> dict[str, np.ndarra
     """The places of the economies in which each type explores.
 
     In half of them all types do, so that everyone learns to answer to what others may do. The other half is divided: in
-    each of these one type explores alone, so that its agents learn what they cause themselves. Types that learn by
-    derivatives explore everywhere, and so do all beside them: derivatives are free of the noise of others.
+    each of these one type explores alone, so that its agents learn what they cause themselves. Types all of whose
+    agents explore do so everywhere. So do types that learn by derivatives, and all beside them: derivatives are free of
+    the noise of others.
     """
     everywhere = np.arange(economies)
     if len(learners) == 1 or any(learner.algorithm == "pathwise" for learner in learners):
         return {learner.agent: everywhere for learner in learners}
-    patterns = next(
-        n for n in (PATTERNS, 4, 2, 1) if economies % n == 0 and economies // n >= 2 * len(learners) or n == 1
-    )
+    least = 2 * len(learners)
+    patterns = next((n for n in (PATTERNS, 4, 2) if economies % n == 0 and economies // n >= least), 1)
     length = economies // patterns
-    alone = length // (2 * len(learners))
-    within = everywhere % length
-    own = {learner.agent: within // alone == number if alone else within < 0 for number, learner in enumerate(learners)}
-    shared = within >= alone * len(learners)
-    return {agent: np.flatnonzero(shared | mine) for agent, mine in own.items()}
+    alone = length // least
+    place = everywhere % length
+    found = {}
+    for number, learner in enumerate(learners):
+        mine = (place >= number * alone) & (place < (number + 1) * alone)
+        shared = place >= len(learners) * alone
+        found[learner.agent] = everywhere if learner.explorers == 1 else np.flatnonzero(mine | shared)
+    return found

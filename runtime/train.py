@@ -112,6 +112,8 @@ def stretch(
         def player(agent: str, network: Parameters) -> Player:
             """All agents of a type play the profile, but those who explore with `network`."""
             policy, masks, who = nets[agent], now.masks[agent], exploring[agent]
+            if who.all:
+                return sampling(policy, network, masks, who.members)
             base = sampling(policy, profile_of(state.networks[agent], now.settings[agent]["sharpness"]), masks)
             return individual(policy, base, network, who.members, masks, who.economies)
 

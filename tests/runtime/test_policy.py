@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -84,7 +83,7 @@ def test_shared_and_fixed_inputs_give_the_same_as_repeated_ones(flipped: bool) -
     keys = jax.random.split(KEY, 3)
     shared, own = jax.random.normal(keys[0], (policy.shared, 3)), jax.random.normal(keys[1], (policy.own, 3, 20))
     fixed = jax.random.normal(keys[2], (policy.fixed, 20))
-    sight = Sight(shared, own, fixed)
+    sight = Sight(shared, own, fixed, jnp.arange(20))
     logits, value = policy(network, sight.flip() if flipped else sight)
     if flipped:
         logits, value = tuple(jnp.swapaxes(x, -1, -2) for x in logits), value.T
@@ -97,7 +96,8 @@ def test_shared_and_fixed_inputs_give_the_same_as_repeated_ones(flipped: bool) -
     ).reshape(-1, 60)
     first, second = network["layers"]
     weight = np.concatenate([first["shared"], first["own"]], axis=1)
-    hidden = np.maximum(weight @ x + first["bias"][:, None], 0)
+    number = np.broadcast_to(np.asarray(first["member"])[:, None], (8, 3, 20)).reshape(8, 60)
+    hidden = np.maximum(weight @ x + number + first["bias"][:, None], 0)
     hidden = np.maximum(second["weight"] @ hidden + second["bias"][:, None], 0)
     assert np.allclose(value.ravel(), (np.asarray(network["value"]["weight"]) @ hidden)[0], atol=1e-5)
     for part, output in zip(logits, network["choices"], strict=True):
@@ -109,9 +109,9 @@ def test_shared_and_fixed_inputs_give_the_same_as_repeated_ones(flipped: bool) -
             assert np.allclose(part[:, :, e, 0], whole[:, :, e, member], atol=1e-5)
 
 
-def test_a_numbered_network_knows_its_agents() -> None:
+def test_a_network_knows_its_agents() -> None:
     model = compile("open_rbc_small", {"training.default.network": "[8]"})
-    policy = replace(networks_of(model)["firm"], numbered=True)
+    policy = networks_of(model)["firm"]
     network = policy.init(KEY)
     same = Sight(jnp.ones((policy.shared, 1)), jnp.ones((policy.own + policy.fixed, 1, 4)), None, jnp.arange(4)[None])
     _, value = policy(network, same)
@@ -125,6 +125,7 @@ def test_untrained_choices_are_nearly_uniform() -> None:
             jnp.ones((policy.shared, 1)),
             jnp.ones((policy.own, 1, policy.agents)),
             jnp.ones((policy.fixed, policy.agents)),
+            jnp.arange(policy.agents),
         )
         logits, _ = policy(policy.init(KEY), sight)
         assert all(float(jnp.abs(part).max()) < 0.2 for part in logits)

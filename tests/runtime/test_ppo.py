@@ -12,9 +12,9 @@ from jax.flatten_util import ravel_pytree
 
 from rbcc.runtime import blocks, noise
 from rbcc.runtime.model import compile
-from rbcc.runtime.policy import Sight, assess_all
-from rbcc.runtime.ppo import METRICS, OPTIMIZER, advantages, batch_of, fresh_optimizer, update
-from rbcc.runtime.rollout import drawn, fixed_features, penalised, rollout, sampling
+from rbcc.runtime.policy import Policy, Sight, assess_all
+from rbcc.runtime.ppo import FLOOR, METRICS, OPTIMIZER, advantages, batch_of, fresh_optimizer, update
+from rbcc.runtime.rollout import drawn, penalised, rollout, sampling
 from rbcc.runtime.train import initial_state, networks_of
 
 
@@ -42,25 +42,25 @@ def test_advantages_with_full_lambda_are_returns_less_values() -> None:
 def played() -> Any:
     model = compile("open_rbc_small", {"training.default.network": "[8]"})
     nets, state = networks_of(model), initial_state(model, 0)
-    players = {a: sampling(p, state.networks[a], p.allowed()) for a, p in nets.items()}
+    players = {a: sampling(p, state.networks[a], p.allowed(), everyone(p)) for a, p in nets.items()}
     return model, nets, state, rollout(model, nets, players, KEY, jnp.arange(6), {})
 
 
-def fixed_of(agent: str) -> jax.Array:
-    model, *_ = played()
-    return fixed_features(model, {})[agent]
+def everyone(policy: Policy, economies: int = 6) -> jax.Array:
+    """The numbers of all agents, in each economy."""
+    return jnp.broadcast_to(jnp.arange(policy.agents), (economies, policy.agents))
 
 
 @cache
 def program(algorithm: Any, epochs: int, block: int, agent: str = "consumer") -> Any:
     """An update of one type from the played batch, compiled for one size of blocks."""
     _, nets, _, trajectory = played()
-    policy, fixed = nets[agent], fixed_of(agent)
+    policy = nets[agent]
 
     @jax.jit
     def run(values: dict[str, jax.Array], network: Any) -> Any:
         record, rewards = trajectory.records[agent], trajectory.rewards[agent] / 5
-        batch = batch_of(policy, record, rewards, jnp.float32(1), jnp.float32(0.95), fixed)
+        batch = batch_of(policy, record, rewards, jnp.float32(1), jnp.float32(0.95), everyone(policy))
         return update(policy, algorithm, epochs, values, network, fresh_optimizer(network), batch, policy.allowed())
 
     return run
@@ -105,13 +105,14 @@ def test_the_gradient_is_that_of_the_loss(algorithm: str, value_clip: float | No
     policy, record, network = nets["firm"], trajectory.records["firm"], initial_state(model, 1).networks["firm"]
     estimate = advantages(trajectory.rewards["firm"] / 5, record.value, jnp.float32(1), jnp.float32(0.95))
     target = estimate + record.value
-    estimate = (estimate - estimate.mean()) / (estimate.std() + 1e-8)
+    within = estimate.std((1, 2), keepdims=True) + FLOOR * estimate.std()
+    estimate = (estimate - estimate.mean((1, 2), keepdims=True)) / (within + 1e-8)
 
     def loss(network: Any) -> jax.Array:
         total = jnp.zeros(())
         for t in range(model.ir.horizon):
             step = jax.tree.map(lambda x: x[t], record)  # noqa: B023
-            logits, value = policy(network, Sight(step.shared, step.own, fixed_of("firm")))
+            logits, value = policy(network, Sight(step.shared, step.own, None, everyone(policy)))
             (log,) = (jax.nn.log_softmax(part, axis=1) for part in logits)
             chance = jnp.take_along_axis(log, step.indices[0][:, None].astype(int), axis=1).sum((0, 1))
             ratio = jnp.exp(chance - step.log_probability)
@@ -144,7 +145,7 @@ def test_recorded_chances_are_those_of_the_policy() -> None:
     _, nets, state, trajectory = played()
     for agent, policy in nets.items():
         record = jax.tree.map(lambda x: x[3], trajectory.records[agent])
-        logits, value = policy(state.networks[agent], Sight(record.shared, record.own, fixed_of(agent)))
+        logits, value = policy(state.networks[agent], Sight(record.shared, record.own, None, everyone(policy)))
         chance, _ = assess_all(logits, policy.allowed(), record.indices, policy.stacks, value.shape)
         assert np.allclose(chance, record.log_probability, atol=1e-5)
         assert np.allclose(value, record.value, atol=1e-5)
@@ -185,7 +186,7 @@ def test_settings_matter() -> None:
 
 def play(networks: dict[str, Any], economies: Sequence[int] = range(6)) -> Any:
     model, nets, *_ = played()
-    players = {a: sampling(p, networks[a], p.allowed()) for a, p in nets.items()}
+    players = {a: sampling(p, networks[a], p.allowed(), everyone(p, len(economies))) for a, p in nets.items()}
     return rollout(model, nets, players, KEY, jnp.array(economies), {})
 
 

@@ -192,13 +192,13 @@ def explored(**changes: object) -> Progress:
     return next(training(compile("open_rbc_small", SAMPLED | overrides), [0]))[0]
 
 
-def test_a_sample_of_all_agents_is_all_and_one_of_some_is_not() -> None:
-    whole, all_of_them, some = explored(), explored(consumer__sample=20), explored(consumer__sample=5)
-    assert same(whole.state, all_of_them.state)
+def test_who_explores_is_learned_from() -> None:
+    """What explorers earn does not depend on how many others do, as long as the profile is what they play."""
+    plain = {"default__explorers": 1, "default__sharpness": 1}
+    whole, some = explored(**plain), explored(**plain | {"consumer__explorers": "25%"})
     assert not same(whole.state.networks["consumer"], some.state.networks["consumer"])
-    assert same(whole.state.networks["firm"], some.state.networks["firm"])
-    assert whole.metrics["reward.consumer"] == some.metrics["reward.consumer"]
-    # What is measured on the sample estimates what is measured on all.
+    assert whole.metrics["reward.consumer"] == pytest.approx(some.metrics["reward.consumer"], rel=1e-5)
+    # What is measured on some estimates what is measured on all.
     for name, off in (("entropy.consumer", 0.01), ("value_loss.consumer", 0.3)):
         assert abs(some.metrics[name] / whole.metrics[name] - 1) < off, name
 
