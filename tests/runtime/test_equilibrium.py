@@ -198,21 +198,21 @@ def test_the_gain_of_the_best_is_not_that_of_the_luckiest(write_spec: Any) -> No
     arena = Arena(model, networks_of(model), networks, {}, (), 64, SINGLE)
     deviation, base = Deviation(arena, "gambler", "team"), evaluate_base(arena)
 
-    def gains(deviator: Deviator, key: Any) -> np.ndarray:
-        payoffs, _ = deviation.evaluate(networks, deviator, key, 1)
-        return (payoffs["gambler"] - base(networks, {}, key, 1).payoffs["gambler"]).mean(axis=1)
+    def gains(deviator: Deviator, batches: int, key: Any) -> tuple[np.ndarray, np.ndarray]:
+        payoffs, members = deviation.evaluate(networks, deviator, key, batches)
+        return (payoffs["gambler"] - base(networks, {}, key, batches).payoffs["gambler"]).mean(axis=1), members
 
     selected, tested = [], []
     for repeat in range(40):
         train, select, test = jax.random.split(noise.key(repeat), 3)
         battery = Battery(
-            deviation, networks, {}, train, partial(gains, key=select), deviation.turns(1), Measure(0.0, 0.0, 1.0), print
+            deviation, networks, {}, train, partial(gains, key=select), 1, Measure(0.0, 0.0, 1.0), print
         )  # fmt: skip
         found = battery.search()
         ((_, deviator, who),) = found.deviators
         assert who.all()
         selected.append(found.best.gain)
-        tested.append(0.0 if deviator is None else float(gains(deviator, test).mean()))
+        tested.append(0.0 if deviator is None else float(gains(deviator, 1, test)[0].mean()))
     error = np.std(tested) / math.sqrt(len(tested))
     assert min(selected) >= 0
     assert np.mean(selected) > 3 * error
