@@ -47,7 +47,7 @@ POWER = 0.9
 WORTHWHILE = 0.1
 # A gain is above the limit beyond doubt by so many half widths of its bounds on selection seeds; it is known well
 # enough if no more than this share can be added to it.
-SURE, TIGHT = 2.0, 0.02
+SURE, TIGHT = 2.0, 0.05
 # Constant choices are tested in this share of the selection seeds first, and in the rest unless they lose there by so
 # many standard errors, for each agent.
 FIRST, CLEAR = 0.25, 3.0
