@@ -18,7 +18,7 @@ most twice; the learning rate then starts anew (Loshchilov and Hutter 2017).
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
-from math import inf, log2, prod
+from math import inf, prod
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,8 @@ STARTS = 3
 # Learning rates from scratch, as multiples of verify.learning_rate: a fresh network has further to go.
 RATES = (1, 3)
 ENTROPY_FROM_SCRATCH = 0.01
+# What goes on from the trained policy has little to go; with larger steps it loses by noise what it gains.
+CAUTION = 0.5
 RUNGS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 DOUBLINGS = 2
 POWER = 0.9
@@ -126,11 +128,15 @@ class _Learner:
     def gain(self) -> float:
         return self.curve[-1].gain
 
-    @property
-    def rise(self) -> float:
-        """The most that one of its last two rungs added to the gain; what it gained over random choices is no rise."""
+    def reaching(self, iterations: int) -> float:
+        """What it gains after so many `iterations` if it goes on as fast as in the better of its last two rungs.
+
+        Of learning curves, which flatten out, that is a bound. How fast it leaves random choices does not count.
+        """
         known = self.curve[1:] if self.source == SCRATCH else self.curve
-        return max([later.gain - before.gain for before, later in pairwise(known)][-2:], default=inf)
+        pairs = list(pairwise(known))[-2:]
+        speeds = [(later.gain - before.gain) / (later.iterations - before.iterations) for before, later in pairs]
+        return self.gain + max(0.0, *speeds) * (iterations - self.done) if speeds else inf
 
     @property
     def power(self) -> float:
@@ -210,11 +216,8 @@ class Battery:
         return [one for one in running if one in found or (one is _best(scratch) and self.weak(one))]
 
     def may_matter(self, learner: _Learner) -> bool:
-        """Whether a gain above the limit is in sight, or once that is decided a clearly larger one.
-
-        In sight is what a learner gains if every doubling of its budget adds as much as one of the last two did.
-        """
-        reached = learner.gain + log2(self.iterations / learner.done) * learner.rise
+        """Whether a gain above the limit is in sight, or once that is decided a clearly larger one."""
+        reached = learner.reaching(self.iterations)
         return reached > (1 + TIGHT) * self.best.gain if self.decided else reached + self.half > self.measure.limit
 
     @property
@@ -296,7 +299,8 @@ class Battery:
         start = Candidate(CONTINUED, 0, 0.0)
         if self.deviation.arena.plants:  # to play as trained is a deviation
             start = self.consider(start, self.trained)
-        return _Learner(CONTINUED, "", jax.random.fold_in(self.key, 0), self.rate, 0.0, self.trained, [start])
+        key, rate = jax.random.fold_in(self.key, 0), CAUTION * self.rate
+        return _Learner(CONTINUED, "", key, rate, 0.0, self.trained, [start])
 
     def fresh(self) -> list[_Learner]:
         """Learners from scratch: with the same seed from the same network and episodes."""

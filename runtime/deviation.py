@@ -29,8 +29,6 @@ LEARNING_SHARE = 0.03
 # A team learns from at most this many of its agents, drawn anew in each iteration: they act alike and share the payoff.
 TEAM_SAMPLE = 8
 VALUE_WEIGHT, GRADIENT_CLIP = 0.5, 2.0
-# What share of the learning rate is left at the end.
-LAST = 0.1
 # This share of an interval at either side counts as its end; who gets all of a whole but this gets all.
 END = 0.005
 
@@ -374,7 +372,7 @@ class Deviation:
             "reward_scale": self.arena.reward_scale(self.agent),
             "value_weight": jnp.asarray(VALUE_WEIGHT),
             "gradient_clip": jnp.asarray(GRADIENT_CLIP),
-            "learning_rate": rate * (1 - (1 - LAST) * done),
+            "learning_rate": rate * (1 - 0.9 * done),
             "entropy": entropy * (1 - done),
         }
 
