@@ -5,7 +5,7 @@
 3. Policies that are there already: earlier phases of the run, other seeds.
 4. A deviator that goes on learning from the trained policy, with no entropy bonus.
 5. Deviators that learn from scratch, from several seeds at two learning rates, by successive halving (Jamieson and
-   Talwalkar 2016): all get a sixteenth of the budget, the best of each learning rate half of it, the best of these all.
+   Talwalkar 2016): all get a sixteenth of the budget, the best of each learning rate a quarter of it, the best of these all.
 
 A learner is stopped where no gain above the limit is in sight, and all but the best are once such a gain is found. Of
 single agents each may have a best deviation of its own: where another than the best on average is clearly better for an
@@ -42,7 +42,9 @@ RATES = (1, 3)
 ENTROPY_FROM_SCRATCH = 0.01
 # What goes on from the trained policy has little to go; with larger steps it loses by noise what it gains.
 CAUTION = 0.5
+# The best of each learning rate goes on from the first of these shares of the budget, the best of all from ONE_RATE.
 RUNGS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+ONE_RATE = 1 / 4
 DOUBLINGS = 2
 POWER = 0.9
 # An agent takes another deviation than the best on average if that gains it more by this share of the limit.
@@ -204,7 +206,7 @@ class Battery:
         for upto in sorted({max(1, round(share * self.iterations)) for share in RUNGS}):
             for learner in running:
                 self.learn(learner, upto)
-            scratch = _best_of_each_rate(scratch) if 2 * upto < self.iterations else [_best(scratch)]
+            scratch = _best_of_each_rate(scratch) if upto < ONE_RATE * self.iterations else [_best(scratch)]
             running = self.promising([one for one in running if one is continued or one in scratch], scratch)
         return continued, _best(scratch)
 
