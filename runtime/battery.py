@@ -5,7 +5,7 @@
 3. Policies that are there already: earlier phases of the run, other seeds.
 4. A deviator that goes on learning from the trained policy, with no entropy bonus.
 5. Deviators that learn from scratch, from several seeds at two learning rates, by successive halving (Jamieson and
-   Talwalkar 2016): all get a sixteenth of the budget, the best of each learning rate a quarter of it, the best of these all.
+   Talwalkar 2016): all get a sixteenth of the budget, the best of each learning rate a quarter, the best of these all.
 
 A learner is stopped where no gain above the limit is in sight, and all but the best are once such a gain is found. Of
 single agents each may have a best deviation of its own: where another than the best on average is clearly better for an
