@@ -218,9 +218,14 @@ class Battery:
         return [one for one in running if one in found or (one is _best(scratch) and self.weak(one))]
 
     def may_matter(self, learner: _Learner) -> bool:
-        """Whether a gain above the limit is in sight, or once that is decided a clearly larger one."""
-        reached = learner.reaching(self.iterations)
-        return reached > (1 + TIGHT) * self.best.gain if self.decided else reached + self.half > self.measure.limit
+        """Whether a gain above the limit is in sight, or once that is decided a clearly larger one.
+
+        Where agents deviate alone, one that gains the limit refutes too: a mean of that over their number.
+        """
+        reached, limit = learner.reaching(self.iterations), self.measure.limit
+        if self.decided:
+            return reached > (1 + TIGHT) * self.best.gain
+        return reached + self.half > (limit / self.deviation.policy.agents if self.deviation.alone else limit)
 
     @property
     def decided(self) -> bool:
