@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rbcc.compiler.diagnostics import CompileError as CompileError
     from rbcc.compiler.primitives import primitive as primitive
-    from rbcc.runtime.equilibrium import verify as verify
+    from rbcc.runtime.equilibrium import exploitability as exploitability, verify as verify
     from rbcc.runtime.errors import RunError as RunError
     from rbcc.runtime.model import Model as Model, compile as compile
     from rbcc.runtime.run import Run as Run, train as train
@@ -27,6 +27,7 @@ _PLACES = {
     "CompileError": "rbcc.compiler.diagnostics",
     "primitive": "rbcc.compiler.primitives",
     "Equilibrium": "rbcc.runtime.verdict",
+    "exploitability": "rbcc.runtime.equilibrium",
     "verify": "rbcc.runtime.equilibrium",
     "Run": "rbcc.runtime.run",
     "RunError": "rbcc.runtime.errors",

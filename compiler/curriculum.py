@@ -19,6 +19,9 @@ from rbcc.compiler.units import ONE
 
 
 MAX_JOINT_CHOICES = 4096
+# A deviator learns in so many economies in each iteration, unless the spec says in how many; in short episodes in as
+# many as play so many steps.
+FEWEST_ECONOMIES, FEWEST_STEPS = 64, 256
 
 # What a spec that is silent gets; `rbcc compile --emit ir` shows the resolved settings.
 DEFAULTS = Learner(
@@ -492,7 +495,7 @@ def check_verification(
         tuple(alive),
         verify.target,
         tuple(verify.shutdown.items()),
-        verify.economies,
+        verify.economies or max(FEWEST_ECONOMIES, FEWEST_STEPS // spec.horizon),
         verify.iterations,
         verify.episodes,
         verify.learning_rate,

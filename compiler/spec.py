@@ -393,8 +393,11 @@ class Verify(Table):
     shutdown: dict[str, Number] = Field(
         default={}, description="choices that mean doing nothing, such as baker.hours: 0"
     )
-    economies: Positive = Field(default=256, description="economies in which each deviator learns")
-    iterations: Positive = Field(default=400, description="iterations for which each deviator learns")
+    economies: Positive | None = Field(
+        default=None,
+        description="economies in which each deviator learns; by default 64, of short episodes as many as play 256 steps",
+    )
+    iterations: Positive = Field(default=800, description="iterations for which each deviator learns")
     episodes: Annotated[int, BeforeValidator(_number), Field(ge=2)] = Field(
         default=4096, description="test episodes behind each estimate"
     )

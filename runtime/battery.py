@@ -3,12 +3,13 @@
 1. None: everyone plays as trained.
 2. Constant choices: every combination where there are few, else a grid for each action, all others as trained.
 3. Policies that are there already: earlier phases of the run, other seeds.
-4. A deviator that goes on learning from the trained policy, with no entropy bonus.
+4. A deviator that goes on learning from the policy of explorers, with no entropy bonus.
 5. Deviators that learn from scratch, from several seeds at two learning rates, by successive halving (Jamieson and
-   Talwalkar 2016): all get an eighth of the budget, the best of each learning rate half of it, the best of these all.
+   Talwalkar 2016): all get a sixteenth of the budget, the best of each learning rate a quarter, the best of these all.
 
-Of single agents each may have a best deviation of its own: where another than the best on average is clearly better for
-an agent, it takes that.
+A learner is stopped where no gain above the limit is in sight, and all but the best are once such a gain is found. Of
+single agents each may have a best deviation of its own: where another than the best on average is clearly better for an
+agent, it takes that.
 
 While the gain of a deviator still rises so much that a larger budget may change the verdict, its budget is doubled, at
 most twice; the learning rate then starts anew (Loshchilov and Hutter 2017).
@@ -16,8 +17,8 @@ most twice; the learning rate then starts anew (Loshchilov and Hutter 2017).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
-from math import prod
+from itertools import pairwise, product
+from math import inf, prod
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ import numpy as np
 from rbcc.runtime.deviation import Course, Deviation, Deviator
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.inference import CONFIDENCE, Mean
-from rbcc.runtime.policy import Parameters
+from rbcc.runtime.policy import Parameters, explorers_of
 from rbcc.runtime.spaces import ActionSpace
 
 
@@ -39,11 +40,21 @@ STARTS = 3
 # Learning rates from scratch, as multiples of verify.learning_rate: a fresh network has further to go.
 RATES = (1, 3)
 ENTROPY_FROM_SCRATCH = 0.01
-RUNGS = (1 / 8, 1 / 2, 1)
+# What goes on from the trained policy has little to go; with larger steps it loses by noise what it gains.
+CAUTION = 0.5
+# The best of each learning rate goes on from the first of these shares of the budget, the best of all from ONE_RATE.
+RUNGS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+ONE_RATE = 1 / 4
 DOUBLINGS = 2
 POWER = 0.9
 # An agent takes another deviation than the best on average if that gains it more by this share of the limit.
 WORTHWHILE = 0.1
+# A gain is above the limit beyond doubt by so many half widths of its bounds on selection seeds; it is known well
+# enough if no more than this share can be added to it.
+SURE, TIGHT = 2.0, 0.05
+# Constant choices are tested in this share of the selection seeds first, and in the rest unless they lose there by so
+# many standard errors, for each agent.
+FIRST, CLEAR = 0.25, 3.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ class Found:
     power: float | None
 
 
-@dataclass
+@dataclass(eq=False)
 class _Learner:
     """A deviator on its way; `curve` has its candidates, from 0 iterations on."""
 
@@ -119,6 +130,16 @@ class _Learner:
     def gain(self) -> float:
         return self.curve[-1].gain
 
+    def reaching(self, iterations: int) -> float:
+        """What it gains after so many `iterations` if it goes on as fast as in the better of its last two rungs.
+
+        Of learning curves, which flatten out, that is a bound. How fast it leaves random choices does not count.
+        """
+        known = self.curve[1:] if self.source == SCRATCH else self.curve
+        pairs = list(pairwise(known))[-2:]
+        speeds = [(later.gain - before.gain) / (later.iterations - before.iterations) for before, later in pairs]
+        return self.gain + max(0.0, *speeds) * (iterations - self.done) if speeds else inf
+
     @property
     def power(self) -> float:
         """The share that it recovers of what it lost at its start."""
@@ -129,8 +150,8 @@ class _Learner:
 class Battery:
     """The search of one `deviation` from `networks`, all randomness from `key`.
 
-    `others` are policies that are there already, by their names; `gains` gives the gains of a deviator on the selection
-    seeds, (episodes,), in which the agents `turns`, (episodes,), deviate.
+    `others` are policies that are there already, by their names; `gains` gives the gains of a deviator on a number of
+    batches of selection seeds, (episodes,), and who deviates in each, (episodes,). There are `batches`.
     """
 
     def __init__(
@@ -139,19 +160,21 @@ class Battery:
         networks: Mapping[str, Parameters],
         others: Mapping[str, Parameters],
         key: jax.Array,
-        gains: Callable[[Deviator], np.ndarray],
-        turns: np.ndarray,
+        gains: Callable[[Deviator, int], tuple[np.ndarray, np.ndarray]],
+        batches: int,
         measure: Measure,
         say: Callable[[str], None],
     ):
         self.deviation, self.networks, self.others, self.key = deviation, networks, others, key
-        self.gains, self.turns, self.measure, self.say = gains, turns, measure, say
+        self.gains, self.batches, self.measure, self.say = gains, batches, measure, say
         chosen = deviation.arena.model.ir.verification
         self.iterations, self.rate = chosen.iterations, chosen.learning_rate
         self.trained = deviation.first(networks[deviation.agent])
+        self.turns = deviation.turns(batches)
         self.left_out: list[Candidate] = []
+        self.poor: list[Candidate] = []
         self.tried: list[tuple[Candidate, Deviator | None, np.ndarray]] = []
-        self.tried.append((Candidate(NONE, 0, 0.0), None, np.zeros(len(turns))))
+        self.tried.append((Candidate(NONE, 0, 0.0), None, np.zeros(len(self.turns))))
 
     @property
     def best(self) -> Candidate:
@@ -160,13 +183,7 @@ class Battery:
     def search(self) -> Found:
         for candidate, deviator in self.known():
             self.consider(candidate, deviator)
-        rungs = sorted({max(1, round(share * self.iterations)) for share in RUNGS})
-        continued, fresh = self.continued(), self.fresh()
-        for number, upto in enumerate(rungs):
-            for learner in (continued, *fresh):
-                self.learn(learner, upto)
-            fresh = _best_of_each_rate(fresh) if number == 0 else [_best(fresh)]
-        scratch = _best(fresh)
+        continued, scratch = self.learned()
         for _ in range(DOUBLINGS):
             for learner in (unfinished := self.unfinished(continued, scratch)):
                 self.learn(learner, 2 * learner.done)
@@ -174,13 +191,50 @@ class Battery:
                 break
         known = -scratch.curve[0].gain > self.measure.limit
         best, deviators = self.chosen()
-        candidates = [candidate for candidate, _, _ in self.tried]
+        candidates = [*(candidate for candidate, _, _ in self.tried), *self.poor]
         if best.source == OWN:
             candidates.append(best)
         learner = _best([continued, scratch])
         power = scratch.power if known else None
         left_out, curve = tuple(self.left_out), tuple(learner.curve)
         return Found(tuple(candidates), best, deviators, left_out, curve, self.rises(learner), power)
+
+    def learned(self) -> tuple[_Learner, _Learner]:
+        """The learner that went on from the trained policy, and the best from scratch, after all rungs."""
+        continued, fresh = self.continued(), self.fresh()
+        running, scratch = [continued, *fresh], fresh
+        for upto in sorted({max(1, round(share * self.iterations)) for share in RUNGS}):
+            for learner in running:
+                self.learn(learner, upto)
+            scratch = _best_of_each_rate(scratch) if upto < ONE_RATE * self.iterations else [_best(scratch)]
+            running = self.promising([one for one in running if one is continued or one in scratch], scratch)
+        return continued, _best(scratch)
+
+    def promising(self, running: list[_Learner], scratch: list[_Learner]) -> list[_Learner]:
+        """Those of the `running` learners that go on: what they may reach matters, or their power is not shown."""
+        found = [one for one in running if self.may_matter(one)]
+        if self.decided and found:
+            found = [_best(found)]
+        return [one for one in running if one in found or (one is _best(scratch) and self.weak(one))]
+
+    def may_matter(self, learner: _Learner) -> bool:
+        """Whether a gain above the limit is in sight, or once that is decided a clearly larger one.
+
+        Where agents deviate alone, one that gains the limit refutes too: a mean of that over their number.
+        """
+        reached, limit = learner.reaching(self.iterations), self.measure.limit
+        if self.decided:
+            return reached > (1 + TIGHT) * self.best.gain
+        return reached + self.half > (limit / self.deviation.policy.agents if self.deviation.alone else limit)
+
+    @property
+    def decided(self) -> bool:
+        """Whether a gain was found that is above the limit beyond doubt."""
+        return self.best.gain - SURE * self.measure.width * self.best.error > self.measure.limit
+
+    def weak(self, learner: _Learner) -> bool:
+        """Whether a learner from scratch has not shown its power yet."""
+        return -learner.curve[0].gain > self.measure.limit and learner.power < POWER
 
     def chosen(self) -> tuple[Candidate, tuple[tuple[Candidate, Deviator | None, np.ndarray], ...]]:
         """The best deviation, for single agents one for each, and who follows which deviator."""
@@ -190,17 +244,26 @@ class Battery:
         if self.deviation.notion == "individual":
             choice = own_best(changes, best, self.turns, agents, WORTHWHILE * self.measure.limit)
         if len(set(choice)) > 1:
-            candidate = self.valued(Candidate(OWN, 0, 0.0), changes[choice[self.turns], np.arange(len(self.turns))])
+            candidate = self.valued(
+                Candidate(OWN, 0, 0.0), changes[choice[self.turns], np.arange(len(self.turns))], self.turns
+            )
         return candidate, tuple((*self.tried[number][:2], choice == number) for number in sorted(set(choice)))
 
     def consider(self, candidate: Candidate, deviator: Deviator) -> Candidate:
         """Takes a deviation into the battery and returns it with its gain.
 
-        One without a finite payoff is left out, but raises RunError if it is what learning came to.
+        What is clearly worse for every agent, in a few of the episodes, is not tested in the rest. What has no finite
+        payoff is left out, but raises RunError if it is what learning came to.
         """
-        change = self.gains(deviator)
+        if candidate.source == CONSTANT and self.batches > 1:
+            change, turns = self.gains(deviator, max(1, round(FIRST * self.batches)))
+            if np.isfinite(change).all() and self.hopeless(change, turns):
+                candidate = self.valued(candidate, change, turns)
+                self.poor.append(candidate)
+                return candidate
+        change, _ = self.gains(deviator, self.batches)
         if np.isfinite(change).all():
-            candidate = self.valued(candidate, change)
+            candidate = self.valued(candidate, change, self.turns)
             self.tried.append((candidate, deviator, change))
         elif candidate.source in (CONTINUED, SCRATCH):
             raise RunError(
@@ -211,9 +274,15 @@ class Battery:
             self.left_out.append(candidate)
         return candidate
 
-    def valued(self, candidate: Candidate, change: np.ndarray) -> Candidate:
-        """A candidate that gains `change`, (episodes,)."""
-        mean = Mean.of(change, self.turns if self.deviation.notion == "individual" else None)
+    def hopeless(self, change: np.ndarray, turns: np.ndarray) -> bool:
+        """Whether the gains `change`, (episodes,), in which `turns` deviate, are surely below 0 for each agent."""
+        groups = np.zeros_like(turns) if self.deviation.notion == "team" else turns
+        each = [change[groups == group] for group in np.unique(groups)]
+        return all(len(own) > 1 and own.mean() + CLEAR * own.std() / len(own) ** 0.5 < 0 for own in each)
+
+    def valued(self, candidate: Candidate, change: np.ndarray, turns: np.ndarray) -> Candidate:
+        """A candidate that gains `change`, (episodes,), in which `turns` deviate."""
+        mean = Mean.of(change, turns if self.deviation.notion == "individual" else None)
         return replace(candidate, gain=mean.value, error=mean.error)
 
     # --- what does not learn -----------------------------------------------------------------------------------
@@ -234,10 +303,11 @@ class Battery:
     # --- what learns -------------------------------------------------------------------------------------------
 
     def continued(self) -> _Learner:
-        start = Candidate(CONTINUED, 0, 0.0)
-        if self.deviation.arena.plants:  # to play as trained is a deviation
-            start = self.consider(start, self.trained)
-        return _Learner(CONTINUED, "", jax.random.fold_in(self.key, 0), self.rate, 0.0, self.trained, [start])
+        """A learner that starts as an explorer, who still tries what the profile has given up."""
+        explorer = self.deviation.first(explorers_of(self.networks[self.deviation.agent]))
+        start = self.consider(Candidate(CONTINUED, 0, 0.0), explorer)
+        key, rate = jax.random.fold_in(self.key, 0), CAUTION * self.rate
+        return _Learner(CONTINUED, "", key, rate, 0.0, explorer, [start])
 
     def fresh(self) -> list[_Learner]:
         """Learners from scratch: with the same seed from the same network and episodes."""
@@ -271,13 +341,16 @@ class Battery:
             return []
         learner = _best([continued, scratch])
         found = [learner] if self.rises(learner) else []
-        weak = -scratch.curve[0].gain > measure.limit and scratch.power < POWER
-        return [*found, scratch] if weak and scratch not in found else found
+        return [*found, scratch] if self.weak(scratch) and scratch not in found else found
 
     def rises(self, learner: _Learner) -> bool:
         """Whether a larger budget may change what is asked."""
-        half = self.measure.width * self.measure.shrink * self.best.error
-        return rising(learner.curve, half, self.measure.limit)
+        return rising(learner.curve, self.half, self.measure.limit)
+
+    @property
+    def half(self) -> float:
+        """What half of the bounds' width will be."""
+        return self.measure.width * self.measure.shrink * self.best.error
 
     def tell(self, what: str) -> None:
         self.say(f"{self.deviation.agent}, {self.deviation.notion}: {what}")

@@ -9,7 +9,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.stages import Compiled
 
+from rbcc.runtime import noise
 from rbcc.runtime.devices import ALL, BY_ECONOMY, Placement
 from rbcc.runtime.model import Model
 from rbcc.runtime.pathwise import ascend
@@ -202,6 +204,11 @@ class Course:
     length: int
 
 
+def _how(learn: bool, first: int, count: int, rates: Sequence[float] = (1, 1, 1, 1)) -> tuple[jax.Array, ...]:
+    """The last arguments of `Deviation._run`."""
+    return jnp.asarray(learn), jnp.int32(first), jnp.int32(count), jnp.array(rates, jnp.float32)
+
+
 class Deviation:
     """Deviators of one type under one notion: how they learn, and what they earn.
 
@@ -223,8 +230,8 @@ class Deviation:
         # With several deviators in an economy the derivative would be that of their joint payoff.
         few = 1 if self.smooth else max(1, round(LEARNING_SHARE * agents))
         self.together = few if self.alone else min(agents, TEAM_SAMPLE)
-        outputs = ALL, BY_ECONOMY
-        self.program = arena.placement.program(self._run, (ALL, ALL, ALL, BY_ECONOMY, ALL, ALL, ALL, ALL), outputs)
+        self.program: Compiled | None = None
+        self.scratch = jax.jit(lambda key: self._fresh(self.policy.init(key)))
 
     @property
     def spaces(self) -> dict[str, ActionSpace]:
@@ -235,9 +242,18 @@ class Deviation:
         """A deviator that does what `network` of the type does."""
         return self._fresh(network)
 
-    def scratch(self, key: jax.Array) -> Deviator:
-        """One with a fresh network."""
-        return self._fresh(self.policy.init(key))
+    def compiled(self) -> Compiled:
+        """The program; another thread may ask for it first, so that it is compiled while something else is done."""
+        if self.program is None:
+            cuts = ALL, ALL, ALL, BY_ECONOMY, ALL, ALL, ALL, ALL
+            program = self.arena.placement.program(self._run, cuts, (ALL, BY_ECONOMY))
+            networks, key = self.arena.networks, noise.key(0)
+            start = self.scratch(key)
+            self.program = program.lower(networks, start, key, self._nobody(), *_how(False, 0, 0)).compile()
+        return self.program
+
+    def _nobody(self) -> jax.Array:
+        return jnp.zeros((self.arena.economies, self.together), int)
 
     def _fresh(self, network: Parameters) -> Deviator:
         return Deviator(network, fresh_optimizer(network), {name: jnp.float32(-1) for name in self.spaces})
@@ -252,10 +268,8 @@ class Deviation:
         course: Course,
     ) -> Deviator:
         """Goes on learning from iteration `done` to `upto`."""
-        nobody = jnp.zeros((self.arena.economies, self.together), int)
-        rates = jnp.array([course.learning_rate, course.entropy, course.begin, course.length], jnp.float32)
-        count = jnp.int32(upto - done)
-        return self.program(networks, deviator, key, nobody, jnp.asarray(True), jnp.int32(done), count, rates)[0]
+        rates = course.learning_rate, course.entropy, course.begin, course.length
+        return self.compiled()(networks, deviator, key, self._nobody(), *_how(True, done, upto - done, rates))[0]
 
     def evaluate(
         self, networks: Mapping[str, Parameters], deviator: Deviator, key: jax.Array, batches: int
@@ -265,9 +279,7 @@ class Deviation:
         results = []
         for number, members in enumerate(turns.reshape(batches, -1, 1)):
             everywhere = jnp.asarray(np.repeat(members, self.together, axis=1))
-            _, payoffs = self.program(
-                networks, deviator, key, everywhere, jnp.asarray(False), jnp.int32(number), jnp.int32(1), jnp.ones(4)
-            )
+            _, payoffs = self.compiled()(networks, deviator, key, everywhere, *_how(False, number, 1))
             results.append(payoffs)
         return _episodes(_stacked(results)), turns
 

@@ -28,6 +28,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +37,7 @@ from statistics import NormalDist
 from typing import Any, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler.diagnostics import CompileError
@@ -89,29 +92,91 @@ def verify(
         stopped = status in (Diverged.status, Violated.status)
         advice = "change its spec and train anew" if stopped else f"finish it with: {run.resume_command}"
         raise RunError(f"{folder} is {status}; {advice}")
-    model = run.recompiled(overrides or {})
-    placement = place([model.ir.verification.economies], devices)
-    planned = [read_plant(model, text) for text in plants]
-    found = _Verification(run, model, planned, seed, placement, listener or (lambda _: None))
-    result = found.result(tuple(plants), began)
+    model, state = run.recompiled(overrides or {}), run.state()
+    found = exploitability(
+        model,
+        run.profile(),
+        multipliers=state.multipliers,
+        untrained=initial_state(model, run.manifest["seed"]).networks,
+        others=dict(_others(run, listener or (lambda _: None))),
+        plants=plants,
+        seed=seed,
+        devices=devices,
+        listener=listener,
+    )
+    seconds = round(time.monotonic() - began, 1)
+    result = replace(found, settings={**_origin(run), **found.settings}, seconds=seconds)
     write_file(
         run.folder / f"{result.name}.json", (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode()
     )
     return result
 
 
+def exploitability(
+    model: Model,
+    networks: Mapping[str, Parameters],
+    *,
+    multipliers: Mapping[str, jax.Array] | None = None,
+    untrained: Mapping[str, Parameters] | None = None,
+    others: Mapping[str, Mapping[str, Parameters]] | None = None,
+    plants: Sequence[str] = (),
+    seed: int = 0,
+    devices: int | None = None,
+    listener: Listener | None = None,
+) -> Equilibrium:
+    """How much any type of `model` gains by deviating from the policies that `networks` make.
+
+    Neither reads nor writes a file. `networks` holds the parameters of each agent type as training gives them
+    (`Run.profile()`, `Policy.init`): of its "layers" weights, (wide, narrow), and biases, (wide,); of "choices",
+    one for each stack of heads, and of "value" the same. `multipliers` are those of constraints by `type.constraint`,
+    scalars, by default 0. `untrained` has networks before training, by default fresh ones from `seed`: payoffs above
+    theirs measure what training has improved, and gains too where the spec has no `verify.shutdown`. `others` are more
+    networks to try as deviations, by a name for each set of them. How long the search is, is in the spec's `verify`,
+    which overrides of `rbcc.compile` change. The rest is as in `verify`. Raises RunError if the spec does not say what
+    learns, a payoff is not a finite number or a plant makes no sense.
+    """
+    began = time.monotonic()
+    if not model.ir.phases:
+        raise RunError("the spec has no 'training', which describes the networks of each type")
+    placement = place([model.ir.verification.economies], devices)
+    planned = [read_plant(model, text) for text in plants]
+    zeros = {f"{one.agent}.{one.name}": jnp.zeros(()) for one in model.ir.constraints}
+    search = _Verification(
+        model,
+        networks,
+        {**zeros, **(multipliers or {})},
+        initial_state(model, seed).networks if untrained is None else untrained,
+        others or {},
+        planned,
+        seed,
+        placement,
+        listener or (lambda _: None),
+    )
+    with search.compiling():
+        return search.result(tuple(plants), began)
+
+
 class _Verification:
     def __init__(
-        self, run: Run, model: Model, plants: Sequence[Plant], seed: int, placement: Placement, listener: Listener
+        self,
+        model: Model,
+        networks: Mapping[str, Parameters],
+        multipliers: Mapping[str, jax.Array],
+        untrained: Mapping[str, Parameters],
+        others: Mapping[str, Mapping[str, Parameters]],
+        plants: Sequence[Plant],
+        seed: int,
+        placement: Placement,
+        listener: Listener,
     ):
-        self.run, self.model, self.seed, self.placement, self.say = run, model, seed, placement, listener
+        self.model, self.networks, self.multipliers, self.untrained = model, networks, multipliers, untrained
+        self.others, self.seed, self.placement, self.say = others, seed, placement, listener
         self.settings = model.ir.verification
         self.policies = networks_of(model)
-        self.networks, self.multipliers = run.profile(), run.state().multipliers
-        self.others = dict(_others(run, listener))
         self.arena = self.arena_with(plants)
         self.say("listing the states of the economy, for exact answers")
         self.game, self.solved = _game(self.arena)
+        self.deviations = {question: Deviation(self.arena, *question) for question in self.questions()}
         # Disjoint from each other and, by the tag, from the keys of training.
         root = jax.random.fold_in(noise.key(seed), 0x5EED)
         self.train_key, select, test = jax.random.split(root, 3)
@@ -125,13 +190,25 @@ class _Verification:
             self.model, self.policies, self.networks, self.multipliers, tuple(plants), economies, self.placement
         )
 
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Meanwhile the programs of all searches are compiled, in their order.
+
+        That takes one core: with several devices another one is left to what goes on.
+        """
+        pool = ThreadPoolExecutor(max(1, self.placement.devices - 1))
+        self.programs = {question: pool.submit(one.compiled) for question, one in self.deviations.items()}
+        try:
+            yield
+        finally:
+            pool.shutdown(cancel_futures=True)
+
     def result(self, plants: tuple[str, ...], began: float) -> Equilibrium:
         self.say("playing the trained policies")
         base = evaluate_base(self.arena)
         select, played = base(self.networks, {}, *self.select).payoffs, base(self.networks, {}, *self.test)
         plain = evaluate_base(self.arena_with(())) if plants else base
-        networks = initial_state(self.model, self.run.manifest["seed"]).networks
-        untrained = plain(networks, {}, *self.test).payoffs
+        untrained = plain(self.untrained, {}, *self.test).payoffs
         test, indicators = played.payoffs, played.indicators
         _check_finite(select, "trained play")
         _check_finite(test, "trained play")
@@ -139,7 +216,7 @@ class _Verification:
         improvement = _above(test, untrained)
         above, scale = self.above(plain, test, improvement)
         if self.game is not None:
-            improvement, above = self.exactly(networks, improvement, above)
+            improvement, above = self.exactly(improvement, above)
         alive = {name: bool(ok) for name, ok in jax.device_get(self.model.module.alive(indicators)).items()}
         estimates = [self.estimate(*question, select, test, above, improvement) for question in self.questions()]
         rows = judge(estimates, self.settings.target)
@@ -187,7 +264,7 @@ class _Verification:
         _check_finite(nothing, "verify.shutdown")
         return _above(test, nothing), "payoff above doing nothing"
 
-    def exactly(self, untrained: dict[str, Parameters], improvement: Scales, above: Scales) -> tuple[Scales, Scales]:
+    def exactly(self, improvement: Scales, above: Scales) -> tuple[Scales, Scales]:
         """`improvement` and `above` computed, of all types that have a choice: the same in all episodes."""
         plain, episodes = self.arena_with(()), self.test[1] * self.settings.economies
 
@@ -198,7 +275,7 @@ class _Verification:
             means = {agent: (own.payoffs(agent) - other.payoffs(agent)).mean() for agent in own.sides}
             return {agent: np.full(episodes, mean) for agent, mean in means.items()}
 
-        improved = {**improvement, **over(replace(plain, networks=untrained))}
+        improved = {**improvement, **over(replace(plain, networks=self.untrained))}
         if not self.settings.shutdown:
             return improved, improved
         return improved, {**above, **over(self.arena_with(self.shutdown()))}
@@ -222,14 +299,17 @@ class _Verification:
         improvement: Scales,
     ) -> Estimate:
         """Searches for the best deviation, and estimates its gain on the test seeds."""
-        deviation = Deviation(self.arena, agent, notion)
+        self.say(f"{agent}, {notion}: compiling")
+        self.programs[agent, notion].result()
+        deviation, (key, batches) = self.deviations[agent, notion], self.select
 
-        def gains(deviator: Deviator) -> np.ndarray:
-            payoffs, members = deviation.evaluate(self.networks, deviator, *self.select)
-            return Sample(agent, notion, payoffs, select, members).change
+        def gains(deviator: Deviator, batches: int) -> tuple[np.ndarray, np.ndarray]:
+            payoffs, members = deviation.evaluate(self.networks, deviator, key, batches)
+            base = {other: x[: len(members)] for other, x in select.items()}
+            return Sample(agent, notion, payoffs, base, members).change, members
 
         questions = self.questions()
-        key = jax.random.fold_in(self.train_key, list(self.policies).index(agent) * 2 + (notion == "team"))
+        learning = jax.random.fold_in(self.train_key, list(self.policies).index(agent) * 2 + (notion == "team"))
         target = self.settings.target
         measure = Measure(
             target * abs(float(above[agent].mean())),
@@ -237,8 +317,7 @@ class _Verification:
             math.sqrt(self.select[1] / self.test[1]),
         )
         others = {name: networks[agent] for name, networks in self.others.items()}
-        turns = deviation.turns(self.select[1])
-        found = Battery(deviation, self.networks, others, key, gains, turns, measure, self.say).search()
+        found = Battery(deviation, self.networks, others, learning, gains, batches, measure, self.say).search()
         turns = deviation.turns(self.test[1])
         sample = Sample(agent, notion, {other: payoffs.copy() for other, payoffs in test.items()}, test, turns)
         for _, deviator, who in found.deviators:
@@ -289,14 +368,10 @@ class _Verification:
 
     def record(self) -> dict[str, Any]:
         """What someone needs to repeat this."""
-        checkpoint = (self.run.folder / "checkpoint.safetensors").read_bytes()
         chosen = self.settings
         return {
             "shutdown": dict(chosen.shutdown),
-            "digest": self.run.manifest["digest"],
-            "checkpoint": hashlib.sha256(checkpoint).hexdigest(),
             "versions": versions(),
-            "trained_with": self.run.manifest["versions"],
             "policies": list(self.others),
             "seed": self.seed,
             "economies": chosen.economies,
@@ -309,6 +384,15 @@ class _Verification:
             "confidence": CONFIDENCE,
             "exact": self.solved,
         }
+
+
+def _origin(run: Run) -> dict[str, Any]:
+    """What was verified."""
+    return {
+        "digest": run.manifest["digest"],
+        "checkpoint": hashlib.sha256((run.folder / "checkpoint.safetensors").read_bytes()).hexdigest(),
+        "trained_with": run.manifest["versions"],
+    }
 
 
 def _game(arena: Arena) -> tuple[Game | None, str]:

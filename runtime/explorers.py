@@ -40,7 +40,7 @@ def explorers(
     places = dealt(learners, economies)
     for number, learner in enumerate(learners):
         own, agents = places[learner.agent], policies[learner.agent].agents
-        count = explorers_of(learner, agents)
+        count = number_of_explorers(learner, agents)
         if count == agents:
             members = jnp.broadcast_to(jnp.arange(agents), (len(own), agents))
         else:
@@ -49,7 +49,7 @@ def explorers(
     return found
 
 
-def explorers_of(learner: ir.Learner, agents: int) -> int:
+def number_of_explorers(learner: ir.Learner, agents: int) -> int:
     """How many of a type's `agents` explore in an economy.
 
     One where a type learns by derivatives: with several it would be that of their joint payoff.

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+import rbcc
 from rbcc.runtime import noise
 from rbcc.runtime.battery import Battery, Candidate, Measure, own_best, rising
 from rbcc.runtime.deviation import Arena, Deviation, Deviator, evaluate_base
@@ -123,6 +124,64 @@ def test_constant_choices_alone_find_the_exact_best_reply(
     assert (duopoly.folder / "equilibrium_planted.json").exists()
 
 
+def always(networks: Any, **choices: int) -> Any:
+    """`networks`, but those of some types, of one action each, always make the choice with this number."""
+    found = dict(networks)
+    for agent, number in choices.items():
+        (head,) = networks[agent]["choices"]
+        found[agent] = {**networks[agent], "choices": [{**head, "bias": head["bias"].at[number].add(30.0)}]}
+    return found
+
+
+@pytest.mark.parametrize("economies", [1024, 64])  # one batch of selection seeds; many, with a first part of them
+def test_networks_are_verified_without_a_run(economies: int) -> None:
+    """Both sell 22.5, as a cartel: alone one gains 126 of 1012.5, with 33 or 34.5; together they gain nothing."""
+    model = compile("cournot", {**NO_LEARNING, "verify.economies": economies})
+    result = rbcc.exploitability(model, always(initial_state(model, 0).networks, seller=15))
+    assert result.verdicts == {"individual": Verdict.REFUTED, "team": Verdict.CERTIFIED}
+    found = rows(result)
+    assert found["individual"].estimate.payoff == pytest.approx(1012.5)
+    assert paid(found["individual"]) == pytest.approx(126, abs=1e-3)
+    assert paid(found["team"]) == 0
+    for row in result.rows:
+        constant = {c.name: c.gain for c in row.estimate.battery if c.source == "always"}
+        assert len(constant) == 41
+        assert constant["quantity 60"] == pytest.approx(
+            {"individual": -562.5, "team": -2812.5}[row.estimate.notions[0]]
+        )
+
+
+def test_who_is_always_caught_gains_by_hiding() -> None:
+    """Both show heads: the mismatcher loses 1 in each game and could win it, the matcher has all there is."""
+    model = compile("matching_pennies", NO_LEARNING)
+    result = rbcc.exploitability(model, always(initial_state(model, 0).networks, matcher=1, mismatcher=1))
+    matcher, mismatcher = result.rows
+    assert (matcher.estimate.payoff, mismatcher.estimate.payoff) == (1, -1)
+    assert (paid(matcher), paid(mismatcher)) == (0, 2)
+    assert (matcher.verdict, mismatcher.verdict) == (Verdict.CERTIFIED, Verdict.REFUTED)
+
+
+def test_learning_stops_where_nothing_is_in_sight() -> None:
+    """As a cartel two sellers have all there is: who goes on from there is stopped, who has to get there is not."""
+    settings = {"verify.iterations": 160, "verify.economies": 128, "verify.episodes": 64, "verify.learning_rate": 1e-2}
+    model = compile("cournot", settings)
+    result = rbcc.exploitability(model, always(initial_state(model, 0).networks, seller=15))
+    team = rows(result)["team"].estimate
+    spent = {
+        source: [c.iterations for c in team.battery if c.source == source] for source in ("continued", "from scratch")
+    }
+    assert max(spent["continued"]) == 10
+    assert max(spent["from scratch"]) > 10
+    assert team.power is not None
+    assert team.power > 0.9
+
+
+def test_a_model_that_does_not_learn_has_no_networks(write_spec: Any) -> None:
+    text = DIFFERENT.partition("training:")[0]
+    with pytest.raises(RunError, match="no 'training'"):
+        rbcc.exploitability(compile(write_spec(text)), {})
+
+
 def test_a_stuck_seller_is_found_by_name(duopoly: Run) -> None:
     """One at 45 against 30 earns 675, at best 900; the other 450, at best 506.25. Deviators know who they are."""
     found = rows(verify(duopoly.folder, QUICK, plants=["seller[0].quantity=45"]))["individual"]
@@ -198,21 +257,21 @@ def test_the_gain_of_the_best_is_not_that_of_the_luckiest(write_spec: Any) -> No
     arena = Arena(model, networks_of(model), networks, {}, (), 64, SINGLE)
     deviation, base = Deviation(arena, "gambler", "team"), evaluate_base(arena)
 
-    def gains(deviator: Deviator, key: Any) -> np.ndarray:
-        payoffs, _ = deviation.evaluate(networks, deviator, key, 1)
-        return (payoffs["gambler"] - base(networks, {}, key, 1).payoffs["gambler"]).mean(axis=1)
+    def gains(deviator: Deviator, batches: int, key: Any) -> tuple[np.ndarray, np.ndarray]:
+        payoffs, members = deviation.evaluate(networks, deviator, key, batches)
+        return (payoffs["gambler"] - base(networks, {}, key, batches).payoffs["gambler"]).mean(axis=1), members
 
     selected, tested = [], []
     for repeat in range(40):
         train, select, test = jax.random.split(noise.key(repeat), 3)
         battery = Battery(
-            deviation, networks, {}, train, partial(gains, key=select), deviation.turns(1), Measure(0.0, 0.0, 1.0), print
+            deviation, networks, {}, train, partial(gains, key=select), 1, Measure(0.0, 0.0, 1.0), print
         )  # fmt: skip
         found = battery.search()
         ((_, deviator, who),) = found.deviators
         assert who.all()
         selected.append(found.best.gain)
-        tested.append(0.0 if deviator is None else float(gains(deviator, test).mean()))
+        tested.append(0.0 if deviator is None else float(gains(deviator, 1, test)[0].mean()))
     error = np.std(tested) / math.sqrt(len(tested))
     assert min(selected) >= 0
     assert np.mean(selected) > 3 * error
