@@ -15,10 +15,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rbcc.compiler.words import counted
 from rbcc.runtime.battery import POWER
 from rbcc.runtime.explanation import NEARLY, Choice
 from rbcc.runtime.inference import CONFIDENCE
 from rbcc.runtime.run import Run
+from rbcc.runtime.ties import Ties
 from rbcc.runtime.train import Progress
 from rbcc.runtime.verdict import Equilibrium, Open, Row, Verdict
 
@@ -192,6 +194,7 @@ def findings(result: Equilibrium) -> Iterator[str]:
         yield f"taken as given: {names}, by {agent} alone; with its influence on {names} it may gain more (Nash)"
     yield from (f"side effect: {line}" for line in _side_effects(result.rows))
     yield from (f"edge: {line}" for line in result.edges)
+    yield from _tie_lines(result.ties)
     yield from (f"planted: {plant}" for plant in result.plants)
     yield from _worse(result)
     alive = ", ".join(f"{name}: {'yes' if ok else 'NO'}" for name, ok in result.alive.items()) or "not asked"
@@ -374,6 +377,17 @@ def _side_effects(rows: tuple[Row, ...]) -> Iterator[str]:
         for other, change in one.others.items():
             if scales.get(other) and abs(change) > 0.01 * scales[other]:
                 yield f"{one.question} changes the payoff of {other} by {change / scales[other]:+.1%}"
+
+
+def _tie_lines(ties: Ties) -> Iterator[str]:
+    for tie in ties.found:
+        agent, _, action = tie.action.partition(".")
+        words = ", ".join(f"{one.choice} changes the payoff of {one.other} by {one.share:+.1%}" for one in tie.effects)
+        yield f"tie: {action} in step {tie.step} is worth the same to one {agent} whatever it is: {words}"
+    if ties.left:
+        yield f"ties: {counted(ties.left, 'more action')} in a step may be one too"
+    if ties.unasked:
+        yield f"ties not looked for: {', '.join(f'{name} ({reason})' for name, reason in ties.unasked.items())}"
 
 
 def _worse(result: Equilibrium) -> Iterator[str]:

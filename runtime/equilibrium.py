@@ -46,13 +46,14 @@ from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
 from rbcc.runtime.exact import Game, Unsolved
 from rbcc.runtime.explanation import Explanation, Replay, explain
-from rbcc.runtime.inference import CONFIDENCE, Mean
+from rbcc.runtime.inference import CONFIDENCE, Mean, changes
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Frozen, Plant, read_plant
 from rbcc.runtime.policy import Parameters
 from rbcc.runtime.run import Run, versions
+from rbcc.runtime.ties import Search
 from rbcc.runtime.train import initial_state, networks_of
-from rbcc.runtime.verdict import ROUNDING, Equilibrium, Estimate, Gain, Member, Row, Verdict, judge, overall
+from rbcc.runtime.verdict import Equilibrium, Estimate, Gain, Member, Row, Verdict, judge, overall
 
 
 SELECTION_EPISODES = 1024
@@ -145,6 +146,7 @@ class _Verification:
             improvement, above = self.exactly(networks, improvement, above)
         alive = {name: bool(ok) for name, ok in jax.device_get(self.model.module.alive(indicators)).items()}
         estimates = [self.estimate(*question, select, test, above, improvement) for question in self.questions()]
+        scales = {agent: abs(float(x.mean())) for agent, x in above.items()}
         rows = tuple(self.explained(row, select) for row in judge(estimates, self.settings.target))
         return Equilibrium(
             verdicts={notion: overall(rows, notion, alive) for notion in get_args(Notion)},
@@ -153,6 +155,7 @@ class _Verification:
             indicators={name: float(value) if np.isfinite(value) else None for name, value in indicators.items()},
             rows=rows,
             edges=self.edges(played.use),
+            ties=Search(self.arena, self.networks, self.select[0], select).ties(scales),
             scale=scale,
             given={agent.name: agent.given for agent in self.model.ir.agents if agent.given},
             plants=plants,
@@ -392,10 +395,8 @@ class Sample:
 
     @cached_property
     def change(self) -> np.ndarray:
-        """Gains, (episodes,); what is nothing but rounding is 0."""
-        played, base = self.own(self.payoffs), self.own(self.base)
-        found = played - base
-        return np.where(np.abs(found) > ROUNDING * np.maximum(np.abs(played), np.abs(base)), found, 0.0)
+        """Gains, (episodes,)."""
+        return changes(self.own(self.payoffs), self.own(self.base))
 
     @property
     def groups(self) -> np.ndarray | None:

@@ -206,17 +206,13 @@ class Usage:
         if self.space.continuous:
             return f"{changed[0]:.0%}", f"{usual[0]:.0%}"
         if changed.argmax() == usual.argmax():
-            return self._value(int((changed - usual).argmax())), self._value(int((changed - usual).argmin()))
-        return self._value(int(changed.argmax())), self._value(int(usual.argmax()))
-
-    def _value(self, number: int) -> str:
-        value = f"{self.space.values[number]:g}"
-        return f"{self.space.of} {value}" if self.space.of else value
+            return self.space.words(int((changed - usual).argmax())), self.space.words(int((changed - usual).argmin()))
+        return self.space.words(int(changed.argmax())), self.space.words(int(usual.argmax()))
 
     def _share(self, frequencies: np.ndarray, choice: str) -> float | None:
         if self.space.continuous:
             return None
-        number = [self._value(k) for k in range(len(self.space.values))].index(choice)
+        number = [self.space.words(k) for k in range(len(self.space.values))].index(choice)
         return round(float(frequencies[:, number].mean()), 4)
 
     def _of(self, members: Sequence[int]) -> str:

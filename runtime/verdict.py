@@ -11,11 +11,8 @@ from rbcc.runtime.battery import POWER, Candidate
 from rbcc.runtime.deviation import Notion
 from rbcc.runtime.exact import Answer
 from rbcc.runtime.explanation import Explanation
-from rbcc.runtime.inference import CONFIDENCE, Mean, holm
-
-
-ROUNDING = 1e-6
-"""What a share of a payoff is nothing but rounding in single precision."""
+from rbcc.runtime.inference import CONFIDENCE, ROUNDING, Mean, holm
+from rbcc.runtime.ties import Ties
 
 
 class Open(StrEnum):
@@ -173,6 +170,7 @@ class Equilibrium:
     indicators: dict[str, float | None]
     rows: tuple[Row, ...]
     edges: tuple[str, ...]
+    ties: Ties
     scale: str
     given: dict[str, tuple[str, ...]]
     plants: tuple[str, ...]

@@ -1,7 +1,9 @@
 """What a deviation gains by: games in which that is known."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from rbcc.runtime.equilibrium import verify
 from rbcc.runtime.explanation import Cells, Explanation, essential, grouped, union
 from rbcc.runtime.page import write_page
 from rbcc.runtime.run import train
+from rbcc.runtime.ties import Effect, Tie, Ties
 from rbcc.runtime.verdict import Equilibrium, Verdict
 
 
@@ -81,6 +84,10 @@ def test_it_is_told_everywhere(market: tuple[Path, Equilibrium]) -> None:
     assert write_page(folder, result).read_text().count(f"<td>{words}</td>") == 2
     rows = json.loads((folder / "equilibrium_planted.json").read_text())["rows"]
     assert rows[0]["explanation"]["parts"][0]["choices"][1]["of"] == "buyer 1"
+    tie = Tie("farmer.sell", 3, (Effect("1", "buyer", 0.25),))
+    text = verification_table(replace(result, ties=Ties((tie,), {}, 0)))
+    line = "tie: sell in step 3 is worth the same to one farmer whatever it is: 1 changes the payoff of buyer by +25.0%"
+    assert f"\n{line}\n" in text
 
 
 def test_a_constant_choice_is_simply_said(tmp_path: Path) -> None:
@@ -146,3 +153,21 @@ def test_groups_are_what_pays_together() -> None:
 def test_three_that_pay_together_only_are_one_group() -> None:
     pieces = [Cells({(step, 0)}) for step in range(3)]
     assert grouped(lambda cells: float(union(pieces) <= cells), pieces) == [([0, 1, 2], 1.0)]
+
+
+REFUTED = Path(__file__).parents[1] / "data" / "refuted" / "consumer_17_percent"
+
+
+@pytest.mark.slow
+def test_work_for_no_wage_is_found_and_named(tmp_path: Path) -> None:
+    """No one works in the first quarter, for the wage is 0, and firms that have nothing give it away in the second:
+    one consumer who works for a firm gets all that it makes."""
+    run = shutil.copytree(REFUTED, tmp_path / "run")
+    found = why(verify(run, {"verify.iterations": 100}), "individual")
+    (part,) = found.parts
+    work, employer, demand = part.choices
+    assert (work.action, work.first, work.trained) == ("consumer.hours", 0, "0")
+    assert float(work.choice) >= 260
+    assert (employer.action, employer.first) == ("consumer.employer", 0)
+    assert (demand.action, demand.first, demand.of) == ("consumer.demand", 1, employer.choice)
+    assert part.gain > 0.1 * 7.61
