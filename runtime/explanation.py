@@ -7,6 +7,7 @@ those first that cost least (delta debugging, Zeller and Hildebrandt 2002): what
 where adding the best one at a time would find nothing.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
@@ -361,7 +362,8 @@ def explain(replay: Replay, member: int | None, gain: Callable[[np.ndarray], flo
 
     @cache
     def gained(cells: Cells) -> float:
-        return gain(replay.play(cells)[0]) if cells else 0.0
+        value = gain(replay.play(cells)[0]) if cells else 0.0
+        return value if math.isfinite(value) else 0.0  # as good as none
 
     horizon, actions = model.ir.horizon, list(replay.actions.values())
     whole = gained(Cells(product(range(horizon), range(actions[-1].stop))))

@@ -19,9 +19,10 @@ ROUNDING = 1e-6
 
 
 def changes(played: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """By how much payoffs differ, of the same shape; what is nothing but rounding is 0."""
+    """By how much payoffs differ from finite ones, of the same shape; what is nothing but rounding is 0."""
     found = played - base
-    return np.where(np.abs(found) > ROUNDING * np.maximum(np.abs(played), np.abs(base)), found, 0.0)
+    rounding = np.isfinite(played) & (np.abs(found) <= ROUNDING * np.maximum(np.abs(played), np.abs(base)))
+    return np.where(rounding, 0.0, found)
 
 
 @dataclass(frozen=True)

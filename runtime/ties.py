@@ -103,7 +103,7 @@ class Search:
                 Effect(trials[0].space.words(number), other, float(change[number]) / scales[other])
                 for other, change in effects.items()
                 for number in [int(np.abs(change).argmax())]
-                if scales[other] and abs(change[number]) > NOTICED * scales[other]
+                if scales[other] and NOTICED * scales[other] < abs(change[number]) < np.inf
             ]
             if shares:
                 found.append(Tie(trials[0].space.name, trials[0].step, tuple(shares)))
@@ -160,10 +160,10 @@ class Search:
             for agent in policies:
                 change = changes(payoffs[agent].astype(float), self.base[agent][rows[here]].astype(float))
                 mine = np.array([trial.space.agent == agent for trial in chosen])
-                made = np.where(mine, change[np.arange(size), np.where(mine, members, 0)], 0.0)
-                own[here] += made
-                rest = np.maximum(change.shape[1] - mine, 1)
-                others[agent][here] = (change.sum(axis=1) - made) / rest
+                at = np.flatnonzero(mine), members[mine]
+                own[here[mine]] = change[at]
+                change[at] = 0
+                others[agent][here] = change.sum(axis=1) / np.maximum(change.shape[1] - mine, 1)
         count = np.bincount(numbers)
         changed = np.bincount(numbers, own != 0) > 0
         return changed, {agent: np.bincount(numbers, x) / count for agent, x in others.items()}
