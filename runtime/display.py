@@ -290,7 +290,7 @@ def explanations(rows: Sequence[Row]) -> Iterator[tuple[str, tuple[tuple[str, st
                 return percent(x / scale) if scale else _number(x)
 
             alone = "individual" in one.notions
-            who = one.agent if one.agents == 1 else f"one {one.agent}" if alone else f"all {one.agent} together"
+            who = one.agent if one.agents == 1 else f"one {one.agent}" if alone else f"{one.agent} team"
             number = "" if why.member is None else f" (index {why.member})"
             more = f"; and {why.more} more" if why.more else ""
             parts = [(_choices(part.choices) + more, f"+{share(part.gain)}".replace("+-", "-")) for part in why.parts]

@@ -79,7 +79,7 @@ def test_it_is_told_everywhere(market: tuple[Path, Equilibrium]) -> None:
     words = "work 2 (trained: 0) in step 1; sell 1 of buyer 1 (trained: 0) in step 2"
     text = verification_table(result)
     assert f"\nwhat pays: one farmer (index {why(result, 'individual').member}) gains " in text
-    assert "\nwhat pays: all farmer together gains " in text
+    assert "\nwhat pays: farmer team gains " in text
     assert text.count(words) == 2
     assert write_page(folder, result).read_text().count(f"<td>{words}</td>") == 2
     rows = json.loads((folder / "equilibrium_planted.json").read_text())["rows"]
