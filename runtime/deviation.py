@@ -18,7 +18,7 @@ from rbcc.runtime.pathwise import ascend
 from rbcc.runtime.plant import Plant, holding, planted
 from rbcc.runtime.policy import Indices, Masks, Parameters, Policy, Sight, of_members
 from rbcc.runtime.ppo import batch_of, fresh_optimizer, update
-from rbcc.runtime.rollout import Player, Trajectory, drawn, individual, keys_of, penalised, rollout, sampling
+from rbcc.runtime.rollout import Player, Players, Trajectory, drawn, individual, keys_of, penalised, rollout, sampling
 from rbcc.runtime.spaces import ActionSpace, shares_of
 
 
@@ -64,7 +64,7 @@ class Arena:
         return found
 
     def play(
-        self, players: Mapping[str, Player], key: jax.Array, held: Mapping[str, jax.Array] = MappingProxyType({})
+        self, players: Players, key: jax.Array, held: Mapping[str, jax.Array] = MappingProxyType({})
     ) -> Trajectory:
         return rollout(self.model, self.policies, players, key, self.own, {}, held=held)
 
@@ -283,7 +283,7 @@ class Deviation:
             results.append(payoffs)
         return _episodes(_stacked(results)), turns
 
-    def _given(self, networks: Mapping[str, Parameters], key: jax.Array) -> Mapping[str, jax.Array]:
+    def given(self, networks: Mapping[str, Parameters], key: jax.Array) -> Mapping[str, jax.Array]:
         """What a single deviator takes as given: it is as without the deviation."""
         arena = self.arena
         if not (self.alone and arena.model.ir.agent(self.agent).given):
@@ -295,7 +295,7 @@ class Deviation:
         episodes = batches * self.arena.economies
         return np.arange(episodes) * self.policy.agents // episodes
 
-    def _players(self, networks: Mapping[str, Parameters], deviator: Deviator, members: jax.Array) -> dict[str, Player]:
+    def players(self, networks: Mapping[str, Parameters], deviator: Deviator, members: jax.Array) -> dict[str, Player]:
         """The players when `members`, or for a team all, follow `deviator`; `members` are recorded."""
         players = self.arena.players(networks)
         base, mask, agents = players[self.agent], self.policy.allowed(), jnp.arange(self.policy.agents)
@@ -327,10 +327,10 @@ class Deviation:
             playing, choosing = keys_of(key, number)
             sources = jax.vmap(jax.random.fold_in, (None, 0))(choosing, arena.own)
             chosen = jnp.where(learn, drawn(sources, agents, self.together), members)
-            given = self._given(networks, playing)
+            given = self.given(networks, playing)
 
             def play(network: Parameters) -> Trajectory:
-                players = self._players(networks, replace(deviator, network=network), chosen)
+                players = self.players(networks, replace(deviator, network=network), chosen)
                 return arena.play(players, playing, given)
 
             played = play(deviator.network)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,9 +15,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rbcc.compiler.words import counted
 from rbcc.runtime.battery import POWER
+from rbcc.runtime.explanation import NEARLY, Choice
 from rbcc.runtime.inference import CONFIDENCE
 from rbcc.runtime.run import Run
+from rbcc.runtime.ties import Ties
 from rbcc.runtime.train import Progress
 from rbcc.runtime.verdict import Equilibrium, Open, Row, Verdict
 
@@ -190,6 +194,7 @@ def findings(result: Equilibrium) -> Iterator[str]:
         yield f"taken as given: {names}, by {agent} alone; with its influence on {names} it may gain more (Nash)"
     yield from (f"side effect: {line}" for line in _side_effects(result.rows))
     yield from (f"edge: {line}" for line in result.edges)
+    yield from _tie_lines(result.ties)
     yield from (f"planted: {plant}" for plant in result.plants)
     yield from _worse(result)
     alive = ", ".join(f"{name}: {'yes' if ok else 'NO'}" for name, ok in result.alive.items()) or "not asked"
@@ -217,6 +222,7 @@ def verification_table(result: Equilibrium) -> str:
         *(line.rstrip() for line in capture.get().rstrip().splitlines()),
         "",
         *_budget_lines(result.rows),
+        *(f"what pays: {who}: {_parts(parts)}" for who, parts in explanations(result.rows)),
         *findings(result),
         "",
         *(f"{words:<54}{verdict}" for words, verdict in headlines(result)),
@@ -272,6 +278,44 @@ def _single_lines(rows: tuple[Row, ...]) -> Iterator[str]:
             yield f"surest gain of one {one.agent}: {shares} (index {number})"
         elif one.agents > 1 and one.notions == ("individual",) and row.single is None:
             yield f"too few test episodes (verify.episodes) to tell the gain of each {one.agent}: only the mean is judged"
+
+
+def explanations(rows: Sequence[Row]) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:
+    """Who gains, and the choices that it gains by, each group with what it adds."""
+    for row in rows:
+        one, why = row.estimate, row.explanation
+        if why is not None:
+
+            def share(x: float, scale: float = one.scale) -> str:
+                return percent(x / scale) if scale else _number(x)
+
+            alone = "individual" in one.notions
+            who = one.agent if one.agents == 1 else f"one {one.agent}" if alone else f"{one.agent} team"
+            number = "" if why.member is None else f" (index {why.member})"
+            more = f"; and {why.more} more" if why.more else ""
+            parts = [(_choices(part.choices) + more, f"+{share(part.gain)}".replace("+-", "-")) for part in why.parts]
+            yield f"{who}{number} gains {share(why.gain)}", tuple(parts) or ((why.constant, ""),)
+
+
+def _parts(parts: Sequence[tuple[str, str]]) -> str:
+    return "; then ".join(f"{choices}: {gain}" if gain else choices for choices, gain in parts)
+
+
+def _choices(choices: Sequence[Choice]) -> str:
+    """Such as `hours 1040 (trained: 0), demand 12 of firm 2 (trained: 3) in step 8`."""
+    found = []
+    for (first, last), own in groupby(choices, key=lambda one: (one.first, one.last)):
+        when = f"in step {first}" if first == last else f"in steps {first} to {last}"
+        found.append(f"{', '.join(map(_choice, own))} {when}")
+    return "; ".join(found)
+
+
+def _choice(one: Choice) -> str:
+    def often(share: float | None) -> str:
+        return "" if share is None or share >= NEARLY else f" in {share:.0%}"
+
+    made = f"{one.action.partition('.')[2]} {one.choice}{f' of {one.of}' if one.of else ''}{often(one.share)}"
+    return f"{made} (trained: {one.trained}{often(one.trained_share)})"
 
 
 def _exact_lines(rows: tuple[Row, ...]) -> Iterator[str]:
@@ -333,6 +377,17 @@ def _side_effects(rows: tuple[Row, ...]) -> Iterator[str]:
         for other, change in one.others.items():
             if scales.get(other) and abs(change) > 0.01 * scales[other]:
                 yield f"{one.question} changes the payoff of {other} by {change / scales[other]:+.1%}"
+
+
+def _tie_lines(ties: Ties) -> Iterator[str]:
+    for tie in ties.found:
+        agent, _, action = tie.action.partition(".")
+        words = ", ".join(f"{one.choice} changes the payoff of {one.other} by {one.share:+.1%}" for one in tie.effects)
+        yield f"tie: {action} in step {tie.step} is worth the same to one {agent} whatever it is: {words}"
+    if ties.left:
+        yield f"ties: {counted(ties.left, 'more action')} in a step may be one too"
+    if ties.unasked:
+        yield f"ties not looked for: {', '.join(f'{name} ({reason})' for name, reason in ties.unasked.items())}"
 
 
 def _worse(result: Equilibrium) -> Iterator[str]:

@@ -43,18 +43,20 @@ import numpy as np
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.compiler.files import write_file
 from rbcc.runtime import noise
-from rbcc.runtime.battery import OWN, Battery, Measure
+from rbcc.runtime.battery import CONSTANT, OWN, Battery, Found, Measure
 from rbcc.runtime.deviation import Arena, Base, Deviation, Deviator, Notion, evaluate_base
 from rbcc.runtime.devices import Placement, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
 from rbcc.runtime.exact import Game, Unsolved
-from rbcc.runtime.inference import CONFIDENCE, Mean
+from rbcc.runtime.explanation import Explanation, Replay, explain
+from rbcc.runtime.inference import CONFIDENCE, Mean, changes
 from rbcc.runtime.model import Model
 from rbcc.runtime.plant import Frozen, Plant, read_plant
 from rbcc.runtime.policy import Parameters
 from rbcc.runtime.run import Run, versions
+from rbcc.runtime.ties import Search
 from rbcc.runtime.train import initial_state, networks_of
-from rbcc.runtime.verdict import ROUNDING, Equilibrium, Estimate, Gain, Member, judge, overall
+from rbcc.runtime.verdict import Equilibrium, Estimate, Gain, Member, Row, Verdict, judge, overall
 
 
 SELECTION_EPISODES = 1024
@@ -177,6 +179,7 @@ class _Verification:
         self.say("listing the states of the economy, for exact answers")
         self.game, self.solved = _game(self.arena)
         self.deviations = {question: Deviation(self.arena, *question) for question in self.questions()}
+        self.found: dict[tuple[str, Notion], Found] = {}
         # Disjoint from each other and, by the tag, from the keys of training.
         root = jax.random.fold_in(noise.key(seed), 0x5EED)
         self.train_key, select, test = jax.random.split(root, 3)
@@ -219,7 +222,8 @@ class _Verification:
             improvement, above = self.exactly(improvement, above)
         alive = {name: bool(ok) for name, ok in jax.device_get(self.model.module.alive(indicators)).items()}
         estimates = [self.estimate(*question, select, test, above, improvement) for question in self.questions()]
-        rows = judge(estimates, self.settings.target)
+        scales = {agent: abs(float(x.mean())) for agent, x in above.items()}
+        rows = tuple(self.explained(row, select) for row in judge(estimates, self.settings.target))
         return Equilibrium(
             verdicts={notion: overall(rows, notion, alive) for notion in get_args(Notion)},
             target=self.settings.target,
@@ -227,6 +231,7 @@ class _Verification:
             indicators={name: float(value) if np.isfinite(value) else None for name, value in indicators.items()},
             rows=rows,
             edges=self.edges(played.use),
+            ties=Search(self.arena, self.networks, self.select[0], select).ties(scales),
             scale=scale,
             given={agent.name: agent.given for agent in self.model.ir.agents if agent.given},
             plants=plants,
@@ -318,6 +323,7 @@ class _Verification:
         )
         others = {name: networks[agent] for name, networks in self.others.items()}
         found = Battery(deviation, self.networks, others, learning, gains, batches, measure, self.say).search()
+        self.found[agent, notion] = found
         turns = deviation.turns(self.test[1])
         sample = Sample(agent, notion, {other: payoffs.copy() for other, payoffs in test.items()}, test, turns)
         for _, deviator, who in found.deviators:
@@ -348,6 +354,33 @@ class _Verification:
             exact=self.game.answer(agent, notion, deviators) if self.game else None,
             taken={c.words: np.flatnonzero(who).tolist() for c, _, who in found.deviators if found.best.source == OWN},
         )
+
+    def explained(self, row: Row, select: Payoffs) -> Row:
+        """`row`, if it is refuted with what the deviation that was found gains by: that of the agent that gains surest,
+        or else that of most agents, in turn."""
+        agent, notion = row.estimate.agent, row.estimate.notions[0]
+        number = row.single.member.number if row.single else None
+        found = [
+            (int(who.sum()), candidate, deviator, who)
+            for candidate, deviator, who in self.found[agent, notion].deviators
+            if deviator is not None and (number is None or who[number])
+        ]
+        if row.verdict is not Verdict.REFUTED or not found:
+            return row
+        _, candidate, deviator, who = max(found, key=lambda one: one[0])
+        if candidate.source == CONSTANT:
+            known = row.single.member.gain if row.single else row.estimate.gain
+            return replace(row, explanation=Explanation(number, known.amount.value, candidate.words))
+        self.say(f"{agent}, {notion}: what its deviation gains by")
+        agents = np.flatnonzero(who) if number is None else np.array([number])
+        episodes = len(select[agent])
+        members = agents[np.arange(episodes) * len(agents) // episodes]
+        replay = Replay(self.deviations[agent, notion], self.networks, deviator, self.select[0], members)
+
+        def gain(payoffs: np.ndarray) -> float:
+            return float(Sample(agent, notion, {agent: payoffs}, select, members).change.mean())
+
+        return replace(row, explanation=explain(replay, number, gain))
 
     def edges(self, use: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[str, ...]:
         """Actions that are nearly always at an end of their range: there the grid decides, not the economy."""
@@ -445,10 +478,8 @@ class Sample:
 
     @cached_property
     def change(self) -> np.ndarray:
-        """Gains, (episodes,); what is nothing but rounding is 0."""
-        played, base = self.own(self.payoffs), self.own(self.base)
-        found = played - base
-        return np.where(np.abs(found) > ROUNDING * np.maximum(np.abs(played), np.abs(base)), found, 0.0)
+        """Gains, (episodes,)."""
+        return changes(self.own(self.payoffs), self.own(self.base))
 
     @property
     def groups(self) -> np.ndarray | None:

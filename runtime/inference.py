@@ -14,6 +14,17 @@ CONFIDENCE = 0.95
 MANY = 30
 
 
+ROUNDING = 1e-6
+"""What a share of a payoff is nothing but rounding in single precision."""
+
+
+def changes(played: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """By how much payoffs differ from finite ones, of the same shape; what is nothing but rounding is 0."""
+    found = played - base
+    rounding = np.isfinite(played) & (np.abs(found) <= ROUNDING * np.maximum(np.abs(played), np.abs(base)))
+    return np.where(rounding, 0.0, found)
+
+
 @dataclass(frozen=True)
 class Mean:
     """The mean of a sample, its standard error, and the `freedom` (degrees of it) that this is known with.

@@ -10,7 +10,7 @@ from rbcc.compiler.emit.html import Drawing, html_of
 from rbcc.compiler.emit.page import Block, Heading, Paragraph, Table
 from rbcc.compiler.files import write_file
 from rbcc.runtime.battery import CONSTANT, NONE, POLICY, Candidate
-from rbcc.runtime.display import HEAD, findings, gain_rows, headlines, percent, question
+from rbcc.runtime.display import HEAD, explanations, findings, gain_rows, headlines, percent, question
 from rbcc.runtime.plot import BLUE, GREY, panels
 from rbcc.runtime.run import Run
 from rbcc.runtime.verdict import Equilibrium, Estimate
@@ -41,6 +41,9 @@ def _blocks(result: Equilibrium) -> Iterator[Block | Drawing]:
             )
         )
         yield Drawing(_curves(estimates, result.target))
+    if told := [(who, *part) for who, parts in explanations(result.rows) for part in parts]:
+        yield Heading(2, "What pays")
+        yield Table(("who", "by which choices", "adds"), tuple(told))
     yield Heading(2, "Battery")
     yield Table(
         ("type", "deviation", "source", "tried", "best of them", "gain in %"),

@@ -32,6 +32,10 @@ class Player:
     play: Play
 
 
+Players = Mapping[str, Player] | Callable[[jax.Array], Mapping[str, Player]]
+"""A player for each type, the same in all steps or by the number of the step."""
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Trajectory:
@@ -181,7 +185,7 @@ def observe(
 def rollout(
     model: Model,
     policies: Mapping[str, Policy],
-    players: Mapping[str, Player],
+    players: Players,
     key: jax.Array,
     economies: jax.Array,
     parameters: Mapping[str, Any],
@@ -205,9 +209,12 @@ def rollout(
     state = jax.vmap(lambda k: model.module.reset(k, parameters))(start)
     fixed = fixed_features(model, parameters)
 
-    def choose(state: dict[str, jax.Array], noise: Iterable[jax.Array], held: Mapping[str, jax.Array]) -> Any:
+    def choose(
+        number: jax.Array | int, state: dict[str, jax.Array], noise: Iterable[jax.Array], held: Mapping[str, jax.Array]
+    ) -> Any:
         """What all see, what they do, and what their players record of it."""
         own = dict(zip(policies, noise, strict=True))
+        playing = players(jnp.asarray(number)) if callable(players) else players
         sights: dict[str, Sight] = {}
         actions: dict[str, jax.Array] = {}
         records = {}
@@ -215,8 +222,8 @@ def rollout(
             sights |= observe(model, state, actions, parameters, fixed, stage, held)
             bounds = jax.vmap(lambda s, a, h: model.bounds(s, a, parameters, stage, h))(state, actions, held)  # noqa: B023
             for agent in (agent for agent in policies if model.ir.agent(agent).stage == stage):
-                uniform = uniforms(own[agent], players[agent].draws, policies[agent].agents)
-                indices, records[agent] = players[agent].play(sights[agent], uniform)
+                uniform = uniforms(own[agent], playing[agent].draws, policies[agent].agents)
+                indices, records[agent] = playing[agent].play(sights[agent], uniform)
                 actions = actions | decode(agent, policies[agent].stacks, indices, model.spaces, bounds, count)
         return sights, actions, records
 
@@ -224,7 +231,7 @@ def rollout(
         number, (shocks, *noise), taken = numbered
         for name, (step, change) in changes.items():
             state = {**state, name: state[name] + jnp.where(number == step, change, 0.0)}
-        _, actions, records = choose(state, noise, taken)
+        _, actions, records = choose(number, state, noise, taken)
         step = jax.vmap(lambda s, a, k, h: model.module.step(s, a, k, parameters, *model.holding(h)))
         following, result = step(state, actions, shocks, taken)
         rewards = {agent: result["rewards"][agent].reshape(count, -1) for agent in policies}
@@ -238,7 +245,7 @@ def rollout(
     if not model.ir.continuing:
         return trajectory
     # Those who choose after others see choices of the step that will not be played; its random numbers are the first's.
-    last, _, _ = choose(state, sources[0][1:], {})
+    last, _, _ = choose(horizon - 1, state, sources[0][1:], {})
     return replace(trajectory, last=last)
 
 

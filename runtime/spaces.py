@@ -45,6 +45,11 @@ class ActionSpace:
         """The shape of one economy's array, in the order of the spec."""
         return tuple(n for n in (self.agents, self.repeats) if n is not None)
 
+    def words(self, number: int) -> str:
+        """A choice as people read it: `10`, or a member, `firm 2`."""
+        value = f"{self.values[number]:g}"
+        return f"{self.of} {value}" if self.of else value
+
     @property
     def table(self) -> jax.Array:
         return jnp.array(self.values, int if self.of else float)

@@ -10,11 +10,9 @@ import numpy as np
 from rbcc.runtime.battery import POWER, Candidate
 from rbcc.runtime.deviation import Notion
 from rbcc.runtime.exact import Answer
-from rbcc.runtime.inference import CONFIDENCE, Mean, holm
-
-
-ROUNDING = 1e-6
-"""What a share of a payoff is nothing but rounding in single precision."""
+from rbcc.runtime.explanation import Explanation
+from rbcc.runtime.inference import CONFIDENCE, ROUNDING, Mean, holm
+from rbcc.runtime.ties import Ties
 
 
 class Open(StrEnum):
@@ -143,7 +141,8 @@ class Row:
     """An estimate with its bounds and its verdict.
 
     `of_improvement` is the gain as a share of what training improved on untrained play, None if that is nothing: the
-    measure of Curry et al. (2022). `open` is what keeps it from a verdict.
+    measure of Curry et al. (2022). `open` is what keeps it from a verdict. `explanation` says what the gain of a
+    deviation that refutes is made by.
     """
 
     estimate: Estimate
@@ -152,6 +151,7 @@ class Row:
     of_improvement: float | None
     open: Open | None
     verdict: Verdict
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,7 @@ class Equilibrium:
     indicators: dict[str, float | None]
     rows: tuple[Row, ...]
     edges: tuple[str, ...]
+    ties: Ties
     scale: str
     given: dict[str, tuple[str, ...]]
     plants: tuple[str, ...]

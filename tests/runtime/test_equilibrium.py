@@ -21,7 +21,7 @@ from rbcc.runtime.display import verification_table
 from rbcc.runtime.equilibrium import verify
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.exact import Answer
-from rbcc.runtime.inference import Mean, holm
+from rbcc.runtime.inference import Mean, changes, holm
 from rbcc.runtime.model import compile
 from rbcc.runtime.page import write_page
 from rbcc.runtime.plant import Frozen, Random, Scaled, read_plant
@@ -665,6 +665,12 @@ def test_a_scale_that_is_a_mean_has_an_error_too() -> None:
     assert 30 < verdicts[Verdict.REFUTED] < 70
     assert 30 < verdicts[Verdict.NOT_REFUTED] < 70
     assert 30 < outside < 70
+
+
+def test_changes_that_are_nothing_but_rounding_are_none() -> None:
+    """What is no finite number is no rounding."""
+    played = np.array([1.0 + 1e-7, 1.1, np.nan, -np.inf, np.inf])
+    assert np.array_equal(changes(played, np.ones(5)), [0, 1.1 - 1, np.nan, -np.inf, np.inf], equal_nan=True)
 
 
 def test_what_agents_differ_in_is_no_error() -> None:
