@@ -89,7 +89,7 @@ def test_schedules(tiny: Model) -> None:
     assert int(middle.masks["firm"][0].sum()) == 30
     assert int(at(0.3).masks["government"][0].sum()) == 9  # both taxes from 0 to 0.5
     assert np.isclose(middle.settings["consumer"]["entropy"], 0.5 * np.exp(-2))
-    assert np.isclose(early.settings["firm"]["entropy"], 0.5 * np.exp(-4 * (0.3 - 0.2) / (1 - 0.2)))
+    assert np.isclose(early.settings["firm"]["entropy"], 0.5 * np.exp(-4 * (0.3 - 0.2)))
     assert np.isclose(early.settings["firm"]["sharpness"], 1 + 5 * (0.3 - 0.2) / 0.4)
     assert np.isclose(middle.settings["firm"]["learning_rate"], 5e-4 * 0.55)
     done = iteration(tiny, polish, nets, jnp.float32(0))
