@@ -6,7 +6,9 @@ Commands that only read specs (compile to IR or JSON, errors, summaries) never i
 import atexit
 import gc
 import json
+import signal
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, by convention."""
 
 Spec = Annotated[
     str, typer.Argument(help="a spec file, or the name of a model that ships with rbcc", show_default=False)
@@ -123,8 +128,13 @@ def check(
         from rbcc.runtime.model import Model
 
         configure()
-        audit = try_out(Model(found.compiled), seed)
-        if not json_:
+        try:
+            audit = try_out(Model(found.compiled), seed)
+        except CompileError as error:  # in a function of the spec's own
+            if not json_:
+                raise
+            found = replace(found, diagnostics=(*found.diagnostics, *error.diagnostics), compiled=None)
+        if audit and not json_:
             typer.echo(audit.text())
     if json_:
         results = {"tests": audit.as_data() if audit else None}
@@ -233,10 +243,12 @@ def train(
     number = _devices(devices)
     from rbcc.runtime.devices import configure
     from rbcc.runtime.display import TrainingDisplay
-    from rbcc.runtime.run import train_seeds
+    from rbcc.runtime.run import LARGEST_SEED, interruptible, train_seeds
 
+    if seed + seeds - 1 > LARGEST_SEED:
+        raise typer.BadParameter(f"the last seed would be above {LARGEST_SEED}, the largest", param_hint="--seeds")
     configure(number, hosts)
-    with TrainingDisplay(spec) as display:
+    with interruptible(), TrainingDisplay(spec) as display:
         runs = train_seeds(
             spec,
             _overrides(set_),
@@ -269,12 +281,16 @@ def verify(
     number = _devices(devices)
     from rbcc.runtime.devices import configure
     from rbcc.runtime.display import verification_display, verification_table
-    from rbcc.runtime.equilibrium import verify as run_verification
+    from rbcc.runtime.equilibrium import Unwritten, verify as run_verification
     from rbcc.runtime.page import write_page
 
     configure(number)
-    with verification_display() as listener:
-        result = run_verification(run, _overrides(set_), plants=plant, seed=seed, devices=number, listener=listener)
+    try:
+        with verification_display() as listener:
+            result = run_verification(run, _overrides(set_), plants=plant, seed=seed, devices=number, listener=listener)
+    except Unwritten as error:
+        typer.echo(verification_table(error.result))
+        raise
     typer.echo(verification_table(result))
     typer.echo(f"\npage: {write_page(run, result)}")
 
@@ -288,12 +304,14 @@ def simulate(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="netCDF file; default: RUN/simulation.nc")] = None,
 ) -> None:
     """Play trained episodes and write all states, choices, values and rewards, with named dimensions, to netCDF."""
-    from rbcc.runtime.simulate import simulate as run_simulation
+    from rbcc.compiler.files import check_writable
+    from rbcc.runtime.simulate import simulate as run_simulation, write_simulation
 
     path = out or run / "simulation.nc"
+    if out or run.is_dir():
+        check_writable(path)
     data = run_simulation(run, episodes=episodes, steps=steps, seed=seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data.to_netcdf(path, engine="h5netcdf")
+    write_simulation(data, path)
     typer.echo(f"{path}: {len(data.data_vars)} variables, {', '.join(f'{k} {v}' for k, v in data.sizes.items())}")
 
 
@@ -422,9 +440,17 @@ def main() -> None:
     except CompileError as error:
         typer.echo(render_text(error.diagnostics), err=True)
         sys.exit(1)
-    except (RunError, EditorError, OSError) as error:
+    except OSError as error:
+        named = error.filename is not None and error.strerror
+        typer.echo(f"error: {error.filename}: {error.strerror}" if named else f"error: {error}", err=True)
+        sys.exit(1)
+    except (RunError, EditorError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # a second Ctrl-C would have Python print a traceback as it ends
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import numpy as np
 
 from rbcc.compiler import ir
 from rbcc.runtime.checks import Checks, Failure, record_of
+from rbcc.runtime.devices import check_size
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
 from rbcc.runtime.spaces import within
@@ -73,7 +74,13 @@ class Audit:
 
 
 def audit(model: Model) -> None:
-    """Tests the accounts, identities and invariants of a model. Raises RunError with the first that does not hold."""
+    """Tests the parameters, accounts, identities and invariants of a model.
+
+    Raises RunError with the first that is not finite, or does not hold.
+    """
+    parameter = Checks(model).of_parameters(model.written(model.module.constants()))
+    if parameter is not None:
+        raise RunError(str(parameter))
     if model.ir.balances or model.ir.invariants:
         found = try_out(model, numbers=False).failures
         if found:
@@ -95,6 +102,7 @@ class _Tests:
         most = max(4, int(MAX_NUMBERS / (size * self.steps)))
         self.episodes, self.states = min(EPISODES, most - most // 4), min(STATES, most // 4)
         self.random = np.random.default_rng(seed)
+        check_size(model.ir, "testing the model", self.episodes + self.states, self.steps, "lower the counts of agents")
 
     @cached_property
     def start(self) -> dict[str, np.ndarray]:
@@ -300,6 +308,10 @@ class _Tests:
         return found & (told | ~free[:, None, None])
 
     def failures(self, numbers: bool) -> Iterator[Failure]:
+        parameter = self.checks.of_parameters(self.model.written(self.model.module.constants()))
+        if parameter is not None:  # all else would follow from it
+            yield parameter
+            return
         cases = [*self.random_episodes(), *self.random_states()]
         failed = self.failed(cases)
         if not numbers:

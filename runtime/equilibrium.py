@@ -38,11 +38,11 @@ import jax
 import numpy as np
 
 from rbcc.compiler.diagnostics import CompileError
-from rbcc.compiler.files import write_file
+from rbcc.compiler.files import check_writable, write_file
 from rbcc.runtime import noise
 from rbcc.runtime.battery import OWN, Battery, Measure
 from rbcc.runtime.deviation import Arena, Base, Deviation, Deviator, Notion, evaluate_base
-from rbcc.runtime.devices import Placement, place
+from rbcc.runtime.devices import Placement, check_size, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
 from rbcc.runtime.exact import Game, Unsolved
 from rbcc.runtime.inference import CONFIDENCE, Mean
@@ -51,7 +51,7 @@ from rbcc.runtime.plant import Frozen, Plant, read_plant
 from rbcc.runtime.policy import Parameters
 from rbcc.runtime.run import Run, versions
 from rbcc.runtime.train import initial_state, networks_of
-from rbcc.runtime.verdict import ROUNDING, Equilibrium, Estimate, Gain, Member, judge, overall
+from rbcc.runtime.verdict import ROUNDING, Equilibrium, Estimate, Gain, Member, file_name, judge, overall
 
 
 SELECTION_EPISODES = 1024
@@ -80,7 +80,8 @@ def verify(
     behaviour on purpose, to see the gain found: `baker.random=20%`, `seller[0].quantity=30` or `baker.hours*50%`;
     results then go to `equilibrium_planted.json`. `seed` is that of the search and of all episodes. `devices` is how
     many of JAX's devices share the economies, by default all that can. `listener` is told what is being done. Raises
-    RunError if the run cannot be verified or a plant makes no sense.
+    RunError if the run cannot be verified or a plant makes no sense, OSError before the work if the result could not be
+    written, Unwritten after it.
     """
     began = time.monotonic()
     run = Run.open(folder)
@@ -92,12 +93,24 @@ def verify(
     model = run.recompiled(overrides or {})
     placement = place([model.ir.verification.economies], devices)
     planned = [read_plant(model, text) for text in plants]
+    path = run.folder / f"{file_name(plants)}.json"
+    check_writable(path)
+    check_size(model.ir, "verifying", model.ir.verification.economies, model.ir.horizon, "lower verify.economies")
     found = _Verification(run, model, planned, seed, placement, listener or (lambda _: None))
     result = found.result(tuple(plants), began)
-    write_file(
-        run.folder / f"{result.name}.json", (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode()
-    )
+    try:
+        write_file(path, (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode())
+    except OSError as error:
+        raise Unwritten(f"{path} cannot be written: {error.strerror or error}", result) from None
     return result
+
+
+class Unwritten(RunError):
+    """A verification that was done and could not be written; `result` has it."""
+
+    def __init__(self, message: str, result: Equilibrium):
+        super().__init__(message)
+        self.result = result
 
 
 class _Verification:
