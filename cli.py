@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from rbcc.compiler.diagnostics import CompileError, render_text
+from rbcc.compiler.words import printable
 from rbcc.editor import EditorError
 from rbcc.runtime.errors import RunError
 
@@ -86,7 +87,7 @@ def compile_command(
     if compiled.warnings:
         typer.echo(render_text(compiled.warnings) + "\n", err=True)
     if emit is None:
-        typer.echo(summary(compiled, write_module(compiled, out)))
+        _say(summary(compiled, write_module(compiled, out)))
     elif emit is Emit.IR:
         _show(compiled.model.text(), out)
     elif emit is Emit.JSON:
@@ -120,7 +121,7 @@ def check(
     if not json_ and found.diagnostics:
         typer.echo(render_text(found.diagnostics), err=True)
     if not json_ and found.compiled:
-        typer.echo(found.text())
+        _say(found.text())
     audit = None
     if found.compiled and not fast:
         from rbcc.runtime.audit import try_out
@@ -135,7 +136,7 @@ def check(
                 raise
             found = replace(found, diagnostics=(*found.diagnostics, *error.diagnostics), compiled=None)
         if audit and not json_:
-            typer.echo(audit.text())
+            _say(audit.text())
     if json_:
         results = {"tests": audit.as_data() if audit else None}
         typer.echo(json.dumps(found.as_data() | results, indent=2, ensure_ascii=False))
@@ -187,7 +188,10 @@ def diff(
     except CompileError as error:
         typer.echo(render_text(error.diagnostics), err=True)
         raise typer.Exit(2) from None
-    typer.echo(as_json(changes) if json_ else show(changes))
+    if json_:
+        typer.echo(as_json(changes))
+    else:
+        _say(show(changes))
     raise typer.Exit(1 if changes else 0)
 
 
@@ -261,7 +265,7 @@ def train(
             say=display.say,
         )
     if runs:  # on several hosts one has the results
-        typer.echo(display.closing(runs))
+        _say(display.closing(runs))
 
 
 @app.command()
@@ -289,9 +293,9 @@ def verify(
         with verification_display() as listener:
             result = run_verification(run, _overrides(set_), plants=plant, seed=seed, devices=number, listener=listener)
     except Unwritten as error:
-        typer.echo(verification_table(error.result))
+        _say(verification_table(error.result))
         raise
-    typer.echo(verification_table(result))
+    _say(verification_table(result))
     typer.echo(f"\npage: {write_page(run, result)}")
 
 
@@ -332,7 +336,7 @@ def moments(
     from rbcc.runtime.moments import legend, moments as run_moments, table, write_table
 
     found = run_moments(run, relative_to=relative_to, hp=hp, steps=steps, paths=paths, burn=burn, seed=seed)
-    typer.echo(f"{legend(found, relative_to, hp)}\n\n{table(found)}")
+    _say(f"{legend(found, relative_to, hp)}\n\n{table(found)}")
     if out:
         write_table(found, out)
 
@@ -401,6 +405,11 @@ def explain(
         raise typer.BadParameter(str(error.args[0]), param_hint="CODE") from None
 
 
+def _say(text: str, err: bool = False) -> None:
+    """Prints words for people, of which a spec may have brought in some."""
+    typer.echo(printable(text), err=err)
+
+
 def _show(text: str, path: Path | None) -> None:
     if path is None:
         typer.echo(text, nl=False)
@@ -442,10 +451,10 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         named = error.filename is not None and error.strerror
-        typer.echo(f"error: {error.filename}: {error.strerror}" if named else f"error: {error}", err=True)
+        _say(f"error: {error.filename}: {error.strerror}" if named else f"error: {error}", err=True)
         sys.exit(1)
     except (RunError, EditorError) as error:
-        typer.echo(f"error: {error}", err=True)
+        _say(f"error: {error}", err=True)
         sys.exit(1)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # a second Ctrl-C would have Python print a traceback as it ends

@@ -106,8 +106,6 @@ class Checks:
         inside = ", ".join(f"{index} = {place}" for index, place in within.items() if index not in at)
         value = result[place]
         text = " ".join(definition.text.split())
-        if step is None:
-            text = f"{definition.symbol}: {text}"
         where = f"{value:.6g} {_where(step, at)}".rstrip()
         message = f"{text}\nis {where}: {cause}{f' for {inside}' if inside else ''}"
         values = self.read([definition.expression], at, record) | self.read([node], within, record)
