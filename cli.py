@@ -6,7 +6,9 @@ Commands that only read specs (compile to IR or JSON, errors, summaries) never i
 import atexit
 import gc
 import json
+import signal
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +16,7 @@ from typing import Annotated
 import typer
 
 from rbcc.compiler.diagnostics import CompileError, render_text
+from rbcc.compiler.words import printable
 from rbcc.editor import EditorError
 from rbcc.runtime.errors import RunError
 
@@ -26,6 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, by convention."""
 
 Spec = Annotated[
     str, typer.Argument(help="a spec file, or the name of a model that ships with rbcc", show_default=False)
@@ -81,7 +87,7 @@ def compile_command(
     if compiled.warnings:
         typer.echo(render_text(compiled.warnings) + "\n", err=True)
     if emit is None:
-        typer.echo(summary(compiled, write_module(compiled, out)))
+        _say(summary(compiled, write_module(compiled, out)))
     elif emit is Emit.IR:
         _show(compiled.model.text(), out)
     elif emit is Emit.JSON:
@@ -115,7 +121,7 @@ def check(
     if not json_ and found.diagnostics:
         typer.echo(render_text(found.diagnostics), err=True)
     if not json_ and found.compiled:
-        typer.echo(found.text())
+        _say(found.text())
     audit = None
     if found.compiled and not fast:
         from rbcc.runtime.audit import try_out
@@ -123,9 +129,14 @@ def check(
         from rbcc.runtime.model import Model
 
         configure()
-        audit = try_out(Model(found.compiled), seed)
-        if not json_:
-            typer.echo(audit.text())
+        try:
+            audit = try_out(Model(found.compiled), seed)
+        except CompileError as error:  # in a function of the spec's own
+            if not json_:
+                raise
+            found = replace(found, diagnostics=(*found.diagnostics, *error.diagnostics), compiled=None)
+        if audit and not json_:
+            _say(audit.text())
     if json_:
         results = {"tests": audit.as_data() if audit else None}
         typer.echo(json.dumps(found.as_data() | results, indent=2, ensure_ascii=False))
@@ -177,7 +188,10 @@ def diff(
     except CompileError as error:
         typer.echo(render_text(error.diagnostics), err=True)
         raise typer.Exit(2) from None
-    typer.echo(as_json(changes) if json_ else show(changes))
+    if json_:
+        typer.echo(as_json(changes))
+    else:
+        _say(show(changes))
     raise typer.Exit(1 if changes else 0)
 
 
@@ -233,10 +247,12 @@ def train(
     number = _devices(devices)
     from rbcc.runtime.devices import configure
     from rbcc.runtime.display import TrainingDisplay
-    from rbcc.runtime.run import train_seeds
+    from rbcc.runtime.run import LARGEST_SEED, interruptible, train_seeds
 
+    if seed + seeds - 1 > LARGEST_SEED:
+        raise typer.BadParameter(f"the last seed would be above {LARGEST_SEED}, the largest", param_hint="--seeds")
     configure(number, hosts)
-    with TrainingDisplay(spec) as display:
+    with interruptible(), TrainingDisplay(spec) as display:
         runs = train_seeds(
             spec,
             _overrides(set_),
@@ -249,7 +265,7 @@ def train(
             say=display.say,
         )
     if runs:  # on several hosts one has the results
-        typer.echo(display.closing(runs))
+        _say(display.closing(runs))
 
 
 @app.command()
@@ -269,13 +285,17 @@ def verify(
     number = _devices(devices)
     from rbcc.runtime.devices import configure
     from rbcc.runtime.display import verification_display, verification_table
-    from rbcc.runtime.equilibrium import verify as run_verification
+    from rbcc.runtime.equilibrium import Unwritten, verify as run_verification
     from rbcc.runtime.page import write_page
 
     configure(number)
-    with verification_display() as listener:
-        result = run_verification(run, _overrides(set_), plants=plant, seed=seed, devices=number, listener=listener)
-    typer.echo(verification_table(result))
+    try:
+        with verification_display() as listener:
+            result = run_verification(run, _overrides(set_), plants=plant, seed=seed, devices=number, listener=listener)
+    except Unwritten as error:
+        _say(verification_table(error.result))
+        raise
+    _say(verification_table(result))
     typer.echo(f"\npage: {write_page(run, result)}")
 
 
@@ -288,12 +308,14 @@ def simulate(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="netCDF file; default: RUN/simulation.nc")] = None,
 ) -> None:
     """Play trained episodes and write all states, choices, values and rewards, with named dimensions, to netCDF."""
-    from rbcc.runtime.simulate import simulate as run_simulation
+    from rbcc.compiler.files import check_writable
+    from rbcc.runtime.simulate import simulate as run_simulation, write_simulation
 
     path = out or run / "simulation.nc"
+    if out or run.is_dir():
+        check_writable(path)
     data = run_simulation(run, episodes=episodes, steps=steps, seed=seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data.to_netcdf(path, engine="h5netcdf")
+    write_simulation(data, path)
     typer.echo(f"{path}: {len(data.data_vars)} variables, {', '.join(f'{k} {v}' for k, v in data.sizes.items())}")
 
 
@@ -314,7 +336,7 @@ def moments(
     from rbcc.runtime.moments import legend, moments as run_moments, table, write_table
 
     found = run_moments(run, relative_to=relative_to, hp=hp, steps=steps, paths=paths, burn=burn, seed=seed)
-    typer.echo(f"{legend(found, relative_to, hp)}\n\n{table(found)}")
+    _say(f"{legend(found, relative_to, hp)}\n\n{table(found)}")
     if out:
         write_table(found, out)
 
@@ -383,6 +405,11 @@ def explain(
         raise typer.BadParameter(str(error.args[0]), param_hint="CODE") from None
 
 
+def _say(text: str, err: bool = False) -> None:
+    """Prints words for people, of which a spec may have brought in some."""
+    typer.echo(printable(text), err=err)
+
+
 def _show(text: str, path: Path | None) -> None:
     if path is None:
         typer.echo(text, nl=False)
@@ -422,9 +449,17 @@ def main() -> None:
     except CompileError as error:
         typer.echo(render_text(error.diagnostics), err=True)
         sys.exit(1)
-    except (RunError, EditorError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+    except OSError as error:
+        named = error.filename is not None and error.strerror
+        _say(f"error: {error.filename}: {error.strerror}" if named else f"error: {error}", err=True)
         sys.exit(1)
+    except (RunError, EditorError) as error:
+        _say(f"error: {error}", err=True)
+        sys.exit(1)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # a second Ctrl-C would have Python print a traceback as it ends
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rbcc.compiler.curriculum import check_training, check_verification
 from rbcc.compiler.declare import declare
 from rbcc.compiler.diagnostics import suggest
 from rbcc.compiler.equations import Definitions
-from rbcc.compiler.infer import Scope, infer, is_literal, literal_value, merge_axes
+from rbcc.compiler.infer import KEYWORDS, Scope, infer, is_literal, literal_value, merge_axes
 from rbcc.compiler.mention import What
 from rbcc.compiler.observe import Observations
 from rbcc.compiler.order import in_order
@@ -261,6 +261,8 @@ class _Checker:
     def infer_indicators(self) -> tuple[ir.Statement, ...]:
         found = []
         for name in self.spec.indicators:
+            if name in KEYWORDS:  # which a condition of 'alive' would take it for
+                self.names.refuse("indicator ", name, self.context.key("indicators", name))
             self.context.define(What.SYMBOL, f"@indicator.{name}", "indicators", name)
             node = self.context.expression("indicators", name)
             value = infer(node, Scope("an indicator"), self.names) if node else None

@@ -212,6 +212,8 @@ class _Training:
         """A schedule cannot have the name of something that schedules may use."""
         symbols = self.names.symbols
         for key, path in texts.items():
+            if self.names.refuse("schedule ", key, self.document.key(path)):
+                continue
             if key in ("progress", "iteration", "since"):
                 self.diagnostics.error(
                     "RB209",

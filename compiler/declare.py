@@ -7,7 +7,7 @@ from rbcc.compiler import ir
 from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.diagnostics import Label, Source, Span
 from rbcc.compiler.emit.names import MODULE_NAMES
-from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS
+from rbcc.compiler.infer import DISTRIBUTIONS, KEYWORDS, REDUCTIONS
 from rbcc.compiler.markov import read_chain
 from rbcc.compiler.mention import What
 from rbcc.compiler.order import Cycle, in_order
@@ -18,7 +18,6 @@ from rbcc.compiler.types import Kind, Role, Time, Type
 from rbcc.compiler.units import ONE
 
 
-KEYWORDS = {"if", "else", "and", "or", "not", "where", "true", "false", "time", "horizon", "public", "reward"}
 MAX_CHOICES = 10_000
 _UNUSABLE = {*KEYWORDS, *REDUCTIONS, *DISTRIBUTIONS, "since", *MODULE_NAMES}
 
@@ -173,16 +172,8 @@ class _Declarations:
     ) -> ir.Symbol:
         """Enters a symbol that is also indexed by the type `over`, which the entry names under `key`."""
         span = self.document.key(path)
-        what = {
-            **dict.fromkeys(KEYWORDS, "a word of the language"),
-            **dict.fromkeys(self.names.agents, "an agent type"),
-        }
-        what |= {index: f"an index of {agent}" for index, agent in self.names.indices.items()}
-        reserved = name in what and (owner is None or name not in self.names.agents)
+        reserved = (owner is None or name not in self.names.agents) and self.names.refuse("", name, span)
         if reserved:
-            self.diagnostics.error(
-                "RB208", f"'{name}' cannot be declared: it is {what[name]}", span, help="use another name"
-            )
             self.names.broken.add(name)
         sets = self.context.sets(owner, over, (*path, key))
         full = f"{owner}.{name}" if owner else name

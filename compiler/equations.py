@@ -8,7 +8,6 @@ from typing import Any
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.context import Chain, Context, place_of
-from rbcc.compiler.declare import KEYWORDS
 from rbcc.compiler.diagnostics import Label, Span, suggest
 from rbcc.compiler.infer import Scope, infer, literal_value
 from rbcc.compiler.markov import following, started, stationary
@@ -221,19 +220,14 @@ class Definitions:
         if target.name in self.names.broken and target.name not in self.names.symbols:
             return None
         taken = [s for s in self.names.candidates(target.name) if s.role is not Role.VALUE]
-        what = {
-            **dict.fromkeys(KEYWORDS, "a word of the language"),
-            **dict.fromkeys(self.names.agents, "an agent type"),
-        }
-        what |= {index: f"an index of {agent}" for index, agent in self.names.indices.items()}
-        what |= {symbol.name.rpartition(".")[2]: symbol.role.noun for symbol in taken}
-        if target.name in what:
+        meaning = taken[0].role.noun if taken else self.names.meaning(target.name)
+        if meaning is not None:
             state = taken and taken[0].role is Role.STATE
             index = f"[{','.join(target.indices)}]" if target.indices else ""
             self.names.broken.add(target.name)
             self.diagnostics.error(
                 "RB605",
-                f"'{target.name}' is {what[target.name]}: it cannot be assigned",
+                f"'{target.name}' is {meaning}: it cannot be assigned",
                 target.span,
                 help=f"its value in the next step is {target.name}'{index}"
                 if state

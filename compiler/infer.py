@@ -28,8 +28,17 @@ DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "pareto": ("shape",),
 }  # fmt: skip
 SPECIAL = ("time", "horizon")
+KEYWORDS = frozenset("if else and or not where true false null time horizon public reward".split())
+"""Words of the language: nothing in a spec can have such a name."""
 
 MAX_BITS = 10_000  # of a number that is computed here, exactly
+
+_DOMAINS = {
+    "log": ("the logarithm", syntax.SMALLEST, syntax.LARGEST, "something above 0"),
+    "sqrt": ("the square root", 0.0, syntax.LARGEST, "0 or something above"),
+    "exp": ("the exponential", -math.inf, math.log(syntax.LARGEST), "at most 87, or more is too large for a computer"),
+}
+"""Functions that do not have a value everywhere: in words, from where to where they have one, and that in words."""
 
 _OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
 
@@ -102,6 +111,22 @@ class Names:
             return
         self.enter(symbol)
         self.spans[symbol.name] = span
+
+    def meaning(self, name: str) -> str | None:
+        """What a name means that nothing else can have, because expressions take it for that."""
+        if name in self.indices:
+            return f"an index of {self.indices[name]}"
+        if name in self.agents:
+            return "an agent type"
+        return "a word of the language" if name in KEYWORDS else None
+
+    def refuse(self, what: str, name: str, span: Span) -> bool:
+        """Whether `name`, of `what`, means something else already, which is reported."""
+        meaning = self.meaning(name)
+        if meaning is not None:
+            text = f"{what}'{name}' cannot be declared: it is {meaning}"
+            self.diagnostics.error("RB208", text, span, help="use another name")
+        return meaning is not None
 
     def mention(self, what: What, name: str, span: Span, extent: Span | None = None) -> None:
         self.mentions.append(Mention(what, name, span, extent))
@@ -301,6 +326,11 @@ class _Inference:
                 if literal_value(left) == 0 and (literal_value(right) or 0) < 0:
                     self.error("RB401", "a division by zero", node.span)
                     return None
+                if (literal_value(left) or 0) < 0 and (literal_value(right) or Fraction(0)).denominator != 1:
+                    self.error(
+                        "RB401", "a power of a negative number", node.span, expected="a whole number as its exponent"
+                    )
+                    return None
                 unit = self.power(left, right, node)
         result = ir.Binary(node.operator, left, right, _joined(Kind.NUMBER, unit, left, right))  # type: ignore[arg-type]
         if not _can_hold(result):
@@ -394,7 +424,9 @@ class _Inference:
         self.names.mention(What.SYMBOL, symbol.name, node.name_span)
         known = symbol.type.time is Time.CHOSEN and self.choices_behind(symbol) <= self.scope.known
         if symbol.type.time > self.scope.latest and not known:
-            self.too_late(node, symbol)
+            # When a value is known nobody can tell if its equation has a mistake, which was reported.
+            if symbol.role is not Role.VALUE or symbol.name not in self.names.poisoned:
+                self.too_late(node, symbol)
             return None
         indices = self.indices(node, symbol)
         if indices is None or symbol.name in self.names.poisoned:
@@ -978,6 +1010,10 @@ class _Inference:
         if None in arguments:
             return None
         present: list[ir.Expression] = arguments  # type: ignore[assignment]
+        domain, value = _DOMAINS.get(primitive.name), literal_value(present[0])
+        if domain is not None and value is not None and not domain[1] <= value <= domain[2]:
+            self.error("RB401", f"{domain[0]} of {float(value):g}", spans[0], expected=domain[3])
+            return None
         unit: Unit | None = None
         if self.names.units:
             literal = all(map(is_literal, present))

@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-from rbcc.compiler.declare import KEYWORDS
 from rbcc.compiler.diagnostics import Diagnostics
+from rbcc.compiler.files import write_file
+from rbcc.compiler.infer import KEYWORDS
 from rbcc.compiler.source import shipped_models
 
 
@@ -29,11 +30,15 @@ def write_starter(name: str, path: Path | None) -> Path:
     path = path or Path(f"{name}.yaml")
     text = (shipped_models() / "starter.yaml").read_text(encoding="utf-8")
     try:
-        with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(re.sub(r"\bstarter\b", name, text))
+        path.open("x").close()
     except FileExistsError:
         what = "is a folder" if path.is_dir() else "exists and is left as it is"
         raise FileExistsError(f"{path} {what}; name another file with --out") from None
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to") from None
+    try:
+        write_file(path, re.sub(r"\bstarter\b", name, text).encode())
+    except OSError:
+        path.unlink()
+        raise
     return path

@@ -243,12 +243,8 @@ class _Reader:
         if re.match(r"\s*=", rest):
             return Trap("'=' in a table", "a key and its value are parted by ': '"), self.here(), label
         if rest.startswith(("[", "{")) and inside.strip():
-            name = re.split(r"[,{\[]\s*|:\s", inside)[-1].strip()
-            end = rest.find(closing)
-            whole = rest if end < 0 else rest[: end + (closing == "]")]
-            whole = re.split(r",\s*\w+:\s", whole)[0]
             message = f"an expression with brackets inside {opening} {closing}"
-            return Trap(message, f'quote it: "{name}{whole}"'), self.here(), label
+            return Trap(message, f'quote it: "{_expression_at(inside + rest, len(inside))}"'), self.here(), label
         return Trap(f"',' or '{closing}' is missing, or an expression needs quotes", _QUOTES), self.here(), label
 
     def second_colon(self, line: str) -> tuple[Trap, Span]:
@@ -293,6 +289,24 @@ class _Reader:
         message = f"this line is indented by {own} spaces, the one above by {above}"
         label = (Label(self.there(), "the table that YAML puts it into starts at"),)
         return Trap(message, "indent the keys of one table alike"), self.whole(self.row), label
+
+
+def _expression_at(text: str, place: int) -> str:
+    """The expression around `place` in what stands inside { } or [ ] and after it: up to a comma or a bracket that
+    is not its own."""
+    start, end, depth = 0, len(text), 0
+    for number, character in enumerate(text):
+        if character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        parts = depth < 0 or (depth == 0 and (character == "," or text[number : number + 2] == ": "))
+        if parts and number < place:
+            start, depth = number + 1, 0
+        elif parts:
+            end = number
+            break
+    return text[start:end].strip()
 
 
 _QUOTES = "quote an expression that holds ': ', ' #', or (inside { }) ',', '[' or ']'"

@@ -64,7 +64,8 @@ class Server(LanguageServer):
 
     def path(self, uri: str) -> Path:
         """The file of a document; a document that is none yet is named as if it lay in the working folder."""
-        return Path(to_fs_path(uri) or urlparse(uri)[2] or "untitled").resolve()
+        name = to_fs_path(uri) or urlparse(uri)[2] or "untitled"
+        return Path(name.replace("\0", "%00")).resolve()  # which no file system has in a name
 
     def uri(self, source: Source) -> str:
         path = Path(source.name).resolve()
@@ -172,7 +173,7 @@ server = Server()
 @server.feature(types.INITIALIZE)
 def initialize(ls: Server, params: types.InitializeParams) -> None:
     folders = [folder.uri for folder in params.workspace_folders or ()] or [params.root_uri or ""]
-    ls.specs = Workspace(Path(path) for path in map(to_fs_path, folders) if path)
+    ls.specs = Workspace(ls.path(uri) for uri in folders if to_fs_path(uri))
 
 
 @server.feature(types.INITIALIZED)
@@ -189,8 +190,7 @@ def initialized(ls: Server, params: types.InitializedParams) -> None:
 
 @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
 def folders_changed(ls: Server, params: types.DidChangeWorkspaceFoldersParams) -> None:
-    paths = (to_fs_path(uri) for uri in ls.workspace.folders)
-    ls.specs.folders = [Path(path).resolve() for path in paths if path]
+    ls.specs.folders = [ls.path(uri) for uri in ls.workspace.folders if to_fs_path(uri)]
 
 
 @server.feature(types.TEXT_DOCUMENT_DID_OPEN)

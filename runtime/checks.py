@@ -91,7 +91,14 @@ class Checks:
             case ir.Statement():
                 return self.of_invariant(check, record, step)
 
-    def of_equation(self, definition: ir.Definition, record: Record, step: int) -> Failure:
+    def of_parameters(self, constants: Record) -> Failure | None:
+        """What to say of the first parameter that is not a finite number, if there is one."""
+        wrong = (d for d in self.model.ir.parameters if not np.all(np.asarray(sane(constants[d.symbol]))))
+        first = next(wrong, None)
+        return None if first is None else self.of_equation(first, constants, None)
+
+    def of_equation(self, definition: ir.Definition, record: Record, step: int | None) -> Failure:
+        """What to say of an equation that gives no finite number in a step, or of a parameter, which has no step."""
         result = np.asarray(record[definition.symbol])
         place = _first(~np.asarray(sane(result)))
         at = dict(zip(definition.indices, place, strict=True))
@@ -99,9 +106,10 @@ class Checks:
         inside = ", ".join(f"{index} = {place}" for index, place in within.items() if index not in at)
         value = result[place]
         text = " ".join(definition.text.split())
-        message = f"{text}\nis {value:.6g} {_where(step, at)}: {cause}{f' for {inside}' if inside else ''}"
+        where = f"{value:.6g} {_where(step, at)}".rstrip()
+        message = f"{text}\nis {where}: {cause}{f' for {inside}' if inside else ''}"
         values = self.read([definition.expression], at, record) | self.read([node], within, record)
-        return Failure(definition.symbol, definition.place, step, at, message, values)
+        return Failure(definition.symbol, definition.place, step or 0, at, message, values)
 
     def of_identity(self, identity: ir.Identity, record: Record, step: int) -> Failure:
         sides = (self.full(side, identity.indices, record) for side in (identity.left, identity.right))
@@ -234,6 +242,9 @@ def _first(bad: np.ndarray) -> tuple[int, ...]:
     return tuple(map(int, np.unravel_index(np.argmax(bad), bad.shape)))
 
 
-def _where(step: int, at: Mapping[str, int]) -> str:
-    agents = "".join(f", {index} = {number}" for index, number in at.items())
-    return f"at step {step}{agents}"
+def _where(step: int | None, at: Mapping[str, int]) -> str:
+    """At which step, if at one, and for whom."""
+    agents = ", ".join(f"{index} = {number}" for index, number in at.items())
+    if step is None:
+        return f"for {agents}" if agents else ""
+    return f"at step {step}, {agents}" if agents else f"at step {step}"

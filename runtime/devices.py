@@ -17,6 +17,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.stages import Wrapped
 from platformdirs import user_cache_path
 
+from rbcc.compiler import ir
+from rbcc.compiler.types import Role
 from rbcc.runtime.errors import RunError
 
 
@@ -24,6 +26,11 @@ _T = TypeVar("_T")
 
 CACHE_SIZE = 2**30
 """Bytes of compiled programs that are kept: some hundred; those not used for longest go first."""
+
+MOST_NUMBERS = 2**31 - 1
+"""Of one array: JAX counts them in 32 bits."""
+
+_FEWER = "lower the number of economies of the phase, or the share of 'explorers'"
 
 SEEDS, ECONOMIES = "seeds", "economies"
 ALL = PartitionSpec()
@@ -192,17 +199,38 @@ def memory(program: Any) -> int:
     return both + found.temp_size_in_bytes
 
 
-def check_memory(program: Any, what: str, placement: Placement) -> None:
-    """Raises RunError if a compiled program, for the devices of `placement`, needs more memory than they have."""
+def check_memory(program: Any, what: str, placement: Placement, advice: str = _FEWER) -> None:
+    """Raises RunError, with `advice`, if a compiled program, for the devices of `placement`, needs more memory than
+    they have."""
     need = memory(program)
+    if jax.local_devices()[0].platform == "cpu":
+        need *= placement.devices // jax.process_count()
+    _check_room(need, what, advice)
+
+
+def check_size(model: ir.Model, what: str, economies: int, steps: int, advice: str = _FEWER) -> None:
+    """Raises RunError, with `advice`, if memory is too small for a single array: a number for each agent in each of
+    `steps` of `economies`, or the largest state of these.
+
+    For before anything is computed: of a size that is far too large JAX only says that a number overflows.
+    """
+    states = [symbol for symbol in model.symbols if symbol.role is Role.STATE]
+    sizes = [math.prod(model.count(owner) for owner in symbol.sets) for symbol in states]
+    numbers = economies * max([steps * max(agent.count for agent in model.agents), *sizes])
+    devices = jax.process_count() * (1 if jax.local_devices()[0].platform == "cpu" else jax.local_device_count())
+    _check_room(4 * numbers // devices, what, advice)
+    if numbers // devices > MOST_NUMBERS:
+        raise RunError(f"{what} needs arrays of {numbers:,} numbers, and {MOST_NUMBERS:,} is the most; {advice}")
+
+
+def _check_room(need: int, what: str, advice: str) -> None:
+    """Raises RunError if a device has fewer than `need` bytes."""
     device = jax.local_devices()[0]
     if device.platform == "cpu":
-        need *= placement.devices // jax.process_count()
         have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else math.inf
     else:
         have = (device.memory_stats() or {}).get("bytes_limit", math.inf)
     if need > have:
         raise RunError(
-            f"{what} needs {need / 2**30:,.1f} GiB of memory, and the device has {have / 2**30:,.1f}; "
-            "lower the number of economies of the phase, or the share of 'explorers'"
+            f"{what} needs {need / 2**30:,.1f} GiB of memory, and the device has {have / 2**30:,.1f}; {advice}"
         )

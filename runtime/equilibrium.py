@@ -41,11 +41,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler.diagnostics import CompileError
-from rbcc.compiler.files import write_file
+from rbcc.compiler.files import check_writable, write_file
 from rbcc.runtime import noise
 from rbcc.runtime.battery import CONSTANT, OWN, Battery, Found, Measure
 from rbcc.runtime.deviation import Arena, Base, Deviation, Deviator, Notion, evaluate_base
-from rbcc.runtime.devices import Placement, place
+from rbcc.runtime.devices import Placement, check_size, place
 from rbcc.runtime.errors import Diverged, RunError, Violated
 from rbcc.runtime.exact import Game, Unsolved
 from rbcc.runtime.explanation import Explanation, Replay, explain
@@ -56,7 +56,7 @@ from rbcc.runtime.policy import Parameters
 from rbcc.runtime.run import Run, versions
 from rbcc.runtime.ties import Search
 from rbcc.runtime.train import initial_state, networks_of
-from rbcc.runtime.verdict import Equilibrium, Estimate, Gain, Member, Row, Verdict, judge, overall
+from rbcc.runtime.verdict import Equilibrium, Estimate, Gain, Member, Row, Verdict, file_name, judge, overall
 
 
 SELECTION_EPISODES = 1024
@@ -85,7 +85,8 @@ def verify(
     behaviour on purpose, to see the gain found: `baker.random=20%`, `seller[0].quantity=30` or `baker.hours*50%`;
     results then go to `equilibrium_planted.json`. `seed` is that of the search and of all episodes. `devices` is how
     many of JAX's devices share the economies, by default all that can. `listener` is told what is being done. Raises
-    RunError if the run cannot be verified or a plant makes no sense.
+    RunError if the run cannot be verified or a plant makes no sense, OSError before the work if the result could not be
+    written, Unwritten after it.
     """
     began = time.monotonic()
     run = Run.open(folder)
@@ -95,6 +96,8 @@ def verify(
         advice = "change its spec and train anew" if stopped else f"finish it with: {run.resume_command}"
         raise RunError(f"{folder} is {status}; {advice}")
     model, state = run.recompiled(overrides or {}), run.state()
+    path = run.folder / f"{file_name(plants)}.json"
+    check_writable(path)
     found = exploitability(
         model,
         run.profile(),
@@ -108,10 +111,19 @@ def verify(
     )
     seconds = round(time.monotonic() - began, 1)
     result = replace(found, settings={**_origin(run), **found.settings}, seconds=seconds)
-    write_file(
-        run.folder / f"{result.name}.json", (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode()
-    )
+    try:
+        write_file(path, (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode())
+    except OSError as error:
+        raise Unwritten(f"{path} cannot be written: {error.strerror or error}", result) from None
     return result
+
+
+class Unwritten(RunError):
+    """A verification that was done and could not be written; `result` has it."""
+
+    def __init__(self, message: str, result: Equilibrium):
+        super().__init__(message)
+        self.result = result
 
 
 def exploitability(
@@ -142,6 +154,7 @@ def exploitability(
         raise RunError("the spec has no 'training', which describes the networks of each type")
     placement = place([model.ir.verification.economies], devices)
     planned = [read_plant(model, text) for text in plants]
+    check_size(model.ir, "verifying", model.ir.verification.economies, model.ir.horizon, "lower verify.economies")
     zeros = {f"{one.agent}.{one.name}": jnp.zeros(()) for one in model.ir.constraints}
     search = _Verification(
         model,

@@ -17,6 +17,7 @@ from rbcc.compiler.diagnostics import Diagnostic
 from rbcc.compiler.driver import Compiled, compile_spec
 from rbcc.compiler.emit.layout import layout
 from rbcc.runtime import noise
+from rbcc.runtime.primitives import check_primitives
 from rbcc.runtime.spaces import ActionSpace, Bounds, action_spaces, divided, within
 
 
@@ -46,7 +47,7 @@ class Outcome:
 
 
 class Model:
-    """A compiled economy.
+    """A compiled economy. Raises CompileError if a function of the spec's own does not work.
 
     All methods are pure functions of one economy and work under `jit`, `vmap`, `scan` and, where the model is smooth,
     `grad`. States, actions, values and parameters are flat dictionaries by `type.name`; their axes stand in the order
@@ -57,6 +58,7 @@ class Model:
         self.compiled = compiled
         self.text = compiled.python(jax.default_backend())
         self.module = _load(self.text, compiled.model.name)
+        check_primitives(compiled, self.module)
         self.spaces: dict[str, ActionSpace] = action_spaces(compiled.model)
 
     @property

@@ -223,13 +223,12 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     Parquet where pyarrow is not installed.
     """
     plain = frame.reset_index() if frame.index.name else frame
-    path.parent.mkdir(parents=True, exist_ok=True)
     match path.suffix:
         case ".csv":
-            plain.to_csv(path, index=False)
+            write_file(path, plain.to_csv(index=False).encode())
         case ".parquet":
             try:
-                plain.to_parquet(path, index=False)
+                write_file(path, plain.to_parquet(index=False))
             except ImportError:
                 raise RunError("Parquet needs pyarrow: python3 -m pip install pyarrow; or write .csv") from None
         case ".tex":

@@ -1,11 +1,13 @@
 """Pictures of a run: how training went, and what a trained episode looks like."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rbcc.compiler.files import write_file
 from rbcc.compiler.types import Role
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.run import Run
@@ -34,12 +36,13 @@ def plot(folder: str | Path, out: str | Path | None = None, *, seed: int = 0) ->
     if not run.metrics:
         raise RunError(f"{folder} has no metrics yet")
     target = Path(out) if out else run.folder
-    target.mkdir(parents=True, exist_ok=True)
     data = simulate(folder, episodes=EPISODES, seed=seed)
     drawn = []
     for name, figure in (("training.png", _training(run)), ("episode.png", _episode(run, data))):
         if figure is not None:
-            figure.savefig(target / name, dpi=110)
+            picture = BytesIO()
+            figure.savefig(picture, format="png", dpi=110)
+            write_file(target / name, picture.getvalue())
             drawn.append(target / name)
     return drawn
 

@@ -12,9 +12,11 @@
 Seeds that are trained together have a directory each, seed-0, seed-1, ..., in one of their own.
 
 Files are replaced atomically: a run that is killed can be resumed, with the numbers it would have had. A checkpoint is
-written every ten seconds.
+written every ten seconds. It knows whose it is and has a checksum, so that damage is noticed and the checkpoint of
+another run is not taken for its own.
 """
 
+import hashlib
 import itertools
 import json
 import math
@@ -22,7 +24,8 @@ import os
 import platform
 import shlex
 import shutil
-import tempfile
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -41,11 +44,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from rbcc.compiler import ir
-from rbcc.compiler.files import write_file
+from rbcc.compiler.files import draft_of, remove_drafts, write_file
 from rbcc.compiler.source import is_text, override_text
 from rbcc.runtime.audit import audit
 from rbcc.runtime.checks import Checks
-from rbcc.runtime.devices import place
+from rbcc.runtime.devices import check_size, place
 from rbcc.runtime.errors import Diverged, RunError, Stopped
 from rbcc.runtime.model import Model, compile
 from rbcc.runtime.policy import Parameters
@@ -54,6 +57,7 @@ from rbcc.runtime.train import Progress, TrainState, initial_state, profile, tra
 
 
 CHECKPOINT_SECONDS = 10.0
+LARGEST_SEED = 2**31 - 1
 
 _MANIFEST = {
     "model": str,
@@ -93,15 +97,17 @@ class Run:
                 known = f"; did you mean {Path('runs') / folder}?"
             raise RunError(f"{folder} is no run directory{known}")
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            manifest = _from_json(path.read_bytes())
         except (OSError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
         if not isinstance(manifest, dict):
-            raise RunError(f"{path} is damaged: it is no table")
+            raise RunError(f"{path} is damaged: it is not a table")
         for name, kind in _MANIFEST.items():
             if not isinstance(manifest.get(name), kind):
                 raise RunError(f"{path} is damaged: its '{name}' is missing or of the wrong type")
-        if len(manifest["seeds"]) != 2 or not all(isinstance(number, int) for number in manifest["seeds"]):
+        if not _is_seed(manifest["seed"]):
+            raise RunError(f"{path} is damaged: its 'seed' is not from 0 to {LARGEST_SEED}")
+        if len(manifest["seeds"]) != 2 or not all(map(_is_seed, manifest["seeds"])):
             raise RunError(f"{path} is damaged: its 'seeds' are not the first seed and a number of seeds")
         return Run(folder, manifest)
 
@@ -135,7 +141,10 @@ class Run:
         return profile(self.model, state, self.model.ir.phases[phase], iteration)
 
     def checkpoint(self, name: str = "checkpoint") -> tuple[TrainState, int, int]:
-        """(state, number of the phase, iterations done in it) of a checkpoint. Raises RunError if it is missing."""
+        """(state, number of the phase, iterations done in it) of a checkpoint.
+
+        Raises RunError if it is missing, damaged, or of another run.
+        """
         path = self.folder / f"{name}.safetensors"
         template = initial_state(self.model, self.manifest["seed"])
         if not path.is_file():
@@ -143,15 +152,26 @@ class Run:
         leaves, structure = jax.tree_util.tree_flatten_with_path(template)
         try:
             with safe_open(path, "numpy") as file:
-                reached = json.loads(file.metadata()["place"])
-                phase, iteration = int(reached["phase"]), int(reached["iteration"])
-                arrays = [file.get_tensor(jax.tree_util.keystr(key)) for key, _ in leaves]
+                about = dict(file.metadata())
+                found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            if about.pop("checksum", "") != _checksum(found, about):
+                raise ValueError("its content does not have its checksum")
+            owner, own = (about["digest"], int(about["seed"])), (self.manifest["digest"], self.manifest["seed"])
+            if owner != own:
+                what = f"seed {owner[1]}, not {own[1]}" if owner[0] == own[0] else "another version of the spec"
+                raise RunError(f"{path} is not of this run: it was trained with {what}")
+            reached = json.loads(about["place"])
+            phase, iteration = int(reached["phase"]), int(reached["iteration"])
             if not (0 <= phase < len(self.model.ir.phases) and iteration >= 0):
                 raise ValueError(f"it is of iteration {iteration} of phase number {phase}")
+            arrays = [found[jax.tree_util.keystr(key)] for key, _ in leaves]
             for (key, leaf), array in zip(leaves, arrays, strict=True):
-                if array.shape != leaf.shape:
-                    raise ValueError(f"{jax.tree_util.keystr(key)} has the shape {array.shape}, not {leaf.shape}")
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+                if (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
+                    shapes = f"{array.dtype}{list(array.shape)}, not {leaf.dtype}{list(leaf.shape)}"
+                    raise ValueError(f"{jax.tree_util.keystr(key)} is {shapes}")
+            if not _all_finite(arrays):
+                raise ValueError("it has numbers that are not finite")
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             older = "; 'previous' and 'phases' may hold older ones" if name == "checkpoint" else ""
             raise RunError(f"{path} is damaged: {error}{older}") from None
         state = jax.tree_util.tree_unflatten(structure, [jax.numpy.asarray(array) for array in arrays])
@@ -165,18 +185,13 @@ class Run:
         lines = path.read_bytes().splitlines() if path.is_file() else []
         for number, line in enumerate(lines, 1):
             try:
-                record = json.loads(line)
+                record = _from_json(line)
             except ValueError:
                 if number == len(lines):  # what was being written when the run was killed
                     break
                 record = None
-            if (
-                not isinstance(record, dict)
-                or record.get("phase") not in phases
-                or not isinstance(record.get("iteration"), int)
-                or not isinstance(record.get("seconds"), (int, float))
-            ):
-                raise RunError(f"{path}:{number} is no record of this training; remove the line")
+            if not _is_record(record, phases):
+                raise RunError(f"{path}:{number} is not a record of this training; remove the line")
             records.append(record)
         return records
 
@@ -203,11 +218,15 @@ class Run:
     def write_checkpoint(self, progress: Progress, name: str = "checkpoint") -> None:
         leaves = jax.tree_util.tree_flatten_with_path(progress.state)[0]
         arrays = {jax.tree_util.keystr(key): np.asarray(leaf, order="C") for key, leaf in leaves}
-        reached = {"phase": progress.phase, "iteration": progress.iteration}
+        about = {
+            "place": json.dumps({"phase": progress.phase, "iteration": progress.iteration}),
+            "digest": self.manifest["digest"],
+            "seed": str(self.manifest["seed"]),
+        }
         path = self.folder / f"{name}.safetensors"
         if name == "checkpoint" and path.is_file():
             write_file(self.folder / "previous.safetensors", path.read_bytes())
-        write_file(path, save(arrays, {"place": json.dumps(reached)}))
+        write_file(path, save(arrays, {**about, "checksum": _checksum(arrays, about)}))
 
     def go_back(self, phase: int, iteration: int) -> TrainState:
         """Makes the last checkpoint but one the newest. Raises RunError if it is not of `iteration` of `phase`."""
@@ -231,6 +250,47 @@ class Run:
         names = [p.name for p in self.model.ir.phases]
         kept = [r for r in self.metrics if (names.index(r["phase"]), r["iteration"]) <= (phase, iteration)]
         write_file(self.folder / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in kept).encode())
+
+
+def _from_json(data: bytes) -> Any:
+    """What JSON in UTF-8 holds. Raises ValueError if it is not JSON, or nested so deeply that reading it would end."""
+    try:
+        return json.loads(data.decode(), parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(word: str) -> float:
+    raise ValueError(f"{word} is not a number of JSON")
+
+
+def _is_seed(value: object) -> bool:
+    return type(value) is int and 0 <= value <= LARGEST_SEED
+
+
+def _is_record(value: object, phases: set[str]) -> bool:
+    """Whether a line of metrics is what `write_metrics` writes in one of `phases`."""
+    if not isinstance(value, dict) or value.get("phase") not in list(phases):
+        return False
+    numbers = {name: number for name, number in value.items() if name != "phase"}
+    return (
+        type(numbers.get("iteration")) is int
+        and "seconds" in numbers
+        and all(type(number) in (int, float) for number in numbers.values())
+    )
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> str:
+    """SHA-256 of all that a checkpoint holds."""
+    digest = hashlib.sha256(json.dumps(dict(sorted(about.items()))).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _all_finite(arrays: Iterable[Any]) -> bool:
+    return all(np.isfinite(array).all() for array in arrays)
 
 
 def train(
@@ -296,6 +356,8 @@ def train_seeds(
         if not 0 <= float(factor) <= 1:
             raise RunError(f"the discount factor of {agent} is {float(factor):g}; it has to lie between 0 and 1")
     check_precision(model.ir.precision)
+    for phase in model.ir.phases:
+        check_size(model.ir, f"phase {phase.name}", phase.economies * len(seeds), model.ir.horizon)
     placement = place([phase.economies for phase in model.ir.phases], devices, len(seeds))
 
     with ExitStack() as stack:
@@ -305,9 +367,12 @@ def train_seeds(
                 folder = Path(out) if out else _newest(model, overrides, seeds)
                 stack.enter_context(_alone(folder))
                 return _resumed(model, overrides, seeds, folder)
+            if out:
+                _check_free(Path(out))
             audit(model)
             runs = _created(model, path, overrides, seeds, Path(out) if out else None)
             stack.enter_context(_alone(runs[0].whole))
+            stack.enter_context(_begun_or_removed(runs))
             return runs, None, 0, 0
 
         runs, states, phase, first = _everywhere(begun, model, seeds)
@@ -341,6 +406,74 @@ def _alone(folder: Path) -> Iterator[None]:
             yield
         finally:
             (folder / ".lock").unlink(missing_ok=True)
+
+
+@contextmanager
+def _begun_or_removed(runs: tuple["Run", ...]) -> Iterator[None]:
+    """Removes new run directories if their training fails before its first iterations: they would be in the way.
+
+    Those of a training that can go on, or that say what was wrong with the economy, stay.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped):
+        raise
+    except BaseException:
+        if not any((run.folder / "metrics.jsonl").exists() for run in runs):
+            shutil.rmtree(runs[0].whole, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _keeping(runs: tuple["Run", ...]) -> Iterator[None]:
+    """While results are written. Raises RunError, which says how to go on, if they cannot be."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or runs[0].whole
+        raise RunError(
+            f"{where} cannot be written: {error.strerror or error}; then go on with: {runs[0].resume_command}"
+        ) from None
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Has SIGTERM and SIGHUP interrupt this process as Ctrl-C does; it then ends by the signal, as the sender expects.
+
+    For a program of its own, in its main thread. A signal that is ignored, as under nohup, stays so.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        del frame
+        if not received:  # a second one does not stop the saving
+            received.append(number)
+            raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        if received:
+            signal.raise_signal(received[0])
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """While Ctrl-C does nothing."""
+    if threading.current_thread() is not threading.main_thread():  # it never interrupts another
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _writes() -> bool:
@@ -390,8 +523,9 @@ def _trained(
     kept: tuple[Progress, ...] = ()
 
     def store(progress: Iterable[Progress], name: str = "checkpoint") -> None:
-        for run, own in zip(runs, progress, strict=True):
-            run.write_checkpoint(own, name)
+        with _keeping(runs):
+            for run, own in zip(runs, progress, strict=True):
+                run.write_checkpoint(own, name)
 
     if first == 0 and phase > 0 and states is not None:  # killed before it could keep the end of the last phase
         done = model.ir.phases[phase - 1]
@@ -400,8 +534,9 @@ def _trained(
         for progress in training:
             now = time.monotonic()
             _check_finite(model, progress)
-            for run, own in zip(runs, progress, strict=True):
-                run.write_metrics(own, before + now - began)
+            with _keeping(runs):
+                for run, own in zip(runs, progress, strict=True):
+                    run.write_metrics(own, before + now - began)
             kept = progress
             settings = model.ir.phases[progress[0].phase]
             last = progress[0].iteration == settings.iterations
@@ -413,9 +548,10 @@ def _trained(
             if listener:
                 listener(runs, progress)
     except KeyboardInterrupt:
-        if kept:
-            store(kept)
-        _written(runs, status="interrupted")
+        with _undisturbed():
+            if kept:
+                store(kept)
+            _written(runs, status="interrupted")
         raise
     except Stopped as error:
         _written(runs, status=error.status)
@@ -423,21 +559,22 @@ def _trained(
     return _written(runs, status="finished", seconds=round(before + time.monotonic() - began, 3))
 
 
-def _written(runs: Iterable[Run], **changes: Any) -> tuple[Run, ...]:
-    return tuple(run.write_manifest(**changes) for run in runs)
+def _written(runs: tuple[Run, ...], **changes: Any) -> tuple[Run, ...]:
+    with _keeping(runs):
+        return tuple(run.write_manifest(**changes) for run in runs)
 
 
 def _check_finite(model: Model, seeds: Iterable[Progress]) -> None:
     for progress in seeds:
-        wrong = next((name for name, value in progress.metrics.items() if not math.isfinite(value)), None)
-        if wrong is None:
+        wrong = next((f"{name} is {value}" for name, value in progress.metrics.items() if not math.isfinite(value)), "")
+        if not wrong and _all_finite(jax.tree.leaves(progress.state)):
             continue
         from rbcc.runtime.trouble import locate
 
         phase = model.ir.phases[progress.phase]
+        what = wrong or "a weight of the networks is not finite"
         raise Diverged(
-            f"{wrong} is {progress.metrics[wrong]} in phase {phase.name} at iteration {progress.iteration}.\n"
-            + locate(model, phase, progress)
+            f"{what} in phase {phase.name} at iteration {progress.iteration}.\n" + locate(model, phase, progress)
         )
 
 
@@ -449,28 +586,43 @@ def _created(
 
     They are written under another name and then renamed, so that they are there whole or not at all.
     """
-    parent = out.absolute().parent if out else Path("runs")
-    parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{model.ir.name}.", dir=parent))
+    place = (out or Path("runs") / model.ir.name).absolute()
+    draft = draft_of(place)
     try:
-        draft.chmod(0o755)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        remove_drafts(place)
+        draft.mkdir()
         runs = []
         for part, seed in zip(_parts(draft, seeds), seeds, strict=True):
             part.mkdir(exist_ok=True)
             runs.append(_described(model, path, overrides, seed, seeds, part))
         names = itertools.chain([model.ir.name], (f"{model.ir.name}-{number}" for number in itertools.count(2)))
-        for folder in [out] if out else map(parent.joinpath, names):
+        for folder in [out] if out else map(Path("runs").joinpath, names):
             try:
                 draft.rename(folder)
             except OSError:
-                if not folder.exists():
+                if out:
+                    _check_free(out)
+                if out or not folder.exists():
                     raise
             else:
                 parts = zip(runs, _parts(folder, seeds), strict=True)
                 return tuple(replace(run, folder=part) for run, part in parts)
-        raise RunError(f"{out} already exists; choose another with --out, or go on with it with --resume")
+        raise AssertionError("one of infinitely many names is free")
+    except OSError as error:
+        raise RunError(f"{out or place.parent} cannot be written: {error.strerror or error}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _check_free(out: Path) -> None:
+    """Raises RunError if there is something at `out` that a new run would replace."""
+    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
+        return
+    run = any(out.glob("manifest.json")) or any(out.glob("seed-*/manifest.json"))
+    what = "already exists" if run else "is there already, and is not a run directory"
+    more = ", or go on with it with --resume" if run else ""
+    raise RunError(f"{out} {what}; choose another with --out{more}")
 
 
 def _override_texts(overrides: Mapping[str, object] | None) -> dict[str, str]:

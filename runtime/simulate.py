@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import xarray as xr
 
 from rbcc.compiler import ir
+from rbcc.compiler.files import write_file
 from rbcc.runtime import noise
+from rbcc.runtime.devices import SINGLE, check_memory, check_size
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model
 from rbcc.runtime.policy import Parameters
@@ -25,7 +27,8 @@ def simulate(folder: str | Path, *, episodes: int = 100, steps: int | None = Non
 
     Every state (at the start of a step), choice, value of an equation, reward and indicator is a variable with the
     dimensions episode, step and the agent types it is indexed by, in the order of the spec; units and descriptions are
-    attributes. Raises RunError if the run has no checkpoint, or if episodes that end are to go on.
+    attributes. Raises RunError if the run has no checkpoint, if episodes that end are to go on, or if memory does not
+    suffice.
     """
     run = Run.open(folder)
     model = run.model
@@ -46,6 +49,11 @@ def simulate(folder: str | Path, *, episodes: int = 100, steps: int | None = Non
     return xr.Dataset(variables, attrs=attributes)
 
 
+def write_simulation(data: xr.Dataset, path: Path) -> None:
+    """Writes what `simulate` gives to a netCDF file, whole or not at all. Raises OSError if that cannot be."""
+    write_file(path, bytes(data.to_netcdf(engine="h5netcdf")))
+
+
 def play(
     model: Model,
     profile: Mapping[str, Parameters],
@@ -56,7 +64,8 @@ def play(
 ) -> dict[str, jax.Array]:
     """All states, choices, values, rewards and indicators by name, (steps, episodes, ...).
 
-    With the same seed and other `changes`, what happens differs only by what they change.
+    With the same seed and other `changes`, what happens differs only by what they change. Raises RunError if memory
+    does not suffice.
     """
     nets = networks_of(model)
 
@@ -73,7 +82,12 @@ def play(
         players = {a: sampling(policy, profile[a], policy.allowed()) for a, policy in nets.items()}
         return rollout(model, nets, players, key, jnp.arange(episodes), {}, watch, steps, changes).watched
 
-    return run(profile, jax.random.fold_in(noise.key(seed), 0x51A))
+    length = steps or model.ir.horizon
+    what, fewer = f"playing {episodes:,} episodes of {length:,} steps", "play fewer or shorter ones"
+    check_size(model.ir, what, episodes, length, fewer)
+    program = run.lower(profile, key := jax.random.fold_in(noise.key(seed), 0x51A)).compile()
+    check_memory(program, what, SINGLE, fewer)
+    return program(profile, key)
 
 
 def _variable(model: Model, name: str, array: Any) -> xr.Variable:

@@ -23,10 +23,12 @@ def locate(model: Model, phase: ir.Phase, progress: Progress) -> str:
     Returns its place and text, the step, the index and the values of what it reads; or says that the equations are
     fine, so that learning itself diverged.
     """
-    networks = jax.tree.leaves(progress.state.networks)
+    learned = jax.tree.leaves(progress.state)
     now = iteration(model, phase, networks_of(model), jnp.int32(max(0, progress.iteration - 1)))
     play, checks = _episode(model, now.parameters), Checks(model)
     constants = jax.device_get(model.written(model.module.constants(now.parameters)))
+    if (parameter := checks.of_parameters(constants)) is not None:
+        return str(parameter)
     for key in jax.random.split(jax.random.key(0), _EPISODES):
         arrays = jax.device_get(play(key))
         for step in range(model.ir.horizon):
@@ -34,7 +36,7 @@ def locate(model: Model, phase: ir.Phase, progress: Progress) -> str:
             wrong = (d for d in model.ir.equations if not np.all(sane(record[d.symbol])))
             if (first := next(wrong, None)) is not None:
                 return str(checks.failure(first, {**constants, **record}, step))
-    if not all(bool(jnp.isfinite(leaf).all()) for leaf in networks):
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in learned):
         return (
             "The networks themselves are no longer finite: lower learning_rate or gradient_clip, or raise reward_scale."
         )

@@ -180,7 +180,12 @@ class Equilibrium:
     @property
     def name(self) -> str:
         """Of the files that hold it, without what they end in."""
-        return "equilibrium_planted" if self.plants else "equilibrium"
+        return file_name(self.plants)
+
+
+def file_name(plants: Sequence[str]) -> str:
+    """Of the files that hold a verification with `plants`, without what they end in."""
+    return "equilibrium_planted" if plants else "equilibrium"
 
 
 def judge(found: Sequence[Estimate], target: float) -> tuple[Row, ...]:

@@ -8,4 +8,4 @@ from rbcc.compiler.accounting.flows import (
     Term as Term,
     flow_tables as flow_tables,
 )
-from rbcc.compiler.accounting.proof import proofs as proofs
+from rbcc.compiler.accounting.proof import of_states as of_states, proofs as proofs

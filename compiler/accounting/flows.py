@@ -192,13 +192,18 @@ class _Balance:
         return replace(blank, rows=rows, loose=loose, missing=missing, left=len(state.rest()))
 
     def coarsest(self, state: _State, steps: list[tuple[str, int]]) -> _State:
-        """What is left where the least is, with values kept whole that can be, so that authors see their own words."""
-        least = min(rest for _, rest in steps)
-        last = next(number for number, (_, rest) in enumerate(steps) if rest == least)
+        """What is left where the least is, with values kept whole that can be, so that authors see their own words.
+
+        Next values of stocks are not kept: that one is not what it was is no news.
+        """
+        roots = {_reference(stock).symbol + "'" for stock in self.account.stocks}
+        first = max((number for number, (symbol, _) in enumerate(steps) if symbol in roots), default=0)
+        least = min(rest for _, rest in steps[first:])
+        last = next(number for number, (_, rest) in enumerate(steps) if number >= first and rest == least)
         expanded = {symbol for symbol, _ in steps[: last + 1]}
         with suppress(TooLarge):
             state, _ = self.solve(expanded)
-            for symbol, _ in reversed(steps[: last + 1]):
+            for symbol in (symbol for symbol, _ in reversed(steps[: last + 1]) if symbol not in roots):
                 trial, _ = self.solve(expanded - {symbol})
                 if len(trial.rest()) <= least:
                     state, expanded = trial, expanded - {symbol}

@@ -53,6 +53,7 @@ CODES = {
     "RB605": "left side that cannot be assigned",
     "RB606": "observation without a scale",
     "RB607": "value observed twice",
+    "RB608": "end that agents do not see coming",
     # choices, training and verification
     "RB701": "choices that cannot be offered",
     "RB702": "training setting that does not fit the model",
@@ -70,7 +71,10 @@ CODES = {
     "RB902": "declared flow that no equation has",
     "RB903": "entry of an account that is no stock",
     "RB904": "account in two units",
+    "RB905": "unit of account without an account",
 }
 
-WARNINGS = frozenset({"RB207", "RB503", "RB607", "RB801", "RB802", "RB803", "RB804", "RB805", "RB806", "RB807"})
+WARNINGS = frozenset(
+    {"RB207", "RB503", "RB607", "RB608", "RB801", "RB802", "RB803", "RB804", "RB805", "RB806", "RB807", "RB905"}
+)
 """Codes of findings that stop nothing; a spec can silence them."""

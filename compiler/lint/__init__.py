@@ -5,6 +5,7 @@ Every finding is a warning with a code of its own, which a spec can silence.
 
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Diagnostics
+from rbcc.compiler.lint.clock import clock
 from rbcc.compiler.lint.discount import discount
 from rbcc.compiler.lint.finding import Report
 from rbcc.compiler.lint.influence import influence
@@ -13,6 +14,7 @@ from rbcc.compiler.lint.ranges import Ranges
 from rbcc.compiler.lint.rewards import rewards
 from rbcc.compiler.lint.scales import scales
 from rbcc.compiler.lint.shares import shares
+from rbcc.compiler.lint.unaccounted import unaccounted
 from rbcc.compiler.source import Document
 
 
@@ -22,6 +24,8 @@ def lint(model: ir.Model, document: Document, diagnostics: Diagnostics) -> None:
     discount(model, ranges, report)
     shares(model, ranges, report)
     influence(model, report)
+    clock(model, report)
+    unaccounted(model, report)
     jumps(model, report)
     scales(model, ranges, report)
     rewards(model, ranges, report)

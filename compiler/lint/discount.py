@@ -47,8 +47,12 @@ def discount(model: ir.Model, ranges: Ranges, report: Report) -> None:
 
 def _idle_states(model: ir.Model, report: Report) -> None:
     read = {node.symbol for node in ir.expressions(model) if isinstance(node, ir.Reference)}
+    # What is drawn for every episode, such as private information, can be nothing but a state.
+    drawn = {d.symbol for d in model.starts if any(isinstance(node, ir.Draw) for node in ir.walk(d.expression))}
     for symbol in model.symbols:
-        if symbol.role is Role.STATE and not symbol.name.endswith("'") and f"{symbol.name}'" not in read:
+        if symbol.role is not Role.STATE or symbol.name.endswith("'") or symbol.name in drawn:
+            continue
+        if f"{symbol.name}'" not in read:
             report.warning(
                 "RB802",
                 f"state '{symbol.name}' in an episode of one step: its next value is never used",

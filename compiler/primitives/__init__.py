@@ -7,5 +7,6 @@ from rbcc.compiler.primitives.base import (
     load_file as load_file,
     primitive as primitive,
     primitives_in as primitives_in,
+    said as said,
 )
 from rbcc.compiler.primitives.registry import BUILTIN as BUILTIN

@@ -1,12 +1,15 @@
 import ast
 import builtins
 import inspect
+import os
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from fractions import Fraction
+from io import StringIO
 from pathlib import Path
 from string import Formatter
 from types import ModuleType
@@ -229,27 +232,28 @@ def primitives_in(namespace: Mapping[str, Any]) -> dict[str, Primitive]:
 
 
 def load_file(path: Path, known: Mapping[str, Primitive]) -> dict[str, Primitive]:
-    """Runs a Python file and returns the primitives it declares.
+    """Runs a Python file and returns the primitives it declares. What it prints goes to the standard error output.
 
     Raises PrimitiveError if it cannot be run, declares none, or declares one that is not self-contained.
     """
     module = ModuleType(f"rbcc_use_{path.stem}")
     module.__file__ = str(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         sys.modules[module.__name__] = module  # inspect.getsource finds the text through it
-        exec(compile(text, str(path), "exec"), vars(module))
+        with _apart():
+            exec(compile(text, str(path), "exec"), vars(module))
     except SyntaxError as error:
         raise PrimitiveError(f"SyntaxError: {error.msg}", error.lineno, error.offset or 1) from error
-    except (Exception, SystemExit) as error:
-        reason = str(error) if isinstance(error, PrimitiveError) else f"{type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: a file that is used ends no program
+        reason = str(error) if isinstance(error, PrimitiveError) else said(error)
         raise PrimitiveError(reason, _line_in(path, error)) from error
     found = primitives_in(vars(module))
     if not found:
         raise PrimitiveError("it declares no primitive; decorate a function with @primitive(units=...)")
-    own = [value for value in vars(module).values() if isinstance(getattr(value, "primitive", None), Primitive)]
-    codes = {value.primitive.name: value.__code__ for value in own}
-    lines = {name: code.co_firstlineno for name, code in codes.items() if code.co_filename == str(path)}
+    lines = {one.name: one.line for one in found.values() if one.file == str(path)}
     callable_ = {name for name, one in {**known, **found}.items() if one.inline is None}
     for one in found.values():
         line = lines.get(one.name)
@@ -264,6 +268,28 @@ def load_file(path: Path, known: Mapping[str, Primitive]) -> dict[str, Primitive
                 line,
             )
     return found
+
+
+def said(error: BaseException) -> str:
+    """The type of an error and the first line of its message, if it has one that can be read."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # of an exception of the user's own even this may fail
+        lines = []
+    return ": ".join([type(error).__name__, *lines[:1]])
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """While a user's file runs: it may print, change the folder and close the output, and all that ends with it."""
+    folder, printed = os.getcwd(), StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        os.chdir(folder)
+        if not printed.closed:
+            sys.stderr.write(printed.getvalue())
 
 
 def _line_in(path: Path, error: BaseException) -> int | None:

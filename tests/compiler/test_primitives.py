@@ -10,7 +10,7 @@ import pytest
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.primitives import BUILTIN, PrimitiveError, primitive
-from rbcc.runtime.model import compile
+from rbcc.runtime.model import Model, compile
 
 
 def function(name: str) -> Any:
@@ -195,6 +195,9 @@ def test_mistakes_are_shown_in_the_file(write_spec, tmp_path: Path, text: str, p
         ("from rbcc import primitive\n@primitive(units='1, 1 -> 1')\ndef f(x):\n    return x\n", "unit rule"),
         ("from rbcc import primitive\n@primitive(units='nonsense')\ndef f(x):\n    return x\n", "unit rule"),
         ("raise RuntimeError('boom')", "boom"),
+        ("raise BaseException('boom')", "BaseException: boom"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E", "E"),
         ("from rbcc import primitive\n@primitive(units='a, b -> c')\ndef f(x, y):\n    return x\n", "no argument has"),
         (
             "from rbcc import primitive\n@primitive(units='a -> a')\ndef f(x):\n    return x if x > 0 else 0\n",
@@ -217,6 +220,59 @@ def test_files_that_cannot_be_used(write_spec, tmp_path: Path, text: str, reason
     first = caught.value.diagnostics[0]
     assert first.code == "RB008"
     assert reason in first.message
+
+
+BODIES = {
+    "jnp.lgo(x)": "7:12 twice_log: AttributeError: module 'jax.numpy' has no attribute 'lgo'",
+    "1 / 0": "7:12 twice_log: ZeroDivisionError: division by zero",
+    "double(x, x)": "7:12 twice_log: TypeError: double() takes 1 positional argument but 2 were given",
+    "exit(0)": "7:12 twice_log: SystemExit: 0",
+    "jnp.stack([x, x])": "5:1 twice_log: its result has the shape (2,) where its arguments have ()",
+    "jnp.sum(x)": "5:1 twice_log: its result has the shape () where its arguments have (2,)",
+    "None": "5:1 twice_log: its result is of the type NoneType, not an array of numbers",
+    "'x'": "5:1 twice_log: its result is of the type str",
+    "(k for k in [1])": "5:1 twice_log: its result is of the type generator",
+    "x + 1j": "5:1 twice_log: its result is complex",
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_mistakes_in_a_function_are_shown_where_they_stand(write_spec, tmp_path: Path, body: str) -> None:
+    mine = MINE.replace("double(jnp.log(x))", body).lstrip()
+    (tmp_path / "mine.py").write_text(f"\ufeff{mine}", encoding="utf-8")
+    compiled = compile_spec(write_spec(SPEC))  # which only reads it
+    with pytest.raises(CompileError) as caught:
+        Model(compiled)
+    (found,) = caught.value.diagnostics
+    assert found.code == "RB008"
+    assert found.span is not None
+    where = found.span.place.removeprefix(f"{tmp_path / 'mine.py'}:")
+    assert f"{where} {found.message}".startswith(BODIES[body])
+    assert found.labels[0].span.place.endswith("model.yaml:6:7")
+
+
+def test_a_mistake_in_an_inner_function_is_shown_there(write_spec, tmp_path: Path) -> None:
+    (tmp_path / "flags.py").write_text(FLAGS.replace("return by * y", "return by.nothing * y"))
+    spec = SPEC.replace("mine.py", "flags.py").replace("twice_log(bread[i] + i)", "spread(bread[i], 3)")
+    with pytest.raises(CompileError, match=r"flags.py:13:16: error\[RB008\]: spread: .*has no attribute 'nothing'"):
+        compile(write_spec(spec))
+
+
+def test_a_file_leaves_the_program_as_it_was(
+    write_spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may print, change the folder and close the output; a decorator more does no harm."""
+    monkeypatch.chdir(tmp_path)
+    head = "import os, sys\nprint('hello')\nos.chdir('/')\n"
+    mine = MINE.replace('@primitive(units="a -> a")', 'import functools\n@functools.cache\n@primitive(units="a -> a")')
+    (tmp_path / "mine.py").write_text(head + mine)
+    assert compile_spec(write_spec(SPEC)).model.name == "own"
+    assert Path.cwd() == tmp_path
+    assert capsys.readouterr() == ("", "hello\n")
+    (tmp_path / "mine.py").write_text("import sys\nsys.stdout.close()\n" + mine)
+    assert compile_spec(write_spec(SPEC)).model.name == "own"
+    print("still open")
+    assert capsys.readouterr().out == "still open\n"
 
 
 def test_missing_file(write_spec) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from jax.experimental import multihost_utils
-from safetensors.numpy import load_file, save_file
 
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.runtime.equilibrium import verify
@@ -193,7 +192,7 @@ def test_damaged_files_are_reported(run: Run, tmp_path: Path) -> None:
             assert "may hold" not in str(caught.value)
     for line in ("1", "{}", '{"phase": "x", "iteration": 1}'):
         (folder / "metrics.jsonl").write_text(line + "\n")
-        with pytest.raises(RunError, match=r"metrics\.jsonl:1 is no record"):
+        with pytest.raises(RunError, match=r"metrics\.jsonl:1 is not a record"):
             _ = Run.open(folder).metrics
 
 
@@ -293,16 +292,20 @@ def test_other_hosts_hear_of_an_error(length: int, tmp_path: Path, monkeypatch: 
 
 
 def test_checkpoints_of_no_place_or_another_shape_are_damaged(run: Run, tmp_path: Path) -> None:
-    folder = shutil.copytree(run.folder, tmp_path / "run")
-    path = folder / "checkpoint.safetensors"
-    arrays, here = load_file(path), {"phase": 0, "iteration": 60}
-    other = {name: array[..., None] for name, array in arrays.items()}
-    for changed, place in ((arrays, {}), (arrays, []), (arrays, {"phase": 9, "iteration": 3}), (other, here)):
-        save_file(changed, path, {"place": json.dumps(place)})
-        with pytest.raises(RunError, match=r"checkpoint.safetensors is damaged"):
-            Run.open(folder).state()
-    save_file(arrays, path, {"place": json.dumps(here)})
-    Run.open(folder).state()
+    opened = Run.open(shutil.copytree(run.folder, tmp_path / "run"))
+    state = opened.state()
+    other = jax.tree.map(lambda array: array[..., None], state)
+    broken = jax.tree.map(lambda array: array * np.nan if array.dtype == np.float32 else array, state)
+    for progress, reason in (
+        (Progress(9, 3, {}, state), "it is of iteration 3 of phase number 9"),
+        (Progress(0, 60, {}, other), r"float32\[8, 1\], not float32\[8\]"),
+        (Progress(0, 60, {}, broken), "it has numbers that are not finite"),
+    ):
+        opened.write_checkpoint(progress)
+        with pytest.raises(RunError, match=rf"checkpoint.safetensors is damaged: .*{reason}"):
+            opened.state()
+    opened.write_checkpoint(Progress(0, 60, {}, state))
+    assert same(opened.state(), state)
 
 
 def test_a_damaged_line_of_metrics_is_no_reason_to_drop_the_rest(run: Run, tmp_path: Path) -> None:
@@ -310,7 +313,7 @@ def test_a_damaged_line_of_metrics_is_no_reason_to_drop_the_rest(run: Run, tmp_p
     path = folder / "metrics.jsonl"
     first, second, *rest = path.read_text().splitlines()
     path.write_text("\n".join([first, second[:20], *rest]) + "\n")
-    with pytest.raises(RunError, match=r"metrics.jsonl:2 is no record"):
+    with pytest.raises(RunError, match=r"metrics.jsonl:2 is not a record"):
         train("cournot", TINY, out=folder, seed=3, resume=True)
     assert len(path.read_text().splitlines()) == len(rest) + 2
 
