@@ -1,9 +1,8 @@
 """Trained episodes as labelled arrays."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -45,17 +44,21 @@ def simulate(folder: str | Path, *, episodes: int = 100, steps: int | None = Non
     return xr.Dataset(variables, attrs=attributes)
 
 
-def play(
-    model: Model,
-    state: TrainState,
-    episodes: int,
-    steps: int | None,
-    seed: int,
-    changes: Mapping[str, tuple[int, float]] = MappingProxyType({}),
-) -> dict[str, jax.Array]:
-    """All states, choices, values, rewards and indicators by name, (steps, episodes, ...).
+Changes = Mapping[str, tuple[int, Any]]
+"""By state: in which step what is added, one number or an array as the states of all economies are stored."""
 
-    With the same seed and other `changes`, what happens differs only by what they change.
+
+def play(model: Model, state: TrainState, episodes: int, steps: int | None, seed: int) -> dict[str, jax.Array]:
+    """All states, choices, values, rewards and indicators by name, (steps, episodes, ...)."""
+    return playing(model, state, episodes, steps, seed)({})
+
+
+def playing(
+    model: Model, state: TrainState, episodes: int, steps: int | None, seed: int
+) -> Callable[[Changes], dict[str, jax.Array]]:
+    """A function of changes of states that plays episodes as `play` does.
+
+    What happens differs only by what they change. It is compiled once for changes of the same states.
     """
     nets = networks_of(model)
 
@@ -68,11 +71,11 @@ def play(
         return {**kept, **rewards, **indicators}
 
     @jax.jit
-    def run(state: TrainState, key: jax.Array) -> Any:
+    def run(state: TrainState, key: jax.Array, changes: Changes) -> Any:
         players = {a: sampling(policy, state.networks[a], policy.allowed()) for a, policy in nets.items()}
         return rollout(model, nets, players, key, jnp.arange(episodes), {}, watch, steps, changes).watched
 
-    return run(state, jax.random.fold_in(noise.key(seed), 0x51A))
+    return lambda changes: run(state, jax.random.fold_in(noise.key(seed), 0x51A), changes)
 
 
 def _variable(model: Model, name: str, array: Any) -> xr.Variable:

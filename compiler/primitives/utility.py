@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import jax.numpy as jnp
 
 
-@primitive(units="any, 1 -> util", latex=r"\frac{{{c}^{{1-{eta}}} - 1}}{{1 - {eta}}}")
+@primitive(units="any, 1 -> util", latex=r"\frac{{{c}^{{1-{eta}}} - 1}}{{1 - {eta}}}", domain={"c": (0, None)})
 def crra(c, eta):
     """Constant relative risk aversion (isoelastic) utility (c^(1 - eta) - 1) / (1 - eta); log(c) at eta = 1.
 
@@ -19,7 +19,7 @@ def crra(c, eta):
     return jnp.where(slope == 0, logarithm, jnp.expm1(slope * logarithm) / jnp.where(slope == 0, 1, slope))
 
 
-@primitive(units="a, 1/a -> util", latex=r"-\exp(-{a} {c})")
+@primitive(units="a, 1/a -> util", latex=r"-\exp(-{a} {c})", domain={"c": (0, None), "a": (0, None)})
 def cara(c, a):
     """Constant absolute risk aversion (exponential) utility -exp(-a c). Pratt (1964)."""
     return -jnp.exp(-a * c)
