@@ -118,7 +118,7 @@ class Model:
         interval has in this state, shares that are not negative and sum to 1; one for each agent.
         """
         self._check(actions, {name: space.shape for name, space in self.spaces.items()}, "action")
-        found = {name: np.asarray(x, float) for name, x in actions.items() if not isinstance(x, jax.core.Tracer)}
+        found = {name: np.asarray(x, float) for name, x in actions.items() if not _traced(x)}
         for name, x in found.items():
             space = self.spaces[name]
             if space.values:
@@ -129,22 +129,21 @@ class Model:
                 self._refuse(name, x, ~(x >= -4 * EPS), "a share of at least 0")
                 total = x.sum(-1)
                 self._refuse(name, total, ~(np.abs(total - 1) <= 4 * EPS * x.shape[-1]), "shares that sum to 1")
-        if not all(name in found for name in self.spaces) or any(
-            isinstance(x, jax.core.Tracer) for x in state.values()
-        ):
+        if len(found) < len(self.spaces) or _traced(dict(state)):
             return
+        now, chosen = self.stored(state), self.stored({name: jnp.asarray(x) for name, x in actions.items()})
         for stage in range(self.ir.stages):
-            for name, ends in self.bounds(
-                self.stored(state), self.stored(actions), self.given(parameters), stage
-            ).items():
-                if any(isinstance(end, jax.core.Tracer) for end in ends):
-                    continue
-                low, high = (np.asarray(self.written({name: end})[name], float) for end in ends)
-                slack = 16 * EPS * np.maximum(np.abs(low), np.abs(high))
-                wrong = ~((found[name] >= low - slack) & (found[name] <= high + slack))
-                if wrong.any():
-                    place = tuple(map(int, np.argwhere(wrong)[0]))
-                    self._refuse(name, found[name], wrong, f"a number from {low[place]:.6g} to {high[place]:.6g}")
+            for name, ends in self.bounds(now, chosen, self.given(parameters), stage).items():
+                if not _traced(ends):
+                    low, high = (np.asarray(self.written({name: end})[name], float) for end in ends)
+                    self._between(name, found[name], low, high)
+
+    def _between(self, name: str, x: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        slack = 16 * EPS * np.maximum(np.abs(low), np.abs(high))
+        wrong = ~((x >= low - slack) & (x <= high + slack))
+        if wrong.any():
+            place = tuple(map(int, np.argwhere(wrong)[0]))
+            self._refuse(name, x, wrong, f"a number from {low[place]:.6g} to {high[place]:.6g}")
 
     @staticmethod
     def _refuse(name: str, x: np.ndarray, wrong: np.ndarray, expected: str) -> None:
@@ -261,6 +260,11 @@ def compile(path: str | Path, overrides: Mapping[str, object] | None = None) -> 
     every error of the spec with its place.
     """
     return Model(compile_spec(path, overrides))
+
+
+def _traced(values: Any) -> bool:
+    """Whether some of the numbers are not known: in `jit`, `vmap` and `grad`."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
 def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:

@@ -208,6 +208,18 @@ def test_mistakes_are_shown_in_the_file(write_spec, tmp_path: Path, text: str, p
             "from rbcc import primitive\n@primitive(units='1 -> 1', inline='sin')\ndef f(x):\n    return x\n",
             "'inline' is for functions of the language",
         ),
+        (
+            "from rbcc import primitive\n@primitive(units='a -> a', domain={'y': (0, None)})\ndef f(x):\n    return x\n",
+            "f: domain has 'y'; its arguments are x",
+        ),
+        (
+            "from rbcc import primitive\n@primitive(units='a -> a', domain={'x': (1, 0)})\ndef f(x):\n    return x\n",
+            "f: domain['x'] is (1, 0); write (low, high)",
+        ),
+        (
+            "from rbcc import primitive\n@primitive(units='a -> a', domain={'x': 0})\ndef f(x):\n    return x\n",
+            "f: domain['x'] is 0; write (low, high)",
+        ),
     ],
 )
 def test_files_that_cannot_be_used(write_spec, tmp_path: Path, text: str, reason: str) -> None:
