@@ -209,6 +209,7 @@ def _merged(*parts: ir.Expression) -> Type:
 
 # --- choices of derivatives ----------------------------------------------------------------------------------------
 
+_LEAVES = (ir.Constant, ir.Table, ir.IndexValue)
 _SELECTED = '''
 @jax.custom_jvp
 def {name}(x, y):
@@ -234,6 +235,8 @@ def _selected(model: ir.Model, domains: _Domains) -> ir.Model:
 
     def inside(node: ir.Expression) -> ir.Expression:
         """`node` in something that flows into a root."""
+        if isinstance(node, _LEAVES):
+            return node
         flowing.update(ir.references(node))
         node = ir.with_children(node, inside)
         match node:
@@ -245,6 +248,8 @@ def _selected(model: ir.Model, domains: _Domains) -> ir.Model:
         return node
 
     def outside(node: ir.Expression) -> ir.Expression:
+        if isinstance(node, _LEAVES):
+            return node
         roots = (
             set() if isinstance(node, ir.Binary) and node.operator == "/" else {id(a) for a, _ in domains.needs(node)}
         )

@@ -192,3 +192,13 @@ def test_guarded_functions(write_spec: Callable[..., Any]) -> None:
         slope = jax.vmap(jax.grad(lambda x: values(x)[f"v{number}"]))  # noqa: B023
         found = np.asarray(slope(jnp.array([-1.0, 0.0, 4.0])))
         assert np.allclose(found, expected, rtol=1e-5, atol=1e-30, equal_nan=True), f"{text}: {found}, not {expected}"
+
+
+def test_what_is_seen_as_a_logarithm_has_a_slope_at_zero(write_spec: Callable[..., Any]) -> None:
+    write_spec(OWN, "own.py")
+    text = ONE.replace("agents:\n", "state: {s: {start: 0, scale: 4, encode: log}}\nagents:\n")
+    model = compile(write_spec(text.replace("    reward", "    observes: [s]\n    reward") + "    s' = s\n"))
+    state = model.reset(jax.random.key(0))
+    for at, slope in [(-4.0, 1 / 8), (0.0, 1 / 4), (4.0, 1 / 8)]:
+        found = jax.grad(lambda s: model.observe({**state, "s": s})["a"][0])(jnp.float32(at))
+        assert np.isclose(found, slope), at
