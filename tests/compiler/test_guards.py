@@ -21,7 +21,7 @@ agents:
     actions:
       x: {between: [-2, 2]}
       q: {choices: [1, 2]}
-    reward: v
+    reward: v[i]
   b:
     count: 1
     actions: {y: {between: [-2, 2]}}
@@ -66,7 +66,7 @@ def test_what_is_surely_finite_is_left_as_it_is(write_spec: Callable[..., Path],
         # One logarithm for all: its argument is replaced only where nobody needs it.
         (
             "log(y) if x[i] > 0 else 0",
-            "jnp.log(jnp.where(jnp.max(jnp.asarray(shared_1, float), axis=0) > 0.0, y, 1.0))",
+            "jnp.log(jnp.where(jnp.greater(jnp.max(jnp.asarray(shared_1, float), axis=0), 0.0), y, 1.0))",
         ),
         ("max(x[i], 0)^half", "v = larger(x, 0.0) ** half"),
         ("max(x[i], 0)^2", "v = jnp.maximum(x, 0.0) ** 2"),
