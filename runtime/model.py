@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Diagnostic
@@ -264,7 +265,7 @@ def compile(path: str | Path, overrides: Mapping[str, object] | None = None) -> 
 
 def _traced(values: Any) -> bool:
     """Whether some of the numbers are not known: in `jit`, `vmap` and `grad`."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
 def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:

@@ -225,13 +225,17 @@ def _check_domain(name: str, domain: Mapping[str, Domain], arguments: Sequence[s
     for argument, interval in domain.items():
         if argument not in arguments:
             raise PrimitiveError(f"{name}: domain has {argument!r}; its arguments are {', '.join(arguments)}")
-        ends = interval if isinstance(interval, tuple) and len(interval) == 2 else ("",)
-        if not all(end is None or (isinstance(end, (int, float)) and math.isfinite(end)) for end in ends) or (
-            None not in ends and not ends[0] < ends[1]
-        ):
+        if not _is_interval(interval):
             raise PrimitiveError(
                 f"{name}: domain[{argument!r}] is {interval!r}; write (low, high), None where there is no end"
             )
+
+
+def _is_interval(given: object) -> bool:
+    if not isinstance(given, tuple) or len(given) != 2:
+        return False
+    ends = [end for end in given if end is not None]
+    return all(isinstance(end, (int, float)) and math.isfinite(end) for end in ends) and sorted(set(ends)) == ends
 
 
 def _check_latex(name: str, latex: str, arguments: Sequence[str]) -> None:
