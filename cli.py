@@ -52,6 +52,7 @@ Table = Annotated[
 ]
 
 
+Digits = Annotated[int, typer.Option(help="digits of the numbers that are printed", min=1, max=17)]
 Devices = Annotated[
     str,
     typer.Option(
@@ -330,13 +331,14 @@ def moments(
     burn: Annotated[int, typer.Option(help="steps before these", min=0)] = 0,
     paths: Annotated[int, typer.Option(help="paths to play", min=2)] = 100,
     seed: Seed = 0,
+    digits: Digits = 4,
     out: Table = None,
 ) -> None:
     """Print means, deviations, autocorrelations and cross-correlations of a run's indicators, with standard errors."""
     from rbcc.runtime.moments import legend, moments as run_moments, table, write_table
 
     found = run_moments(run, relative_to=relative_to, hp=hp, steps=steps, paths=paths, burn=burn, seed=seed)
-    _say(f"{legend(found, relative_to, hp)}\n\n{table(found)}")
+    _say(f"{legend(found, relative_to, hp)}\n\n{table(found, digits)}")
     if out:
         write_table(found, out)
 
@@ -344,20 +346,23 @@ def moments(
 @app.command()
 def irf(
     run: Folder,
-    shock: Annotated[str, typer.Option(help="state and what is added to it, such as productivity=+0.01")],
+    shock: Annotated[
+        str, typer.Option(help="state and what is added to it: productivity=+0.01, +1% of it, or +1sd of its shock")
+    ],
     steps: Annotated[
         int | None, typer.Option(help="steps to follow; default: 40, or what an episode has", min=1)
     ] = None,
     burn: Annotated[int, typer.Option(help="steps before the shock", min=0)] = 0,
     paths: Annotated[int, typer.Option(help="pairs of paths to play", min=2)] = 256,
     seed: Seed = 0,
+    digits: Digits = 4,
     out: Table = None,
 ) -> None:
     """Print impulse responses of a run's indicators, from pairs of paths with the same random numbers."""
     from rbcc.runtime.moments import legend_of_responses, responses, table, write_table
 
     found = responses(run, shock, steps=steps, paths=paths, burn=burn, seed=seed)
-    typer.echo(f"{legend_of_responses(found)}\n\n{table(found.set_index(['indicator', 'step']))}")
+    typer.echo(f"{legend_of_responses(found)}\n\n{table(found.set_index(['indicator', 'step']), digits)}")
     if out:
         write_table(found, out)
 

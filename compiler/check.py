@@ -14,6 +14,7 @@ from rbcc.compiler.infer import KEYWORDS, Scope, infer, is_literal, literal_valu
 from rbcc.compiler.mention import What
 from rbcc.compiler.observe import Observations
 from rbcc.compiler.order import in_order
+from rbcc.compiler.positive import positive
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.types import Kind, Role, Time, Type
 from rbcc.compiler.units import ONE
@@ -47,6 +48,7 @@ class _Checker:
         identities, accounts = self.infer_identities(), read_accounts(self.context)
         invariants = self.infer_invariants()
         indicators = self.infer_indicators()
+        declared = self.declared_logs(indicators)
         phases = check_training(spec, self.document, names, actions)
         verification = check_verification(spec, self.document, names, actions, indicators)
         agents = tuple(replace(agent, given=self.given(agent.name)) for agent in self.with_discounts())
@@ -77,12 +79,13 @@ class _Checker:
             accounts=accounts,
             invariants=(*invariants, *self.in_order(actions)),
             indicators=indicators,
+            logs=(),
             phases=phases,
             precision=spec.training.precision if spec.training else "float32",
             verification=verification,
             primitives=(),
         )
-        found = replace(found, primitives=self.primitives_of(found))
+        found = replace(found, primitives=self.primitives_of(found), logs=tuple(sorted(positive(found) | declared)))
         check_accounts(self.context, drafts, found)
         return None if self.diagnostics.failed else found
 
@@ -278,6 +281,20 @@ class _Checker:
                 found.append(ir.Statement(name, (), value, place_of(self.context.key("indicators", name))))
         return tuple(found)
 
+    def declared_logs(self, indicators: tuple[ir.Statement, ...]) -> set[str]:
+        """The indicators that the spec says are above 0."""
+        known = [one.name for one in indicators]
+        for position, name in enumerate(self.spec.moments.log):
+            if name not in known and name not in self.names.broken:
+                close = suggest(name, known)
+                self.diagnostics.error(
+                    "RB202",
+                    f"there is no indicator '{name}'",
+                    self.document.span(("moments", "log", position)),
+                    help=f"did you mean '{close}'?" if close else f"indicators are: {', '.join(known) or 'none'}",
+                )
+        return set(self.spec.moments.log) & set(known)
+
     def with_discounts(self) -> tuple[ir.Agent, ...]:
         agents = []
         for name, agent in self.names.agents.items():
@@ -370,6 +387,15 @@ class _Checker:
             pending += [n for n in needs[name] if n not in needs]
         found = [known[name] for name in in_order(dict(sorted(needs.items())))]
         return tuple(
-            ir.PrimitiveSource(p.name, (*p.arguments, *p.rest), p.text, p.inline, p.variadic, p.latex, p.doc)
+            ir.PrimitiveSource(
+                p.name,
+                (*p.arguments, *p.rest),
+                p.text,
+                p.inline,
+                p.variadic,
+                p.latex,
+                p.doc,
+                tuple(p.domain.get(argument, (None, None)) for argument in p.arguments),
+            )
             for p in found
         )

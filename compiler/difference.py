@@ -207,6 +207,8 @@ class _Reader:
             yield ("invariants", meaning), _Item(meaning, statement.name, title=statement.name)
         for statement in model.indicators:
             yield ("indicators", statement.name), self.value(statement.expression)
+        for name in model.logs:
+            yield ("indicators", f"cycles and responses of {name}"), _Item(True, "in percent")
         yield from self.training()
         yield from self.verification()
         for primitive in model.primitives:

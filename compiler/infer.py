@@ -283,18 +283,21 @@ class _Inference:
                     found=f"{part.type.unit}, the unit of '{_text(span)}'",
                 )
                 return False, None
-        if unit != ONE and not self.scope.bare_numbers:
-            for part, span in parts:
-                if is_literal(part) and any(
-                    isinstance(n, ir.Constant) and n.value not in (0, False) for n in ir.walk(part)
-                ):
-                    self.names.diagnostics.warning(
-                        "RB503",
-                        f"'{_text(span)}' has no unit, but stands beside a value in {unit}",
-                        span,
-                        help=f"make it a parameter with 'unit: {unit}'",
-                    )
+        for part, span in parts:
+            self.bare(part, span, unit)
         return True, unit
+
+    def bare(self, part: ir.Expression, span: Span, unit: Unit | None) -> None:
+        """Warns of a written number, other than 0, where something in `unit` is needed."""
+        if unit in (None, ONE) or self.scope.bare_numbers or not is_literal(part):
+            return
+        if any(isinstance(n, ir.Constant) and n.value not in (0, False) for n in ir.walk(part)):
+            self.names.diagnostics.warning(
+                "RB503",
+                f"'{_text(span)}' has no unit, but stands beside a value in {unit}",
+                span,
+                help=f"make it a parameter with 'unit: {unit}'",
+            )
 
     # --- operators ---------------------------------------------------------------------------------------------
 
@@ -357,6 +360,14 @@ class _Inference:
         if base.type.unit in (None, ONE):
             return base.type.unit
         value = literal_value(exponent)
+        if value is None and self.names.units:
+            self.names.diagnostics.warning(
+                "RB504",
+                f"what unit this power has depends on the value of '{_text(node.right.span)}'",
+                node.span,
+                expected="an exponent that is a written number, or a base without a unit",
+                help=f"the units of what is made from it are not checked; {self.pure(base.type.unit)}",
+            )
         return None if value is None else base.type.unit**value
 
     def comparison(self, node: syntax.Comparison) -> ir.Expression | None:
@@ -854,9 +865,15 @@ class _Inference:
             self.over_nothing(node, name, idle[0], body)
             return None
         axes = tuple(a for a in merge_axes(*(part.type.axes for part in parts)) if a not in indices)
-        unit = {"count": ONE, "product": ONE if body.type.unit == ONE else None}.get(name, body.type.unit)
+        unit = ONE if name == "count" else body.type.unit
+        if name == "product" and unit not in (None, ONE):
+            unit = None if condition is not None else unit ** self.members(indices)
         joined = replace(_joined(Kind.NUMBER, unit, *parts), axes=axes)
         return ir.Reduce(name, tuple(indices), condition, body, joined)  # type: ignore[arg-type]
+
+    def members(self, indices: Iterable[str]) -> int:
+        """How many agents, or pairs of them and so on, indices stand for together."""
+        return math.prod(self.names.agents[self.names.indices[index]].count for index in indices)
 
     def wrong_range(self, node: syntax.Call, part: syntax.Expression, example: str) -> None:
         """What stands in the place of an index in a sum is none."""
@@ -1030,6 +1047,8 @@ class _Inference:
                     help=self.pure(units[position]) if needed == ONE else None,
                 )
                 return None
+            for position, (part, span) in enumerate(zip(present, spans, strict=True)):
+                self.bare(part, span, primitive.units.shared(units, position))
         kind = Kind.FLAG if primitive.flag else Kind.NUMBER
         return ir.Apply(primitive.name, tuple(present), _joined(kind, unit, *present))
 

@@ -448,6 +448,8 @@ class PrimitiveSource:
     """A primitive in use: a function of `jnp` (`inline`), or Python text that needs `jax` and `jnp` only.
 
     `latex` is a template with the arguments in braces; the last one of a variadic primitive stands for all further.
+    `domains` are open intervals, one for each of the first arguments, in which the result and its derivatives are
+    finite; None stands for an end that they lack.
     """
 
     name: str
@@ -457,6 +459,7 @@ class PrimitiveSource:
     variadic: bool
     latex: str | None
     doc: str
+    domains: tuple[tuple[float | None, float | None], ...] = ()
 
 
 # --- the model -----------------------------------------------------------------------------------------------------
@@ -464,6 +467,8 @@ class PrimitiveSource:
 
 @dataclass(frozen=True)
 class Model:
+    """A model; `logs` are the indicators that are above 0, so that their cycles and responses are in percent."""
+
     name: str
     title: str | None
     reference: str | None
@@ -485,6 +490,7 @@ class Model:
     accounts: tuple[Account, ...]
     invariants: tuple[Statement, ...]
     indicators: tuple[Statement, ...]
+    logs: tuple[str, ...]
     phases: tuple[Phase, ...]
     precision: Precision
     verification: Verification

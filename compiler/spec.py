@@ -406,6 +406,16 @@ class Verify(Table):
     clip: Annotated[Number, Field(gt=0)] = Field(default=0.1, description="PPO's clipping range")
 
 
+class Moments(Table):
+    """How moments and impulse responses are measured."""
+
+    log: list[Name] = Field(
+        default=[],
+        description="indicators that are above 0 for a reason the compiler cannot see: cycles and responses of these "
+        "are in percent, as of those of which it can",
+    )
+
+
 # An agent type's settings stand beside these keys, so it cannot have their names.
 RESERVED_TYPES = frozenset(
     (field.alias or name) for table in (Learner, Phase, Training) for name, field in table.model_fields.items()
@@ -439,6 +449,7 @@ class Spec(Table):
     invariants: list[Expression] = Field(default=[], description="conditions that must hold in every step")
     indicators: dict[Name, Expression] = Field(default={}, description="numbers shown while training and reported")
     training: Training | None = Field(default=None, description="how agents learn")
+    moments: Moments = Field(default=Moments(), description="how moments and impulse responses are measured")
     verify: Verify = Field(default=Verify(), description="how the result is judged")
     silence: list[str] | dict[str, str] = Field(
         default=[], description="codes of warnings that are not shown, or a table of codes with the reason for each"

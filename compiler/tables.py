@@ -12,6 +12,7 @@ from rbcc.compiler.diagnostics import Label, Source, Span, suggest
 from rbcc.compiler.source import KeyPath, Node, Scalar, Sequence as List
 from rbcc.compiler.spec import DataFile
 from rbcc.compiler.syntax import LARGEST, MAX_DIGITS
+from rbcc.compiler.traps import number_trap
 from rbcc.compiler.types import Kind, Time
 from rbcc.compiler.words import counted
 
@@ -20,8 +21,8 @@ MAX_BYTES = 16_000_000
 MAX_ROWS = 1_000_000
 MAX_BAD_CELLS = 10
 
-_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?")
-_WRITTEN = re.compile(rf"({_NUMBER.pattern})\s*(%|/\s*(\d+))?")
+_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
+_WRITTEN = re.compile(rf"({_NUMBER.pattern})\s*(%|/\s*([0-9]+))?")
 _CELL = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*)')
 
 
@@ -265,9 +266,14 @@ class Tables:
     def cell(self, table: "_Csv", number: int, column: int) -> float | None:
         """The number in a column of a line, counted from 0."""
         text = table.cells[number][column].strip()
+        title, trap = table.header[column], number_trap(text)
+        if _NUMBER.fullmatch(text) and trap is not None:
+            self.diagnostics.error(
+                "RB112", trap.message, table.cell(number, column), labels=(table.used,), help=trap.help
+            )
+            return None
         if _NUMBER.fullmatch(text) and abs(value := float(text)) <= LARGEST:
             return value
-        title = table.header[column]
         self.diagnostics.error(
             "RB112", f"'{text}' in column '{title}' is no number" if text else f"an empty cell in column '{title}'",
             table.cell(number, column), expected="a number such as 0.5", labels=(table.used,),

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Diagnostic
@@ -23,6 +24,8 @@ from rbcc.runtime.spaces import ActionSpace, Bounds, action_spaces, divided, wit
 
 State = dict[str, jax.Array]
 Actions = dict[str, jax.Array]
+
+EPS = float(np.finfo(np.float32).eps)
 
 _MODULES = itertools.count()
 
@@ -101,14 +104,57 @@ class Model:
     ) -> tuple[State, Outcome]:
         """One step of the economy: the next state and what happened on the way.
 
-        Raises ValueError if a state or action is missing, unknown or of the wrong shape.
+        Raises ValueError if a state or action is missing, unknown or of the wrong shape, or an action impossible (see
+        `check_actions`); of values that are being traced, in `jit` or `vmap`, only shapes are known.
         """
         self._check(state, {"time": (), **self.state_shapes}, "state")
-        self._check(actions, {name: space.shape for name, space in self.spaces.items()}, "action")
+        self.check_actions(state, actions, parameters)
         actions = {name: jnp.asarray(actions[name], int if space.of else float) for name, space in self.spaces.items()}
         following, result = self.module.step(self.stored(state), self.stored(actions), key, self.given(parameters))
         result = {**result, "values": self.written(result["values"])}
         return self.written(following), Outcome(**result)
+
+    def check_actions(self, state: State, actions: Actions, parameters: Mapping[str, Any] | None = None) -> None:
+        """Raises ValueError unless `actions` are possible in `state`, up to rounding.
+
+        Possible are the numbers of a list of choices, members of a type from 0 on, numbers between the ends that an
+        interval has in this state, shares that are not negative and sum to 1; one for each agent.
+        """
+        self._check(actions, {name: space.shape for name, space in self.spaces.items()}, "action")
+        found = {name: np.asarray(x, float) for name, x in actions.items() if not _traced(x)}
+        for name, x in found.items():
+            space = self.spaces[name]
+            if space.values:
+                values = np.asarray(space.values)
+                wrong = ~(np.abs(x[..., None] - values).min(-1) <= 4 * EPS * np.abs(values).max())
+                self._refuse(name, x, wrong, f"one of its choices, {self.ir.action(name).words}")
+            elif space.shares:
+                self._refuse(name, x, ~(x >= -4 * EPS), "a share of at least 0")
+                total = x.sum(-1)
+                self._refuse(name, total, ~(np.abs(total - 1) <= 4 * EPS * x.shape[-1]), "shares that sum to 1")
+        if len(found) < len(self.spaces) or _traced(dict(state)):
+            return
+        now, chosen = self.stored(state), self.stored({name: jnp.asarray(x) for name, x in actions.items()})
+        for stage in range(self.ir.stages):
+            for name, ends in self.bounds(now, chosen, self.given(parameters), stage).items():
+                if not _traced(ends):
+                    low, high = (np.asarray(self.written({name: end})[name], float) for end in ends)
+                    self._between(name, found[name], low, high)
+
+    def _between(self, name: str, x: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        slack = 16 * EPS * np.maximum(np.abs(low), np.abs(high))
+        wrong = ~((x >= low - slack) & (x <= high + slack))
+        if wrong.any():
+            place = tuple(map(int, np.argwhere(wrong)[0]))
+            self._refuse(name, x, wrong, f"a number from {low[place]:.6g} to {high[place]:.6g}")
+
+    @staticmethod
+    def _refuse(name: str, x: np.ndarray, wrong: np.ndarray, expected: str) -> None:
+        """Raises ValueError with the first of the numbers that are wrong."""
+        if wrong.any():
+            place = tuple(map(int, np.argwhere(wrong)[0]))
+            where = f" of agent {', '.join(map(str, place))}" if place else ""
+            raise ValueError(f"action '{name}'{where} is {x[place]:.6g}, expected {expected}")
 
     def observe(
         self, state: State, parameters: Mapping[str, Any] | None = None, actions: Actions | None = None
@@ -217,6 +263,11 @@ def compile(path: str | Path, overrides: Mapping[str, object] | None = None) -> 
     every error of the spec with its place.
     """
     return Model(compile_spec(path, overrides))
+
+
+def _traced(values: Any) -> bool:
+    """Whether some of the numbers are not known: in `jit`, `vmap` and `grad`."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
 def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:

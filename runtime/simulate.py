@@ -1,9 +1,8 @@
 """Trained episodes as labelled arrays."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -54,18 +53,24 @@ def write_simulation(data: xr.Dataset, path: Path) -> None:
     write_file(path, bytes(data.to_netcdf(engine="h5netcdf")))
 
 
-def play(
-    model: Model,
-    profile: Mapping[str, Parameters],
-    episodes: int,
-    steps: int | None,
-    seed: int,
-    changes: Mapping[str, tuple[int, float]] = MappingProxyType({}),
-) -> dict[str, jax.Array]:
-    """All states, choices, values, rewards and indicators by name, (steps, episodes, ...).
+Changes = Mapping[str, tuple[int, Any]]
+"""By state: in which step what is added, one number or an array as the states of all economies are stored."""
 
-    With the same seed and other `changes`, what happens differs only by what they change. Raises RunError if memory
-    does not suffice.
+
+def play(
+    model: Model, profile: Mapping[str, Parameters], episodes: int, steps: int | None, seed: int
+) -> dict[str, jax.Array]:
+    """All states, choices, values, rewards and indicators by name, (steps, episodes, ...)."""
+    return playing(model, profile, episodes, steps, seed)({})
+
+
+def playing(
+    model: Model, profile: Mapping[str, Parameters], episodes: int, steps: int | None, seed: int
+) -> Callable[[Changes], dict[str, jax.Array]]:
+    """A function of changes of states that plays episodes as `play` does.
+
+    What happens differs only by what they change. It is compiled once for changes of the same states. It raises
+    RunError if memory does not suffice.
     """
     nets = networks_of(model)
 
@@ -78,16 +83,25 @@ def play(
         return {**kept, **rewards, **indicators}
 
     @jax.jit
-    def run(profile: Mapping[str, Parameters], key: jax.Array) -> Any:
+    def run(profile: Mapping[str, Parameters], key: jax.Array, changes: Changes) -> Any:
         players = {a: sampling(policy, profile[a], policy.allowed()) for a, policy in nets.items()}
         return rollout(model, nets, players, key, jnp.arange(episodes), {}, watch, steps, changes).watched
 
     length = steps or model.ir.horizon
     what, fewer = f"playing {episodes:,} episodes of {length:,} steps", "play fewer or shorter ones"
     check_size(model.ir, what, episodes, length, fewer)
-    program = run.lower(profile, key := jax.random.fold_in(noise.key(seed), 0x51A)).compile()
-    check_memory(program, what, SINGLE, fewer)
-    return program(profile, key)
+    key = jax.random.fold_in(noise.key(seed), 0x51A)
+
+    programs: dict[tuple[str, ...], Any] = {}
+
+    def played(changes: Changes) -> dict[str, jax.Array]:
+        names = tuple(sorted(changes))
+        if names not in programs:
+            programs[names] = run.lower(profile, key, changes).compile()
+            check_memory(programs[names], what, SINGLE, fewer)
+        return programs[names](profile, key, changes)
+
+    return played
 
 
 def _variable(model: Model, name: str, array: Any) -> xr.Variable:

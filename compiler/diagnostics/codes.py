@@ -45,6 +45,7 @@ CODES = {
     "RB501": "units do not agree",
     "RB502": "unknown unit",
     "RB503": "number without a unit added to one with a unit",
+    "RB504": "unit that depends on the value of an exponent",
     # time and structure
     "RB601": "value read before it is known",
     "RB602": "values that need each other",
@@ -75,6 +76,20 @@ CODES = {
 }
 
 WARNINGS = frozenset(
-    {"RB207", "RB503", "RB607", "RB608", "RB801", "RB802", "RB803", "RB804", "RB805", "RB806", "RB807", "RB905"}
+    {
+        "RB207",
+        "RB503",
+        "RB504",
+        "RB607",
+        "RB608",
+        "RB801",
+        "RB802",
+        "RB803",
+        "RB804",
+        "RB805",
+        "RB806",
+        "RB807",
+        "RB905",
+    }
 )
 """Codes of findings that stop nothing; a spec can silence them."""

@@ -18,7 +18,8 @@ from rbcc.compiler.types import Kind, Role
 _SYMLOG = '''
 def symlog(x, scale):
     """sign(x) log(1 + |x| / scale): near zero linear, far out logarithmic."""
-    return jnp.sign(x) * jnp.log1p(jnp.abs(x) / scale)
+    side = jnp.where(x < 0, -1.0, 1.0)  # not 0 at 0, where the slope is 1 / scale
+    return side * jnp.log1p(side * x / scale)
 '''
 
 _DIGITS = '''

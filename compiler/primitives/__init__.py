@@ -1,6 +1,7 @@
 """The functions of the language. A model's own are declared in the same way, in files named by its `use` key."""
 
 from rbcc.compiler.primitives.base import (
+    Domain as Domain,
     Primitive as Primitive,
     PrimitiveError as PrimitiveError,
     UnitRule as UnitRule,

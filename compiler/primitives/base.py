@@ -1,18 +1,19 @@
 import ast
 import builtins
 import inspect
+import math
 import os
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from io import StringIO
 from pathlib import Path
 from string import Formatter
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
 from rbcc.compiler.syntax import unit_of
@@ -20,6 +21,9 @@ from rbcc.compiler.units import ONE, Unit
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+Domain = tuple[float | None, float | None]
+"""An open interval of numbers; None where it has no end."""
 
 
 class PrimitiveError(Exception):
@@ -89,6 +93,15 @@ class UnitRule:
                 return _substitute(self.result, bound), (position, needed)
         return _substitute(self.result, bound), None
 
+    def shared(self, units: Sequence[Unit | None], position: int) -> Unit | None:
+        """The unit that the argument at a position needs because others have it; None if nothing says so."""
+        pattern = (self.arguments + self.repeated * len(units))[position]
+        letter = _letter(pattern) if pattern is not None else None
+        patterns = zip(self.arguments + self.repeated * len(units), units, strict=False)
+        others = [(_letter(other), unit) for other, unit in patterns if other is not None and unit is not None]
+        bound = [unit ** (1 / own[1]) for own, unit in others if own and letter and own[0] == letter[0]]
+        return bound[0] ** letter[1] if letter and bound else None
+
 
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
@@ -121,7 +134,9 @@ class Primitive:
     `text` is its Python definition. It goes into the generated module as it stands, so it may use only its arguments,
     `jax`, `jnp` and other primitives. `inline` names a function of `jnp` that is called instead, without any text.
     `latex` is a template with the arguments in braces. The last `optional` arguments have defaults and may be left out;
-    `rest` is the name of the one that takes all further arguments. It was declared in `file`, at `line`.
+    `rest` is the name of the one that takes all further arguments. `domain` has, for some arguments, an open interval
+    in which the result and its derivatives are finite, None for an end that it lacks. It was declared in `file`, at
+    `line`.
     """
 
     name: str
@@ -136,6 +151,7 @@ class Primitive:
     flag: bool = False
     optional: int = 0
     rest: tuple[str, ...] = ()
+    domain: Mapping[str, Domain] = field(default_factory=dict)
 
     @property
     def variadic(self) -> bool:
@@ -157,7 +173,12 @@ class Primitive:
 
 
 def primitive(
-    *, units: str, latex: str | None = None, inline: str | None = None, flag: bool = False
+    *,
+    units: str,
+    latex: str | None = None,
+    inline: str | None = None,
+    flag: bool = False,
+    domain: Mapping[str, Domain] = MappingProxyType({}),
 ) -> Callable[[_F], _F]:
     """Declares a function of the spec language.
 
@@ -170,8 +191,11 @@ def primitive(
     ```
 
     `units` is a unit rule (see `UnitRule`). The function works element by element on arrays that are already aligned
-    with each other; JAX differentiates it. Raises PrimitiveError if the rule cannot be read, does not fit the
-    arguments, or if the function uses a name that the generated module will not have.
+    with each other; JAX differentiates it. `domain` says in which open intervals of its arguments the result and its
+    derivatives are finite, such as `{"x": (0, None)}`: where a condition of the spec rejects the result, arguments that
+    may lie outside are replaced by others, because JAX differentiates what is rejected, too. Raises PrimitiveError if
+    the rule cannot be read, does not fit the arguments, or if the function uses a name that the generated module will
+    not have.
     """
 
     def declare(function: _F) -> _F:
@@ -188,14 +212,33 @@ def primitive(
             )
         if latex is not None:
             _check_latex(name, latex, (*arguments, *rest))
+        _check_domain(name, domain, arguments)
         text, code = _definition(function) if inline is None else "", function.__code__
         function.primitive = Primitive(  # type: ignore[attr-defined]
             name, arguments, rule, latex, text, inspect.getdoc(function) or "", code.co_filename, code.co_firstlineno,
-            inline, flag, sum(one.default is not one.empty for one in found), rest,
+            inline, flag, sum(one.default is not one.empty for one in found), rest, domain,
         )  # fmt: skip
         return function
 
     return declare
+
+
+def _check_domain(name: str, domain: Mapping[str, Domain], arguments: Sequence[str]) -> None:
+    """Raises PrimitiveError unless `domain` has an interval with something in it for some of the arguments."""
+    for argument, interval in domain.items():
+        if argument not in arguments:
+            raise PrimitiveError(f"{name}: domain has {argument!r}; its arguments are {', '.join(arguments)}")
+        if not _is_interval(interval):
+            raise PrimitiveError(
+                f"{name}: domain[{argument!r}] is {interval!r}; write (low, high), None where there is no end"
+            )
+
+
+def _is_interval(given: object) -> bool:
+    if not isinstance(given, tuple) or len(given) != 2:
+        return False
+    ends = [end for end in given if end is not None]
+    return all(isinstance(end, (int, float)) and math.isfinite(end) for end in ends) and sorted(set(ends)) == ends
 
 
 def _check_latex(name: str, latex: str, arguments: Sequence[str]) -> None:
@@ -204,9 +247,9 @@ def _check_latex(name: str, latex: str, arguments: Sequence[str]) -> None:
         parts = list(Formatter().parse(latex))
     except ValueError as error:
         raise PrimitiveError(f"{name}: latex={latex!r}: {error}; braces that are LaTeX's own are doubled") from None
-    for _, field, style, conversion in parts:
-        if field is not None and (field not in arguments or style or conversion):
-            raise PrimitiveError(f"{name}: latex={latex!r} has {{{field}}}; its arguments are {', '.join(arguments)}")
+    for _, key, style, conversion in parts:
+        if key is not None and (key not in arguments or style or conversion):
+            raise PrimitiveError(f"{name}: latex={latex!r} has {{{key}}}; its arguments are {', '.join(arguments)}")
     literals = "".join(literal for literal, *_ in parts)
     if literals.count("{") != literals.count("}") or not latex.isprintable():
         raise PrimitiveError(f"{name}: latex={latex!r} must be one line with as many }} as {{")

@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     import jax.numpy as jnp
 
 
-@primitive(units="1 -> 1", latex=r"\exp({x})", inline="exp")
+@primitive(units="1 -> 1", latex=r"\exp({x})", inline="exp", domain={"x": (None, 88)})  # in single precision
 def exp(x):
     """Exponential."""
     return jnp.exp(x)
 
 
-@primitive(units="1 -> 1", latex=r"\log({x})", inline="log")
+@primitive(units="1 -> 1", latex=r"\log({x})", inline="log", domain={"x": (0, None)})
 def log(x):
     """Natural logarithm."""
     return jnp.log(x)
 
 
-@primitive(units="a^2 -> a", latex=r"\sqrt{{{x}}}", inline="sqrt")
+@primitive(units="a^2 -> a", latex=r"\sqrt{{{x}}}", inline="sqrt", domain={"x": (0, None)})
 def sqrt(x):
     """Square root."""
     return jnp.sqrt(x)

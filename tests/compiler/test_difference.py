@@ -99,6 +99,7 @@ def test_names_of_indices_do_not_count(changed) -> None:
             ["observations", "+ seller sees time: linear, scale 4"],
         ),
         ([("indicators:", "invariants: ['sold[j] >= 0']\nindicators:")], ["invariants", "+ sold[j] >= 0"]),
+        ([("indicators:", "moments: {log: [dear]}\nindicators:")], ["indicators", "+ cycles and responses of dear: in percent"]),
         ([(r'visits: "mean', 'visits: "2 * mean')], ["indicators", "~ visits: mean(j, visits[j]) -> 2 * mean(j, visits[j])"]),
         (
             [("    reward: profit", "    constraints: {c: {violation: 'max(-profit[j], 0)'}}\n    reward: profit")],

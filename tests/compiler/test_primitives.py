@@ -27,6 +27,16 @@ def test_crra(eta: float) -> None:
     assert np.allclose(function("crra")(jnp.array(c), eta), exact, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("eta", [0.5, 1.0, 1.5])
+def test_crra_has_its_derivative_by_eta(eta: float) -> None:
+    """At eta = 1, where it is a logarithm, too."""
+    crra = function("crra")
+    with jax.enable_x64(True):
+        c = jnp.array([0.2, 1.0, 3.0])
+        slope = jax.vmap(jax.grad(crra, argnums=1), (0, None))(c, jnp.array(eta))
+        assert np.allclose(slope, (crra(c, eta + 1e-5) - crra(c, eta - 1e-5)) / 2e-5, rtol=1e-6, atol=1e-9)
+
+
 def test_crra_is_continuous_in_eta_and_right_at_zero() -> None:
     crra = function("crra")
     assert math.isclose(crra(jnp.array(3.0), 1.0), crra(jnp.array(3.0), 1.00001), rel_tol=1e-4)
@@ -210,6 +220,18 @@ def test_mistakes_are_shown_in_the_file(write_spec, tmp_path: Path, text: str, p
         (
             "from rbcc import primitive\n@primitive(units='1 -> 1', inline='sin')\ndef f(x):\n    return x\n",
             "'inline' is for functions of the language",
+        ),
+        (
+            "from rbcc import primitive\n@primitive(units='a -> a', domain={'y': (0, None)})\ndef f(x):\n    return x\n",
+            "f: domain has 'y'; its arguments are x",
+        ),
+        (
+            "from rbcc import primitive\n@primitive(units='a -> a', domain={'x': (1, 0)})\ndef f(x):\n    return x\n",
+            "f: domain['x'] is (1, 0); write (low, high)",
+        ),
+        (
+            "from rbcc import primitive\n@primitive(units='a -> a', domain={'x': 0})\ndef f(x):\n    return x\n",
+            "f: domain['x'] is 0; write (low, high)",
         ),
     ],
 )

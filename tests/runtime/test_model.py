@@ -141,6 +141,55 @@ def test_mistakes_in_calls_are_explained(small: Model) -> None:
         small.step({k: v for k, v in state.items() if k != "firm.cash"}, actions, KEY)
 
 
+CHOICES = """
+rbcc: 1
+model: choices
+horizon: 3
+discount: 1
+state: {k: {start: 2}}
+agents:
+  a:
+    index: i
+    count: 2
+    actions:
+      listed: {choices: [0, 0.1, 3]}
+      friend: {choose: b}
+      part: {shares: b}
+    reward: listed[i] + part[i,friend[i]]
+  b:
+    index: j
+    count: 3
+    after: a
+    actions: {eaten: {between: [0, "k + min(i, listed[i])"]}}
+    reward: eaten[j]
+equations:
+  all: |
+    k' = k
+"""
+
+
+def test_impossible_actions_are_refused_where_they_are_known(write_spec) -> None:
+    model = compile(write_spec(CHOICES))
+    state = model.reset(KEY)
+    good = {"a.listed": [0.1, 3], "a.friend": [0, 2], "a.part": [[0.2, 0.3, 0.5], [1, 0, 0]], "b.eaten": [0, 1, 2.1]}
+    model.check_actions(state, good)
+    model.check_actions(state, model.sample(state, KEY))
+    for name, value, words in [
+        ("a.listed", [0.1, 1.4], r"action 'a\.listed' of agent 1 is 1\.4, expected one of its choices, 0, 0\.1, 3"),
+        ("a.listed", [np.nan, 3], r"of agent 0 is nan"),
+        ("a.friend", [0, 3], r"action 'a\.friend' of agent 1 is 3, expected one of its choices, one b"),
+        ("a.friend", [0.5, 1], r"of agent 0 is 0\.5"),
+        ("a.part", [[0.2, 0.3, 0.4], [1, 0, 0]], r"of agent 0 is 0\.9, expected shares that sum to 1"),
+        ("a.part", [[0.5, 0.5, 0], [2, -1, 0]], r"of agent 1, 1 is -1, expected a share of at least 0"),
+        ("b.eaten", [0, 1, 2.2], r"action 'b\.eaten' of agent 2 is 2\.2, expected a number from 0 to 2\.1"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            model.step(state, {**good, name: value}, KEY)
+    seen = {name: jnp.asarray(value) for name, value in good.items()} | {"b.eaten": jnp.full(3, 9.0)}
+    _, outcome = jax.jit(model.step)(state, seen, KEY)
+    assert np.array_equal(outcome.rewards["b"], [9, 9, 9])
+
+
 def test_whole_numbers_and_lists_are_accepted_as_actions(small: Model) -> None:
     state = small.reset(KEY)
     actions = small.sample(state, KEY) | {"firm.set_price": [500, 1000, 1500, 2000], "consumer.hours": np.full(20, 520)}
