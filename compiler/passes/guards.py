@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
+from itertools import islice
 from typing import Any, Literal
 
 from rbcc.compiler import ir
@@ -107,6 +108,7 @@ def _harmless(domain: Domain) -> Fraction:
 # --- branches with harmless arguments ------------------------------------------------------------------------------
 
 _LARGEST = Fraction(34 * 10**37)  # of single precision, nearly
+_MOST_PARTS = 100
 
 
 class _Guards:
@@ -123,10 +125,10 @@ class _Guards:
                 return replace(node, then=self.kept(then, condition), otherwise=self.kept(otherwise, _not(condition)))
             case ir.Reduce(condition=condition, body=body) if condition is not None:
                 return replace(node, body=self.kept(body, condition))
-            case ir.Reduce("min" | "max", body=body) if self.domains.fails(body):
+            case ir.Reduce("min" | "max", body=body) if _short(node) and self.domains.fails(body):
                 return self.extreme(node)
-            case ir.Apply(function, arguments) if function in self.choices and any(map(self.domains.fails, arguments)):
-                return self.choices[function](*arguments)
+            case ir.Apply(function, arguments) if function in self.choices and _short(node):
+                return self.choices[function](*arguments) if any(map(self.domains.fails, arguments)) else node
         return node
 
     def kept(self, node: ir.Expression, condition: ir.Expression) -> ir.Expression:
@@ -179,6 +181,12 @@ class _Guards:
         """The smallest or largest of several, of which those that are not cannot be."""
         beats, never = (">", -_LARGEST) if node.operator == "max" else ("<", _LARGEST)
         return replace(node, body=self.chosen(_not(_flag(beats, node, node.body)), node.body, constant(never)))
+
+
+def _short(node: ir.Expression) -> bool:
+    """Whether its parts may be written several times in its place: choices in choices would grow without end."""
+    many = isinstance(node, ir.Apply) and node.function in ("min", "max") and len(node.arguments) > 3
+    return not many and sum(1 for _ in islice(ir.walk(node), _MOST_PARTS)) < _MOST_PARTS
 
 
 def _for(node: ir.Expression, condition: ir.Expression) -> ir.Expression:

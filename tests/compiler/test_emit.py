@@ -353,8 +353,9 @@ def module_names(text: str, model: ir.Model) -> set[str]:
     What a comprehension names is seen in it alone.
     """
     primitives, found = {primitive.name for primitive in model.primitives}, set[str]()
+    helpers = {"symlog", "digits", "computed"} | primitives | {f"{name}_derivative" for name in primitives}
     for function in ast.parse(text).body:
-        if isinstance(function, ast.FunctionDef) and function.name not in {"symlog", "digits", "computed"} | primitives:
+        if isinstance(function, ast.FunctionDef) and function.name not in helpers:
             nodes = [*ast.walk(function)]
             inner = [name for node in nodes if isinstance(node, ast.comprehension) for name in ast.walk(node.target)]
             names = {node.arg if isinstance(node, ast.arg) else node.id for node in nodes if isinstance(node, NAMED)}

@@ -74,3 +74,11 @@ def test_what_is_surely_finite_is_left_as_it_is(write_spec: Callable[..., Path],
 )
 def test_what_may_be_infinite_is_guarded(write_spec: Callable[..., Path], unsafe: str, code: str) -> None:
     assert code in emitted(write_spec, unsafe)
+
+
+def test_choices_in_choices_do_not_grow_without_end(write_spec: Callable[..., Path]) -> None:
+    nested = "y"
+    for _ in range(12):
+        nested = f"min(1, max({nested} / y, log(y)))"
+    assert len(emitted(write_spec, nested)) < 20_000
+    assert len(emitted(write_spec, f"min(1 / y, {', '.join(f'{k} * y' for k in range(2, 20))})")) < 2_000

@@ -11,6 +11,7 @@ import pytest
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.emit.jax import emit
 from rbcc.compiler.passes.fold import fold
+from rbcc.compiler.passes.guards import guards
 from rbcc.compiler.passes.pairs import pairs
 from rbcc.compiler.passes.share import share
 from rbcc.runtime.model import compile
@@ -111,7 +112,7 @@ def test_sharing_changes_no_number(name: str) -> None:
     model = compile(name)
     plain: dict[str, Any] = {}
     exec(emit(pairs(fold(model.compiled.model), 5)), plain)
-    assert emit(share(pairs(fold(model.compiled.model), 5))) == model.text
+    assert emit(share(guards(pairs(fold(model.compiled.model), 5)))) == model.text
     state = model.module.reset(jax.random.key(0))
     for number in range(3):
         key = jax.random.key(number)
