@@ -59,7 +59,10 @@ def moments(
     run = Run.open(folder)
     length = steps or max(0, run.model.ir.horizon - burn)
     if length < 2 * LAGS:
-        raise RunError(f"moments need {2 * LAGS} steps or more that count; give --steps")
+        ends = run.model.ir.ends_after
+        enough = ends is None or ends - burn >= 2 * LAGS
+        why = "give --steps" if enough else f"episodes of {run.model.ir.name} end after {ends}"
+        raise RunError(f"moments need {2 * LAGS} steps or more that count; {why}")
     series = {name: x[:, burn:] for name, x in _indicators(run, paths, length + burn, seed).items()}
     base = _known(relative_to or next(iter(series)), series)
     cycles = {name: _cycles(x, hp) for name, x in series.items()}
