@@ -244,7 +244,7 @@ def train(
         bool, typer.Option("--checked", help="test numbers, accounts, identities and invariants in every step")
     ] = False,
 ) -> None:
-    """Train every type of agents in a model; Ctrl-C saves and stops."""
+    """Train every type of agents in a model; Ctrl-C, SIGTERM and SIGHUP save and stop."""
     number = _devices(devices)
     from rbcc.runtime.devices import configure
     from rbcc.runtime.display import TrainingDisplay

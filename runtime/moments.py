@@ -78,9 +78,8 @@ def moments(
     if steps is None and hp is None and not model.continuing and 0 < length < 2 * LAGS:
         return _short(run, paths, burn, seed)
     if length < 2 * LAGS:
-        more = (
-            "give --steps" if model.continuing or model.horizon >= 2 * LAGS else "of shorter episodes there is no cycle"
-        )
+        enough = model.ends_after is None or model.ends_after - burn >= 2 * LAGS
+        more = "give --steps" if enough else f"episodes of {model.name} end after {model.ends_after}"
         raise RunError(f"moments need {2 * LAGS} steps or more that count; {more}")
     series = {name: x[:, burn:] for name, x in _indicators(_played(run, paths, length + burn, seed)).items()}
     base = _known(relative_to or next(iter(series)), series)

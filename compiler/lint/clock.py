@@ -12,13 +12,16 @@ def clock(model: ir.Model, report: Report) -> None:
     clocks = {"time", *_counters(model)}
     found: list[tuple[str, str]] = []
     for agent in model.agents:
-        actions = {a.symbol for a in model.actions if model.symbol(a.symbol).owner == agent.name}
+        own = [action for action in model.actions if model.symbol(action.symbol).owner == agent.name]
+        actions = {action.symbol for action in own}
         features = [f for one in model.observations if one.agent == agent.name for f in one.features]
         seen = {symbol for feature in features for symbol in ir.references(feature.expression)}
         if not actions or seen & clocks:
             continue
         moved = {symbol.removesuffix("'") for symbol in flow.after(actions) if symbol.endswith("'")}
-        states = (s for s in model.symbols if s.name in moved and f"{agent.name}.reward" in flow.after({s.name}))
+        # What counts, but for its answers to what it sees: its reward, and from where to where it can choose.
+        counts = {f"{agent.name}.reward"} | {name for a in own for end in a.bounds or () for name in ir.references(end)}
+        states = (s for s in model.symbols if s.name in moved and flow.delay(s.name, counts, actions) is not None)
         nearest = sorted(states, key=lambda s: s.owner != agent.name)  # of its own first
         if nearest:
             found.append((agent.name, nearest[0].name))

@@ -102,6 +102,52 @@ def test_what_is_proved(claim: str, known: bool, write_spec: Callable[..., Path]
     assert proofs(model) == (known,)
 
 
+SHEET = """
+rbcc: 1
+model: sheet
+horizon: 5
+discount: 1
+parameters: {rate: 0.1}
+agents:
+  saver:
+    index: [i, k]
+    count: 3
+    state: {deposit: {start: 2}}
+    actions: {put: {choices: [0, 1]}}
+    observes: [deposit, time]
+    reward: deposit[i]
+  bank:
+    count: 1
+    state: {reserves: {start: 10}, equity: {start: EQUITY}}
+equations:
+  all: |
+    paid[i] = rate * deposit[i]
+    deposit'[i] = deposit[i] + put[i] + paid[i]
+    reserves' = reserves + sum(i, put[i])
+    equity' = equity - sum(i, paid[i])
+identities:
+  claim: "CLAIM"
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "equity", "known"),
+    [
+        ("reserves' == sum(i, deposit'[i]) + equity'", "4", True),
+        ("reserves == sum(i, deposit[i]) + equity", "4", True),
+        ("reserves == sum(i, deposit[i]) + equity", "5", False),  # not at the start
+        ("reserves == sum(i, deposit[i]) + equity", "4 + normal()", False),
+        ("reserves == sum(i, deposit[i]) + equity'", "4", False),  # of two times
+        ("deposit[i] == 2", "4", False),  # at the start only
+    ],
+)
+def test_what_holds_at_the_start_and_never_changes_is_proved(
+    claim: str, equity: str, known: bool, write_spec: Callable[..., Path]
+) -> None:
+    model = compile_spec(write_spec(SHEET.replace("CLAIM", claim).replace("EQUITY", equity))).model
+    assert proofs(model) == (known,)
+
+
 DIVIDED = """
 rbcc: 1
 model: divided

@@ -186,17 +186,63 @@ def test_shares(codes, value: str, reward: str, found: list[str]) -> None:
     [
         ("", []),
         ("    reward: cost * sold[j]\n", ["RB207"]),  # through buyers, who see the price and answer
-        ("    reward: cost * sold[j]\n  buyer: {observes: [money_value]}\n", ["RB207", "RB804"]),
-        ("    reward: price'[j] * sold[j]\n  buyer: {observes: [money_value]}\n", ["RB207"]),
+        ("    reward: cost * sold[j]\n  buyer: {observes: [money_value, time]}\n", ["RB207", "RB804"]),
+        ("    reward: price'[j] * sold[j]\n  buyer: {observes: [money_value, time]}\n", ["RB207"]),
         (
             '    reward: cost * sold[j]\n    constraints: {dear: {violation: "price\'[j]", scale: 1}}\n'
-            "  buyer: {observes: [money_value]}\n",
+            "  buyer: {observes: [money_value, time]}\n",
             ["RB207"],
         ),
     ],
 )
 def test_influence(codes, changes: str, found: list[str]) -> None:
     assert sorted(codes(f"agents:\n  seller:\n    count: 3\n{changes}")) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ("agents: {buyer: {observes: [budget, price]}}", ["RB608"]),  # what is spent now is not there later
+        ("agents: {seller: {observes: [price]}}", ["RB608"]),  # a price set now is charged a step later
+        ("agents: {buyer: {observes: [budget, price]}, seller: {observes: [price]}}", ["RB608"]),
+        ("continuing: true\nagents: {buyer: {observes: [budget, price]}}", []),
+        ("agents: {buyer: {observes: [budget, price, {value: 4 - time, scale: 4}]}}", []),
+        ("agents: {seller: {observes: [price], reward: 'sold[j]'}}", ["RB608"]),  # through buyers, who see the price
+        ("agents: {seller: {observes: [price], reward: 'set_price[j]'}, buyer: {observes: [budget, time]}}", []),
+    ],
+)
+def test_an_end_that_is_not_observed(codes, changes: str, found: list[str]) -> None:
+    assert codes(f"silence: [RB207]\n{changes}") == found
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("", ["RB905"]),
+        ("accounts: {money: {stocks: [purse], sinks: {spent: price * eat}}}", []),
+        ('identities: {money: "purse\' + price * eat == purse"}', []),
+        ("parameters: {worth: {value: 1, unit: food/money}}", []),  # and what money is worth in bread: neither is first
+    ],
+)
+def test_money_without_an_account(write_spec, more: str, found: list[str]) -> None:
+    path = write_spec(f"""
+rbcc: 1
+model: village
+units: [money, food]
+horizon: 2
+discount: 1
+agents:
+  eater:
+    count: 1
+    state: {{purse: {{start: 10, unit: money}}}}
+    actions: {{eat: {{choices: [0, 1], unit: food}}, price: {{choices: [1, 2], unit: money/food}}}}
+    observes: [purse, time]
+    reward: purse' * eat * price
+equations: {{shop: purse' = purse - price * eat}}
+silence: [RB207]
+{more}
+""")
+    assert [d.code for d in compile_spec(path).warnings] == found
 
 
 def test_what_agents_take_as_given_is_no_influence(write_spec) -> None:
@@ -240,7 +286,7 @@ def test_influence_takes_steps(codes) -> None:
     """A price set now is charged one step later, and counted another step later."""
     spec = (
         "agents:\n  seller:\n    state: {count_of_sold: {start: 0, unit: good, scale: 10}}\n"
-        "    reward: price[j] * count_of_sold[j]\n    observes: [price]\n  buyer: {observes: [money_value]}\n"
+        "    reward: price[j] * count_of_sold[j]\n    observes: [price, time]\n  buyer: {observes: [money_value, time]}\n"
         'equations: {more: "count_of_sold\'[j] = sold[j] * price[j] / cost"}\n'
     )
     assert codes(f"horizon: 2\n{spec}") == ["RB207"]
@@ -249,7 +295,7 @@ def test_influence_takes_steps(codes) -> None:
 
 
 def test_what_leads_nowhere_has_no_influence_in_an_economy_that_goes_on(codes) -> None:
-    spec = "continuing: true\nagents:\n  seller: {reward: 'cost * sold[j]'}\n  buyer: {observes: [money_value]}\n"
+    spec = "continuing: true\nagents:\n  seller: {reward: 'cost * sold[j]'}\n  buyer: {observes: [money_value, time]}\n"
     assert sorted(codes(spec)) == ["RB207", "RB804"]
 
 
@@ -270,7 +316,7 @@ def test_what_leads_nowhere_has_no_influence_in_an_economy_that_goes_on(codes) -
     ],
 )
 def test_scales(codes, observed: str, found: list[str] | None) -> None:
-    spec = f"agents:\n  buyer:\n    observes: [budget, {observed}]\n"
+    spec = f"silence: [RB608]\nagents:\n  buyer:\n    observes: [budget, {observed}]\n"
     if found is None:
         with pytest.raises(CompileError):
             codes(spec)

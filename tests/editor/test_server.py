@@ -20,6 +20,8 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
 
+from rbcc.editor.server import Server
+
 
 _T = TypeVar("_T")
 MODELS = ("open_rbc", "closed_rbc", "cournot", "open_rbc_small")
@@ -597,3 +599,7 @@ def test_without_pygls_a_message_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == 'error: the language server needs pygls: pip install "rbcc[editor]"\n'
+
+
+def test_a_name_that_no_file_can_have_is_that_of_an_unsaved_document() -> None:
+    assert Server().path("file:///a%00b.yaml").name == "a%00b.yaml"

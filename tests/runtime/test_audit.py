@@ -111,6 +111,26 @@ def test_an_identity_that_fails_far_from_the_start_only(write_spec: Callable[...
     assert 50 < -float(failure.values["mill.till"]) <= 100
 
 
+def test_an_identity_of_states_alone_counts_in_states_that_can_be_reached_only(write_spec: Callable[..., Path]) -> None:
+    """Coins and till together are 50 as long as they were; if they are not from some step on, that is found."""
+    text = "identities: {coins: \"sum(i, coins'[i]) + till' == 50\"}\n"
+    assert tried(write_spec, text).failures == ()
+    leak = "till'     = till + sum(i, bread[i]) + (1 if time == 2 else 0)"
+    assert (
+        "identity 'coins' does not hold at step 2: 51 on the left" in only(tried(write_spec, text, common=leak)).message
+    )
+
+
+def test_a_parameter_that_is_not_finite_is_told_before_all_that_follows_from_it(
+    write_spec: Callable[..., Path],
+) -> None:
+    text = HEAD.replace("HORIZON", "4").replace("{c: 0.5}", "{c: 0.5, low: -c, odd: log(low), odder: 1 / odd}")
+    model = compile(write_spec(text + "invariants: ['till >= odder']\n"))
+    assert only(try_out(model)).message == "odd = log(low)\nis nan: log(low) has no value there"
+    with pytest.raises(RunError, match=r"model.yaml:6:\d+: odd = log\(low\)"):
+        audit(model)
+
+
 def test_numbers_and_invariants_count_in_states_that_can_be_reached_only(write_spec: Callable[..., Path]) -> None:
     rest = (
         "    f[i] = log(flour[i] + 6)\nindicators: {f: 'mean(i, f[i])'}\ninvariants: ['coins[i] >= 0', 'till >= 0']\n"
