@@ -140,7 +140,7 @@ def solve(
 
     def attempt(number: int) -> Try:
         where, own = folder / f"try-{number}", seed + number - 1
-        asked = {"seed": VERIFYING + own, "confidence": _confidence(number)}
+        asked: dict[str, Any] = {"seed": VERIFYING + own, "confidence": _confidence(number)}
         found = _verified(where, model, own, asked) if resume else None
         if found is None:
             tell(f"try {number} of at most {tries}: training seed {own}")
