@@ -5,6 +5,7 @@
     model = rbcc.compile("models/open_rbc.yaml")
     run = rbcc.train("models/open_rbc_small.yaml", out="runs/small")
     equilibrium = rbcc.verify("runs/small")
+    solution = rbcc.solve("models/cournot.yaml")
 
 Names are imported when first used: `import rbcc` does not import JAX.
 """
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rbcc.runtime.model import Model as Model, compile as compile
     from rbcc.runtime.run import Run as Run, train as train
     from rbcc.runtime.simulate import simulate as simulate
+    from rbcc.runtime.solve import Solution as Solution, solve as solve
     from rbcc.runtime.verdict import Equilibrium as Equilibrium
 
 _PLACES = {
@@ -33,6 +35,8 @@ _PLACES = {
     "RunError": "rbcc.runtime.errors",
     "train": "rbcc.runtime.run",
     "simulate": "rbcc.runtime.simulate",
+    "Solution": "rbcc.runtime.solve",
+    "solve": "rbcc.runtime.solve",
     "Model": "rbcc.runtime.model",
     "compile": "rbcc.runtime.model",
 }

@@ -301,6 +301,47 @@ def verify(
 
 
 @app.command()
+def solve(
+    spec: Spec,
+    set_: Set = [],  # noqa: B006
+    target: Annotated[
+        str | None,
+        typer.Option(help="gain that an agent may have, such as 1%; default: the spec's", show_default=False),
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="begin no try that does not fit into these")] = 10.0,
+    tries: Annotated[int, typer.Option(help="tries at most", min=1)] = 4,
+    seed: Seed = 0,
+    devices: Devices = "all",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="folder; default: runs/MODEL-solve")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with what was stopped")] = False,
+) -> None:
+    """Train and verify, from one start after another, until an equilibrium is found; exit code 1 if none is."""
+    number = _devices(devices)
+    from rbcc.runtime.devices import configure
+    from rbcc.runtime.display import TrainingDisplay
+    from rbcc.runtime.solve import Outcome, report, solve as run_solve
+
+    configure(number)
+    with TrainingDisplay(spec) as display:
+        found = run_solve(
+            spec,
+            _overrides(set_),
+            target=target,
+            minutes=minutes,
+            tries=tries,
+            seed=seed,
+            devices=number,
+            out=out,
+            resume=resume,
+            listener=display.update,
+            say=display.say,
+        )
+    typer.echo(report(found))
+    if found.verdict is not Outcome.SOLVED:
+        raise typer.Exit(1)
+
+
+@app.command()
 def simulate(
     run: Folder,
     episodes: Annotated[int, typer.Option(help="episodes to play", min=1)] = 100,

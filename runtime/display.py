@@ -18,7 +18,6 @@ from rich.text import Text
 from rbcc.compiler.words import counted
 from rbcc.runtime.battery import POWER
 from rbcc.runtime.explanation import NEARLY, Choice
-from rbcc.runtime.inference import CONFIDENCE
 from rbcc.runtime.run import Run
 from rbcc.runtime.ties import Ties
 from rbcc.runtime.train import Progress
@@ -35,6 +34,7 @@ class TrainingDisplay:
         self.console = Console(highlight=False)
         self.live = Live(console=self.console, refresh_per_second=4, transient=True)
         self.name = name
+        self.folder: Path | None = None
         self.phase = -1
         self.began = self.shown = time.monotonic()
         self.first = 0
@@ -62,8 +62,9 @@ class TrainingDisplay:
 
     def update(self, runs: Sequence[Run], progress: Sequence[Progress]) -> None:
         now, run, place = time.monotonic(), runs[0], progress[0]
-        if self.phase < 0:
-            self.console.print(f"run directory: {_folder(runs)}")
+        if self.folder != _folder(runs):
+            self.folder, self.phase = _folder(runs), -1
+            self.console.print(f"run directory: {self.folder}")
         if place.phase != self.phase:
             # Speed counts from the end of a phase's first stretch.
             self.phase, self.began, self.first = place.phase, now, place.iteration
@@ -171,8 +172,14 @@ def gain_rows(result: Equilibrium) -> Iterator[tuple[str, ...]]:
 def question(result: Equilibrium) -> str:
     return (
         f"How much could an agent gain by deviating? In % of its {result.scale}; bounds are of the deviation found and "
-        f"hold together, one-sided, {CONFIDENCE:.0%}."
+        f"hold together, one-sided, {confidence(result)}."
     )
+
+
+def confidence(result: Equilibrium) -> str:
+    """The confidence of a verification in percent, with three digits of what it lacks."""
+    lacking = float(f"{100 * (1 - result.settings['confidence']):.3g}")
+    return f"{100 - lacking:.10g}%"
 
 
 def findings(result: Equilibrium) -> Iterator[str]:

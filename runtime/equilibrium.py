@@ -12,7 +12,8 @@ For each type and notion:
 2. The best of all these, or none, is chosen on selection seeds.
 3. Its gain is estimated on test seeds, episode by episode against the same episode without the deviation: shocks, and
    the noise of all who do not deviate, are the same.
-4. Holm's (1979) step-down test decides against the target, for all types and notions together with 95 % confidence.
+4. Holm's (1979) step-down test decides against the target, for all types and notions together with 95 % confidence,
+   or what is asked for.
    A single agent whose own gain is above the target, with the same confidence for all agents of all types together,
    refutes too, however little the others gain. The bounds that are printed hold together too (Bonferroni).
 
@@ -76,6 +77,7 @@ def verify(
     *,
     plants: Sequence[str] = (),
     seed: int = 0,
+    confidence: float = CONFIDENCE,
     devices: int | None = None,
     listener: Listener | None = None,
 ) -> Equilibrium:
@@ -83,10 +85,10 @@ def verify(
 
     Writes `equilibrium.json` there. `overrides` may change `verify.*` settings of the spec. `plants` change the trained
     behaviour on purpose, to see the gain found: `baker.random=20%`, `seller[0].quantity=30` or `baker.hours*50%`;
-    results then go to `equilibrium_planted.json`. `seed` is that of the search and of all episodes. `devices` is how
-    many of JAX's devices share the economies, by default all that can. `listener` is told what is being done. Raises
-    RunError if the run cannot be verified or a plant makes no sense, OSError before the work if the result could not be
-    written, Unwritten after it.
+    results then go to `equilibrium_planted.json`. `seed` is that of the search and of all episodes; bounds and
+    verdicts hold together with the probability `confidence`. `devices` is how many of JAX's devices share the
+    economies, by default all that can. `listener` is told what is being done. Raises RunError if the run cannot be
+    verified or a plant makes no sense, OSError before the work if the result could not be written, Unwritten after it.
     """
     began = time.monotonic()
     run = Run.open(folder)
@@ -106,11 +108,12 @@ def verify(
         others=dict(_others(run, listener or (lambda _: None))),
         plants=plants,
         seed=seed,
+        confidence=confidence,
         devices=devices,
         listener=listener,
     )
     seconds = round(time.monotonic() - began, 1)
-    result = replace(found, settings={**_origin(run), **found.settings}, seconds=seconds)
+    result = replace(found, settings={**origin(run), **found.settings}, seconds=seconds)
     try:
         write_file(path, (json.dumps(asdict(result), indent=2, allow_nan=False) + "\n").encode())
     except OSError as error:
@@ -135,6 +138,7 @@ def exploitability(
     others: Mapping[str, Mapping[str, Parameters]] | None = None,
     plants: Sequence[str] = (),
     seed: int = 0,
+    confidence: float = CONFIDENCE,
     devices: int | None = None,
     listener: Listener | None = None,
 ) -> Equilibrium:
@@ -147,9 +151,11 @@ def exploitability(
     theirs measure what training has improved, and gains too where the spec has no `verify.shutdown`. `others` are more
     networks to try as deviations, by a name for each set of them. How long the search is, is in the spec's `verify`,
     which overrides of `rbcc.compile` change. The rest is as in `verify`. Raises RunError if the spec does not say what
-    learns, a payoff is not a finite number or a plant makes no sense.
+    learns, a payoff is not a finite number, or a plant or the confidence makes no sense.
     """
     began = time.monotonic()
+    if not 0 < confidence < 1:
+        raise RunError(f"the confidence is {confidence:g}; it has to lie between 0 and 1, such as 0.95")
     if not model.ir.phases:
         raise RunError("the spec has no 'training', which describes the networks of each type")
     placement = place([model.ir.verification.economies], devices)
@@ -164,6 +170,7 @@ def exploitability(
         others or {},
         planned,
         seed,
+        confidence,
         placement,
         listener or (lambda _: None),
     )
@@ -181,11 +188,13 @@ class _Verification:
         others: Mapping[str, Mapping[str, Parameters]],
         plants: Sequence[Plant],
         seed: int,
+        confidence: float,
         placement: Placement,
         listener: Listener,
     ):
         self.model, self.networks, self.multipliers, self.untrained = model, networks, multipliers, untrained
-        self.others, self.seed, self.placement, self.say = others, seed, placement, listener
+        self.others, self.seed, self.confidence = others, seed, confidence
+        self.placement, self.say = placement, listener
         self.settings = model.ir.verification
         self.policies = networks_of(model)
         self.arena = self.arena_with(plants)
@@ -236,7 +245,8 @@ class _Verification:
         alive = {name: bool(ok) for name, ok in jax.device_get(self.model.module.alive(indicators)).items()}
         estimates = [self.estimate(*question, select, test, above, improvement) for question in self.questions()]
         scales = {agent: abs(float(x.mean())) for agent, x in above.items()}
-        rows = tuple(self.explained(row, select) for row in judge(estimates, self.settings.target))
+        rows = judge(estimates, self.settings.target, self.confidence)
+        rows = tuple(self.explained(row, select) for row in rows)
         return Equilibrium(
             verdicts={notion: overall(rows, notion, alive) for notion in get_args(Notion)},
             target=self.settings.target,
@@ -331,7 +341,7 @@ class _Verification:
         target = self.settings.target
         measure = Measure(
             target * abs(float(above[agent].mean())),
-            -NormalDist().inv_cdf((1 - CONFIDENCE) / len(questions)),
+            -NormalDist().inv_cdf((1 - self.confidence) / len(questions)),
             math.sqrt(self.select[1] / self.test[1]),
         )
         others = {name: networks[agent] for name, networks in self.others.items()}
@@ -427,12 +437,12 @@ class _Verification:
             "clip": chosen.clip,
             "selection_episodes": self.select[1] * chosen.economies,
             "test_episodes": self.test[1] * chosen.economies,
-            "confidence": CONFIDENCE,
+            "confidence": self.confidence,
             "exact": self.solved,
         }
 
 
-def _origin(run: Run) -> dict[str, Any]:
+def origin(run: Run) -> dict[str, Any]:
     """What was verified."""
     return {
         "digest": run.manifest["digest"],

@@ -188,17 +188,18 @@ def file_name(plants: Sequence[str]) -> str:
     return "equilibrium_planted" if plants else "equilibrium"
 
 
-def judge(found: Sequence[Estimate], target: float) -> tuple[Row, ...]:
+def judge(found: Sequence[Estimate], target: float, confidence: float = CONFIDENCE) -> tuple[Row, ...]:
     """Bounds and verdicts of all estimates together.
 
-    Bounds are one-sided, each at the level 5 % / number of estimates: all upper bounds hold together with 95 %
-    confidence, and so do all lower bounds (Bonferroni). Verdicts are Holm's (1979): with 95 % confidence no gain that
-    is at most the target is REFUTED, and with as much no deviation found that gains more is NOT REFUTED. These are
-    tests of the target only, and may tell what the bounds do not. Since a single agent's gain refutes too, lower bounds
-    and tests of means get half of the 5 %, where there are single agents, and those of single agents the other half.
+    Bounds are one-sided, each at the level (1 - `confidence`) / number of estimates: all upper bounds hold together
+    with that confidence, by default 95 %, and so do all lower bounds (Bonferroni). Verdicts are Holm's (1979): with as
+    much confidence no gain that is at most the target is REFUTED, and with as much no deviation found that gains more
+    is NOT REFUTED. These are tests of the target only, and may tell what the bounds do not. Since a single agent's gain
+    refutes too, lower bounds and tests of means get half of the 5 %, where there are single agents, and those of single
+    agents the other half.
     """
     members = [(number, member) for number, one in enumerate(found) for member in one.members]
-    doubt = 1 - CONFIDENCE
+    doubt = 1 - confidence
     part = doubt / 2 if members else doubt
     above = holm([one.gain.excess.doubt() for one in found], part)
     below = holm([one.gain.excess.opposite.doubt(at_zero=0.0) for one in found], doubt)

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help() -> None:
     result = rbcc("--help")
     assert result.returncode == 0
-    for command in "compile check new fmt diff doc schema train verify simulate plot models explain lsp".split():
+    for command in "compile check new fmt diff doc schema train verify solve simulate plot models explain lsp".split():
         assert command in result.stdout
 
 

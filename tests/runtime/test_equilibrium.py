@@ -551,6 +551,13 @@ def test_holm_tests_one_after_another() -> None:
     assert holm([]) == []
 
 
+def test_more_confidence_needs_more_distance() -> None:
+    """2.5 standard errors below the target are enough at 95 % and not at 99.9 %, where a bound is 3.09 of them wide."""
+    (usual,), (careful,) = judge([one(0.75, 0.1)], TARGET), judge([one(0.75, 0.1)], TARGET, 0.999)
+    assert (usual.verdict, careful.verdict) == (Verdict.NOT_REFUTED, Verdict.INCONCLUSIVE)
+    assert careful.bounds.upper == pytest.approx(0.75 + 3.09 * 0.1, abs=1e-3)
+
+
 def test_holm_may_tell_what_the_bounds_do_not() -> None:
     """1.8 standard errors above the target, beside one far above: enough for the second of two, if not for the bound.
 
