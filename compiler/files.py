@@ -1,5 +1,6 @@
 """Files that are replaced whole or not at all."""
 
+import errno
 import os
 import re
 import secrets
@@ -25,7 +26,7 @@ def write_file(path: Path, data: bytes) -> None:
             path.write_bytes(data)  # which says why not, of a folder and of a file that is write-protected
             return
         target = path.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         remove_drafts(target)
         fresh = draft_of(target)
         try:
@@ -51,7 +52,7 @@ def check_writable(path: Path) -> None:
             with open(path, "ab"):
                 return
         target = path.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         fresh = draft_of(target)
         with open(fresh, "xb"):
             pass
@@ -71,6 +72,13 @@ def remove_drafts(path: Path) -> None:
             with suppress(OSError):  # another process removes it, or may and this one may not
                 if time.time() - draft.lstat().st_mtime > STALE_SECONDS:
                     shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # there is a file in place of it, which is not what this error says
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
 def _in_place(path: Path) -> bool:

@@ -112,6 +112,22 @@ def test_newlines_in_a_spec_cannot_forge_output(tmp_path: Path) -> None:
     assert not any(line.startswith("error[RB999]") for line in result.stderr.splitlines())
 
 
+def test_a_spec_cannot_move_the_cursor_of_a_terminal(tmp_path: Path) -> None:
+    """Escape sequences and marks that turn letters around are shown as such, wherever words of a spec are."""
+    rude = r'"\e[31mred\e]0;title\a\u202E"'
+    (tmp_path / "m.yaml").write_text(
+        f"extends: cournot\nmodel: m\ntitle: {rude}\nidentities: {{{rude}: price == price}}\n", encoding="utf-8"
+    )
+    shown = [
+        rbcc("compile", "m.yaml", folder=tmp_path).stdout,
+        rbcc("check", "m.yaml", "--fast", folder=tmp_path).stdout,
+        rbcc("diff", "cournot", "m.yaml", folder=tmp_path).stdout,
+    ]
+    for text in shown:
+        assert r"\x1b[31mred\x1b]0;title\x07\u202e" in text
+        assert not {"\x1b", "\x07", "\u202e"} & set(text)
+
+
 def test_warnings_go_to_stderr_and_do_not_stop(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text("extends: cournot\nmodel: m\nparameters: {spare: 1}\n")
     result = rbcc("compile", "m.yaml", folder=tmp_path)

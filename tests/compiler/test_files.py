@@ -1,13 +1,15 @@
 """Files that are replaced whole or not at all."""
 
+import errno
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.files import write_file
+from rbcc.compiler.files import STALE_SECONDS, check_writable, draft_of, write_file
 from rbcc.compiler.summary import write_module
 
 
@@ -69,3 +71,40 @@ def test_a_protected_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PermissionError):
         write_file(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+def test_an_error_names_the_file_and_not_its_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_file(tmp_path / "new.txt", b"new")
+    assert caught.value.filename == str(tmp_path / "new.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whether_a_file_can_be_written_is_asked_without_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "old.txt"
+    check_writable(path)
+    assert list(path.parent.iterdir()) == []
+    path.write_bytes(b"old")
+    check_writable(path)
+    assert path.read_bytes() == b"old"
+    check_writable(Path(os.devnull))
+    with pytest.raises(IsADirectoryError):
+        check_writable(path.parent)
+    with pytest.raises(NotADirectoryError, match="below"):
+        check_writable(path / "below")
+
+
+def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    """Those of other files, of other programs, and those that may still be written stay."""
+    path = tmp_path / "a.txt"
+    old, fresh, other, foreign = draft_of(path), draft_of(path), draft_of(tmp_path / "b.txt"), tmp_path / ".a.txt.swp"
+    for draft in (old, fresh, other, foreign):
+        draft.write_bytes(b"half")
+        if draft is not fresh:
+            os.utime(draft, (0, time.time() - 2 * STALE_SECONDS))
+    write_file(path, b"new")
+    assert {one.name for one in tmp_path.iterdir()} == {one.name for one in (path, fresh, other, foreign)}
