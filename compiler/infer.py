@@ -357,6 +357,7 @@ class _Inference:
                 found=f"{exponent.type.unit}, the unit of '{_text(node.right.span)}'",
                 help=self.pure(exponent.type.unit),
             )
+            return None
         if base.type.unit in (None, ONE):
             return base.type.unit
         value = literal_value(exponent)

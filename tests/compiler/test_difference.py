@@ -69,7 +69,10 @@ def test_names_of_indices_do_not_count(changed) -> None:
     [
         ([("cost: {value: 2,", "cost: {value: 3,")], ["parameters", "~ cost: 2 money/good -> 3 money/good"]),
         ([("count: 6", "count: 9")], ["agent types", "~ buyer.count: 6 -> 9"]),
-        ([("horizon: 4", "horizon: 5")], ["model", "~ horizon: 4 -> 5"]),
+        ([("horizon: 4", "horizon: 5")], [
+            "model", "~ horizon: 4 -> 5", "observations",
+            "~ buyer sees time: linear, scale 4 -> linear, scale 5", "~ seller sees time: linear, scale 4 -> linear, scale 5",
+        ]),
         ([("discount: 0.99", "discount: 0.9")], ["agent types", "~ buyer.discount: 0.99 -> 0.9", "~ seller.discount: 0.99 -> 0.9"]),
         (
             [("start: 100", "start: 90")],
@@ -95,8 +98,8 @@ def test_names_of_indices_do_not_count(changed) -> None:
             ["rewards", "- seller.reward = profit[j]", "+ seller.reward = 2 * profit[j]"],
         ),
         (
-            [(r"observes: \[price\]", "observes: [price, time]")],
-            ["observations", "+ seller sees time: linear, scale 4"],
+            [(r"observes: \[price, time\]", "observes: [price]")],
+            ["observations", "- seller sees time: linear, scale 4"],
         ),
         ([("indicators:", "invariants: ['sold[j] >= 0']\nindicators:")], ["invariants", "+ sold[j] >= 0"]),
         ([("indicators:", "moments: {log: [dear]}\nindicators:")], ["indicators", "+ cycles and responses of dear: in percent"]),
@@ -162,9 +165,9 @@ def test_training_is_told_once_for_all_places() -> None:
     assert lines(training__default__clip=0.2) == ["training", "~ clip: 0.1 -> 0.2"]
     assert lines(training__firm__clip=0.2) == ["training", "~ clip (explore.firm, polish.firm): 0.1 -> 0.2"]
     assert lines(training__phases__polish__clip=0.2) == ["training", "~ clip (polish): 0.1 -> 0.2"]
-    assert lines(training__phases__polish__economies=32) == ["training", "~ economies (polish): 64 -> 32"]
+    assert lines(training__phases__polish__economies=32) == ["training", "~ economies (polish): 96 -> 32"]
     assert lines(training__phases__polish="null") == [
-        "training", "~ phases: explore, polish -> explore", "- phase polish: 1500 iterations of 64 economies",
+        "training", "~ phases: explore, polish -> explore", "- phase polish: 1000 iterations of 96 economies",
     ]  # fmt: skip
     assert lines(training__precision="bf16") == ["training", "~ precision: float32 -> bf16"]
 

@@ -99,7 +99,7 @@ CASES: dict[str, tuple[str, str | None]] = {
     "more agents than can be chosen from": (changed("count: 3", "count: 2147483647"), "RB701"),
     "more choices than can be offered": (changed("choices: [0, 1, 2]", f"choices: {list(range(0, 9001))}"), None),
     "more phases than anybody needs": (phases(21), "RB103"),
-    "observed again and again": (changed("observes: [price]", f"observes: [{'price, ' * 5000}price]"), None),
+    "observed again and again": (changed("observes: [price, time]", f"observes: [{'price, ' * 5000}price]"), None),
     "a file name that is too long": (f"extends: {'a' * 300}\n", "RB001"),
     "a folder name that is too long": (f"extends: {'a' * 300}/b\n", "RB001"),
     "no file name": ('extends: "a\\0b"\n', "RB001"),

@@ -65,7 +65,7 @@ def test_every_name_can_be_changed_and_changed_back(market: Workspace, tmp_path:
         try:
             after = changed(market, mention.span.start, path, "fresh_name")
         except Refused:
-            reserved = name in ("@progress", "util", "buyer.reward", "seller.reward")
+            reserved = name in ("@progress", "time", "util", "buyer.reward", "seller.reward")
             assert reserved or what in (What.FUNCTION, What.KEY)
             continue
         count += 1

@@ -354,8 +354,8 @@ def test_definitions(editor: Editor) -> None:
     assert editor.definition("closed_rbc.yaml", "firm.set_pr|ice: {open") == [
         "closed_rbc.yaml: set_price: {choices: {fr"
     ]
-    assert editor.definition("closed_rbc.yaml", "since(firm)), 0.1) * co|ol") == [
-        "closed_rbc.yaml: cool: clip((0.95 - progr"
+    assert editor.definition("closed_rbc.yaml", "entropy: 0.05 * co|ol") == [
+        "closed_rbc.yaml: cool: (1 - progress)^2"
     ]
 
 
@@ -413,7 +413,7 @@ def test_completion_in_expressions(editor: Editor) -> None:
     assert {"public", "budget", "price", "theta"} <= set(observed)
     assert not {"set_price", "profit", "budget'", "normal"} & set(observed)
     assert {"hours", "goods", "welfare"} <= set(editor.complete(name, "alive: [h|ours"))
-    scheduled = editor.complete(name, "entropy: 0.5 * max(exp(-5 * since(firm)), 0.1) * co|ol")
+    scheduled = editor.complete(name, "entropy: 0.05 * co|ol")
     assert {"cool", "progress", "iteration", "since", "eta"} <= set(scheduled)
     assert not {"price", "normal"} & set(scheduled)
 
