@@ -44,7 +44,7 @@ def whole_batch(estimate: Any, share: Any) -> Any:
     return (estimate - mean) / (jnp.sqrt(share.mean(jnp.mean((estimate - mean) ** 2))) + 1e-8)
 
 
-def everywhere(learners: Any, economies: int) -> dict[str, np.ndarray]:
+def everywhere(learners: Any, economies: int, total: int) -> dict[str, np.ndarray]:
     """All types explore in all economies."""
     return {learner.agent: np.arange(economies) for learner in learners}
 

@@ -3,6 +3,7 @@
 Only explorers are learned from. What they meet is what will be judged, the profile, and not the noise of all who learn.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,8 @@ from rbcc.runtime.rollout import drawn
 
 
 PATTERNS = 8
-"""Economies are dealt out in so many equal patterns, as far as their number allows: as many devices can share them
-without a change of who explores where."""
+"""Economies are dealt out in so many equal patterns, as far as their number is a multiple of it: as many devices can
+share them without a change of who explores where."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,12 @@ class Explorers:
 
 
 def explorers(
-    learners: Sequence[ir.Learner], policies: Mapping[str, Policy], keys: jax.Array, economies: int
+    learners: Sequence[ir.Learner], policies: Mapping[str, Policy], keys: jax.Array, total: int
 ) -> dict[str, Explorers]:
-    """Draws the explorers of each type, in a device's own `economies`, from a key for each of these."""
+    """Draws the explorers of each type in a device's own economies, of `total`, from a key for each of them."""
     found = {}
-    places = dealt(learners, economies)
+    economies = len(keys)
+    places = dealt(learners, economies, total)
     for number, learner in enumerate(learners):
         own, agents = places[learner.agent], policies[learner.agent].agents
         count = number_of_explorers(learner, agents)
@@ -57,22 +59,20 @@ def number_of_explorers(learner: ir.Learner, agents: int) -> int:
     return 1 if learner.algorithm == "pathwise" else max(1, round(learner.explorers * agents))
 
 
-def dealt(learners: Sequence[ir.Learner], economies: int) -> dict[str, np.ndarray]:
-    """The places of the economies in which each type explores.
+def dealt(learners: Sequence[ir.Learner], economies: int, total: int) -> dict[str, np.ndarray]:
+    """The places of the economies in which each type explores, of a device's own `economies`, of `total`.
 
     In half of them all types do, so that everyone learns to answer to what others may do. The other half is divided: in
     each of these one type explores alone, so that its agents learn what they cause themselves. Types all of whose
     agents explore do so everywhere. So do types that learn by derivatives, and all beside them: derivatives are free of
-    the noise of others.
+    the noise of others. Where a pattern has fewer than two economies for each type, all explore everywhere, too.
     """
     everywhere = np.arange(economies)
     if len(learners) == 1 or any(learner.algorithm == "pathwise" for learner in learners):
         return {learner.agent: everywhere for learner in learners}
-    least = 2 * len(learners)
-    patterns = next((n for n in (PATTERNS, 4, 2) if economies % n == 0 and economies // n >= least), 1)
-    length = economies // patterns
-    alone = length // least
-    place = everywhere % length
+    length = total // math.gcd(PATTERNS, total)
+    place = everywhere % (length if economies % length == 0 else economies)
+    alone = length // (2 * len(learners))
     found = {}
     for number, learner in enumerate(learners):
         mine = (place >= number * alone) & (place < (number + 1) * alone)

@@ -107,7 +107,9 @@ def stretch(
         now = iteration(model, phase, nets, number)
         playing, choosing = keys_of(key, number)
         own = share.economies(phase.economies)
-        exploring = explorers(phase.learners, nets, jax.vmap(jax.random.fold_in, (None, 0))(choosing, own), len(own))
+        exploring = explorers(
+            phase.learners, nets, jax.vmap(jax.random.fold_in, (None, 0))(choosing, own), phase.economies
+        )
 
         def player(agent: str, network: Parameters) -> Player:
             """All agents of a type play the profile, but those who explore with `network`."""

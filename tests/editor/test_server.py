@@ -354,9 +354,7 @@ def test_definitions(editor: Editor) -> None:
     assert editor.definition("closed_rbc.yaml", "firm.set_pr|ice: {open") == [
         "closed_rbc.yaml: set_price: {choices: {fr"
     ]
-    assert editor.definition("closed_rbc.yaml", "entropy: 0.05 * co|ol") == [
-        "closed_rbc.yaml: cool: (1 - progress)^2"
-    ]
+    assert editor.definition("closed_rbc.yaml", "entropy: 0.05 * co|ol") == ["closed_rbc.yaml: cool: (1 - progress)^2"]
 
 
 def test_definition_of_a_function_of_ones_own(editor: Editor) -> None:

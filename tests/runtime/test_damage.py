@@ -308,8 +308,8 @@ import time
 from rbcc.runtime.run import interruptible
 try:
     with interruptible():
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             print("saved", flush=True)

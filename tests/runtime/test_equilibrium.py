@@ -207,23 +207,27 @@ agents:
     reward: gain[j] * bake[j]
 indicators: {bake: "mean(j, bake[j])"}
 training:
-  phases: {learn: {iterations: 600, economies: 64}}
+  phases: {learn: {iterations: ITERATIONS, economies: 64}}
   default: {learning_rate: 1e-2, entropy: 0, network: [8]}
-verify: {alive: [bake > 0.5], shutdown: {baker.bake: 0}, learning_rate: 3e-2, iterations: 120, economies: 64, episodes: 1024}
+verify: {alive: [bake > 0.2], shutdown: {baker.bake: 0}, learning_rate: 3e-2, iterations: 120, economies: 64, episodes: 1024}
 """
 
 
 def test_agents_that_differ_in_what_they_do_not_see(write_spec: Any, tmp_path: Path) -> None:
-    """All bake, since none sees who it is and baking pays in the mean; two of three gain 1 by stopping."""
-    run = train(write_spec(DIFFERENT), out=tmp_path / "a")
-    found = rows(verify(run.folder))
-    assert found["individual"].verdict is Verdict.REFUTED
-    assert [member.gain.amount.value for member in found["individual"].estimate.members] == pytest.approx(
-        [0, 1, 1], abs=0.1
-    )
-    assert paid(found["team"]) < 0.05
-    learned = [c.gain for c in found["individual"].estimate.battery if c.source == "from scratch"]
-    assert max(learned) == pytest.approx(2 / 3, abs=0.1)  # a network that did not know its number would gain nothing
+    """Baking pays the first alone, and none sees that; but they know who they are, and learn it."""
+    trained = train(write_spec(DIFFERENT.replace("ITERATIONS", "600")), out=tmp_path / "a")
+    assert rows(verify(trained.folder))["individual"].verdict is Verdict.CERTIFIED
+
+
+def test_agents_that_gain_by_other_deviations(write_spec: Any, tmp_path: Path) -> None:
+    """Untrained they bake half of the time: the first gains 2.5 by baking always, the others 0.5 by never."""
+    text = DIFFERENT.replace("ITERATIONS", "1").replace("learning_rate: 1e-2", "learning_rate: 0")
+    run = train(write_spec(text), out=tmp_path / "a")
+    found = rows(verify(run.folder))["individual"]
+    assert found.verdict is Verdict.REFUTED
+    assert [m.gain.amount.value for m in found.estimate.members] == pytest.approx([2.5, 0.5, 0.5], abs=0.15)
+    learned = [c.gain for c in found.estimate.battery if c.source == "from scratch"]
+    assert max(learned) == pytest.approx(3.5 / 3, abs=0.15)  # a network that did not know its number would gain 0.5
     unlearned = rows(verify(run.folder, {"verify.iterations": 1}))["individual"].estimate
     assert unlearned.best.words == "each its own"
     assert unlearned.taken["always bake 0"] == [1, 2]

@@ -1,3 +1,4 @@
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,29 +26,30 @@ def learner(agent: str, explorers: float = 0.25, algorithm: str = "ppo") -> Any:
 @settings(max_examples=50, deadline=None)
 @given(types=st.integers(2, 5), economies=st.integers(1, 200))
 def test_half_of_the_economies_are_shared_and_the_others_are_divided_equally(types: int, economies: int) -> None:
-    places = dealt([learner(f"t{number}") for number in range(types)], economies)
+    places = dealt([learner(f"t{number}") for number in range(types)], economies, economies)
     explored = np.stack([np.isin(np.arange(economies), own) for own in places.values()])
     alone = explored.sum(axis=0) == 1
     assert (alone | explored.all(axis=0)).all()
     assert len(set(explored[:, alone].sum(axis=1))) == 1
     assert alone.sum() <= economies / 2
-    if economies >= 2 * types:
-        assert alone.any()
+    assert alone.any() == (economies // math.gcd(8, economies) >= 2 * types)
 
 
+@pytest.mark.parametrize("economies", [8, 16, 64])
 @pytest.mark.parametrize("devices", [2, 4, 8])
-def test_devices_do_not_change_who_explores_where(devices: int) -> None:
+def test_devices_do_not_change_who_explores_where(devices: int, economies: int) -> None:
     learners = [learner("a"), learner("b"), learner("c")]
-    whole, part = dealt(learners, 64), dealt(learners, 64 // devices)
+    own = economies // devices
+    whole, part = dealt(learners, economies, economies), dealt(learners, own, economies)
     for agent in whole:
-        own = np.concatenate([part[agent] + 64 // devices * device for device in range(devices)])
-        assert np.array_equal(whole[agent], own)
+        found = np.concatenate([part[agent] + own * device for device in range(devices)])
+        assert np.array_equal(whole[agent], found)
 
 
 def test_who_explores_everywhere() -> None:
-    everywhere = np.arange(16)
-    assert np.array_equal(dealt([learner("a", explorers=1), learner("b")], 16)["a"], everywhere)
-    for places in (dealt([learner("a")], 16), dealt([learner("a", algorithm="pathwise"), learner("b")], 16)):
+    everywhere = np.arange(64)
+    assert np.array_equal(dealt([learner("a", explorers=1), learner("b")], 64, 64)["a"], everywhere)
+    for places in (dealt([learner("a")], 64, 64), dealt([learner("a", algorithm="pathwise"), learner("b")], 64, 64)):
         assert all(np.array_equal(own, everywhere) for own in places.values())
 
 
