@@ -404,7 +404,7 @@ def test_a_single_agent_that_takes_values_as_given_is_asked_both_questions(tmp_p
     """At 30 one who takes the price of 40 as given gains nothing, and who knows that it moves it 12.5 %, at 22.5."""
     changes = {"agents.seller.count": 1, "training.phases.learn.iterations": 1}
     run = train("price_takers", changes, out=tmp_path / "a")
-    quick = {"verify.iterations": 20, "verify.economies": 32, "verify.episodes": 64}
+    quick = {"verify.iterations": 60, "verify.economies": 32, "verify.episodes": 64}
     result = verify(run.folder, quick, plants=["seller.quantity=50%"])
     found = rows(result)
     assert paid(found["individual"]) == pytest.approx(0, abs=1)
