@@ -133,6 +133,8 @@ class _Signs:
             left.remove(factor)
             if factor in right:
                 right.remove(factor)
+        if not left and not right:  # a - a
+            return Sign.NOT_NEGATIVE
         rest = ir.Binary("-", _product(left), _product(right), node.type)
         return min(*(self.of(factor) for factor in common), self.of(rest))
 

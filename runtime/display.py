@@ -309,7 +309,7 @@ def _parts(parts: Sequence[tuple[str, str]]) -> str:
 
 
 def _choices(choices: Sequence[Choice]) -> str:
-    """Such as `hours 1040 (trained: 0), demand 12 of firm 2 (trained: 3) in step 8`."""
+    """Such as `hours 1040 (trained: 0), demand 12 of bakery 2 (trained: 3) in step 8`."""
     found = []
     for (first, last), own in groupby(choices, key=lambda one: (one.first, one.last)):
         when = f"in step {first}" if first == last else f"in steps {first} to {last}"

@@ -46,7 +46,7 @@ class ActionSpace:
         return tuple(n for n in (self.agents, self.repeats) if n is not None)
 
     def words(self, number: int) -> str:
-        """A choice as people read it: `10`, or a member, `firm 2`."""
+        """A choice as people read it: `10`, or a member, `bakery 2`."""
         value = f"{self.values[number]:g}"
         return f"{self.of} {value}" if self.of else value
 

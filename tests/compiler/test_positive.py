@@ -51,6 +51,7 @@ silence: [RB207, RB804, RB802]
         ("m", False),  # and this starts at 0
         ("m + y", True),
         ("z", False),
+        ("z - z", False),  # 0
         ("exp(z) - 1", False),
         ("mean(i, c[i])", True),  # y (1 - s), with s up to .6
         ("y - mean(i, invested[i]) - mean(i, c[i])", False),

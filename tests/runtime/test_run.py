@@ -298,7 +298,7 @@ def test_checkpoints_of_no_place_or_another_shape_are_damaged(run: Run, tmp_path
     broken = jax.tree.map(lambda array: array * np.nan if array.dtype == np.float32 else array, state)
     for progress, reason in (
         (Progress(9, 3, {}, state), "it is of iteration 3 of phase number 9"),
-        (Progress(0, 60, {}, other), r"float32\[8, 1\], not float32\[8\]"),
+        (Progress(0, 60, {}, other), r"float32\[41, 1\], not float32\[41\]"),
         (Progress(0, 60, {}, broken), "it has numbers that are not finite"),
     ):
         opened.write_checkpoint(progress)
@@ -412,38 +412,6 @@ def test_networks_that_are_no_numbers_are_reported(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match=r"is (nan|inf).* in phase learn"):
         train("cournot", {**TINY, "training.default.learning_rate": "1e38"}, out=tmp_path / "a")
     assert all(np.isfinite(v) for r in Run.open(tmp_path / "a").metrics for v in r.values() if not isinstance(v, str))
-
-
-KINK = """
-rbcc: 1
-model: kink
-horizon: 2
-discount: 0.9
-agents:
-  seller:
-    index: j
-    count: 2
-    state: {s: {start: 1}}
-    actions: {q: {between: [0, 2]}}
-    observes: [s, time]
-    reward: q[j] * (2 - q[j]) + odd[j]
-equations:
-  all: |
-    fine[j] = sqrt(1 + q[j])
-    odd[j] = sqrt(abs(q[j] - q[j])) * fine[j]
-    s'[j] = s[j]
-training:
-  phases: {learn: {iterations: 1, economies: 8}}
-  default: {algorithm: pathwise, network: [8]}
-"""
-
-
-def test_a_derivative_that_is_not_finite_is_traced_to_its_equation(write_spec, tmp_path: Path) -> None:
-    with pytest.raises(Diverged) as caught:
-        train(write_spec(KINK), out=tmp_path / "a")
-    message = str(caught.value)
-    assert "model.yaml:17:5: odd[j] = sqrt(abs(q[j] - q[j])) * fine[j]" in message
-    assert "has no finite derivative at step 0, and agents learn by it" in message
 
 
 LEAK = """
