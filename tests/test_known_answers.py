@@ -19,7 +19,7 @@ def test_leader_tax(workers: int, elasticity: float, exact: float) -> None:
     with jax.enable_x64(True):
         model = compile("leader_tax", {"agents.worker.count": workers, "parameters.elasticity": elasticity})
         key = jax.random.key(0)
-        state, wage = model.reset(key), jnp.resize(jnp.array([1.0, 2.0]), workers)
+        state, wage = model.reset(key), jnp.resize(jnp.array([1.0, 2.0]), (workers,))
 
         def rewards(tax: jax.Array, labour: jax.Array) -> dict[str, jax.Array]:
             return model.step(state, {"planner.tax": tax, "worker.labour": labour}, key)[1].rewards
