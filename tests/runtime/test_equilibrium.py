@@ -408,7 +408,8 @@ def test_a_single_agent_that_takes_values_as_given_is_asked_both_questions(tmp_p
     result = verify(run.folder, quick, plants=["seller.quantity=50%"])
     found = rows(result)
     assert paid(found["individual"]) == pytest.approx(0, abs=1)
-    assert paid(found["team"]) == pytest.approx(112.5, rel=0.01)
+    # What is refuted beyond doubt is known to 5 %: the search ends there.
+    assert paid(found["team"]) == pytest.approx(112.5, rel=0.05)
     assert "taken as given: price, by seller alone" in verification_table(result)
 
 
