@@ -247,7 +247,7 @@ def sharpened(
     The standard deviation of a normal number is divided by the square root of the sharpness, as far as the bounds of
     deviations allow.
     """
-    sharpness = parameters["sharpness"]
+    sharpness = jax.lax.stop_gradient(parameters["sharpness"])  # it is set, not learned
     tie = _TIE * (1 - 1 / sharpness)
     found = []
     for one, mask, stack in zip(logits, masks, stacks, strict=True):

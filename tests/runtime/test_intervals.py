@@ -192,14 +192,15 @@ def test_tables_for_papers(growth: Path, tmp_path: Path) -> None:
     """A column per indicator with errors in brackets; all columns and numbers in CSV."""
     found = moments(growth, steps=20, paths=4)
     write_table(found, tmp_path / "m.tex")
-    first, head, mean, *_ = (tmp_path / "m.tex").read_text().splitlines()
+    first, head, unit, mean, *_ = (tmp_path / "m.tex").read_text().splitlines()
     assert first == r"\begin{tabular}{lrr}"
     assert head == r" & output & share \\ \hline"
+    assert unit == r"unit & level & level \\"
     assert re.fullmatch(r"mean & [\d.e-]+ \([\d.e-]+\) & [\d.e-]+ \([\d.e-]+\) \\\\", mean)
     write_table(found, tmp_path / "m.csv")
     assert len((tmp_path / "m.csv").read_text().splitlines()[0].split(",")) == 1 + found.shape[1]
     write_table(responses(growth, "productivity=+0.01", steps=2, paths=4), tmp_path / "i.tex")
-    assert (tmp_path / "i.tex").read_text().splitlines()[1] == r"indicator & step & response & low & high \\ \hline"
+    assert (tmp_path / "i.tex").read_text().splitlines()[1] == r"indicator & step & unit & response & low & high \\ \hline"
 
 
 def test_moments_of_a_known_process(growth: Path) -> None:
@@ -215,7 +216,7 @@ def test_moments_of_a_known_process(growth: Path) -> None:
 def test_responses_to_a_shock_come_from_paired_paths(growth: Path) -> None:
     """Output moves by the shock itself at once, then by what the capital adds: alpha more a period later."""
     found = responses(growth, "productivity=0.01", steps=3, paths=64).query("indicator == 'output'")
-    assert bool(np.all(found["in_percent"]))
+    assert set(found["unit"]) == {"%"}
     assert found["response"].iloc[0] == pytest.approx(100 * np.expm1(0.01), abs=1e-3)
     assert found["response"].iloc[1] == pytest.approx(100 * (0.95 + 0.36) * 0.01, abs=0.1)
     assert found["error"].iloc[0] < 1e-5
@@ -225,7 +226,7 @@ def test_responses_to_a_shock_come_from_paired_paths(growth: Path) -> None:
     ("call", "words"),
     [
         (lambda run: responses(run, "capitol=1"), "did you mean 'planner.capital'"),
-        (lambda run: responses(run, "capital"), "no shock"),
+        (lambda run: responses(run, "capital"), "not a shock"),
         (lambda run: moments(run, relative_to="outputs", steps=20), "did you mean 'output'"),
         (lambda run: moments(run, steps=4), "8 steps"),
     ],
