@@ -103,6 +103,7 @@ def on_two_hosts(folder: Path, *arguments: str) -> list[tuple[int, str]]:
     return [(host.returncode, text) for host, text in zip(hosts, printed, strict=True)]
 
 
+@pytest.mark.slow
 def test_two_hosts_do_what_one_does(tmp_path: Path) -> None:
     results = on_two_hosts(tmp_path)
     assert [status for status, _ in results] == [0, 0], results
@@ -117,6 +118,7 @@ def test_two_hosts_do_what_one_does(tmp_path: Path) -> None:
     assert [status for status, _ in on_two_hosts(tmp_path, "--resume")] == [0, 0]
 
 
+@pytest.mark.slow
 def test_seeds_at_once_are_those_one_by_one_and_can_be_resumed(tmp_path: Path) -> None:
     few = [*CHANGES, "--set=training.phases.explore.iterations=20"]
     done = run("train", "open_rbc_small", *few, "--seeds=3", "--devices=2", "--out=group", folder=tmp_path)

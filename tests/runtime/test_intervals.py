@@ -53,7 +53,7 @@ equations:
     tired'[i] = tired[i] / 2
 indicators: {tax: tax, work: "mean(i, work[i])", rest: "sum(i, rest[i])"}
 training:
-  phases: {learn: {iterations: 1500, economies: 16, algorithm: pathwise, learning_rate: 1e-2 * (1 - 0.95 * progress)}}
+  phases: {learn: {iterations: 2500, economies: 64, algorithm: pathwise, learning_rate: 1e-2 * (1 - 0.95 * progress)}}
   default: {entropy: "0.03 * max(1 - 1.3 * progress, 0)"}
 """
 
@@ -200,7 +200,9 @@ def test_tables_for_papers(growth: Path, tmp_path: Path) -> None:
     write_table(found, tmp_path / "m.csv")
     assert len((tmp_path / "m.csv").read_text().splitlines()[0].split(",")) == 1 + found.shape[1]
     write_table(responses(growth, "productivity=+0.01", steps=2, paths=4), tmp_path / "i.tex")
-    assert (tmp_path / "i.tex").read_text().splitlines()[1] == r"indicator & step & unit & response & low & high \\ \hline"
+    assert (tmp_path / "i.tex").read_text().splitlines()[
+        1
+    ] == r"indicator & step & unit & response & low & high \\ \hline"
 
 
 def test_moments_of_a_known_process(growth: Path) -> None:

@@ -120,6 +120,7 @@ def test_a_dead_economy_is_no_solution(tmp_path: Path) -> None:
     assert "this does not hold: quantity > 1000" in report(found)
 
 
+@pytest.mark.slow
 def test_a_stopped_solve_goes_on_as_if_it_had_not_been(unsolved: Solution, copy: Path) -> None:
     shutil.rmtree(copy / "try-2")
     kept = (copy / "try-1" / "equilibrium.json").stat().st_mtime_ns
