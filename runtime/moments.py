@@ -79,7 +79,8 @@ def moments(
         return _short(run, paths, burn, seed)
     if length < 2 * LAGS:
         enough = model.ends_after is None or model.ends_after - burn >= 2 * LAGS
-        more = "give --steps" if enough else f"episodes of {model.name} end after {model.ends_after}"
+        why = f"episodes of {model.name} end after {model.ends_after}, and of shorter episodes there is no cycle"
+        more = "give --steps" if enough else why
         raise RunError(f"moments need {2 * LAGS} steps or more that count; {more}")
     series = {name: x[:, burn:] for name, x in _indicators(_played(run, paths, length + burn, seed)).items()}
     base = _known(relative_to or next(iter(series)), series)
