@@ -231,7 +231,7 @@ class Deviation:
         few = 1 if self.smooth else max(1, round(LEARNING_SHARE * agents))
         self.together = few if self.alone else min(agents, TEAM_SAMPLE)
         self.program: Compiled | None = None
-        self.scratch = jax.jit(lambda key: self._fresh(self.policy.init(key)))
+        self.scratch = jax.jit(lambda key: self.first(self.policy.init(key)))
 
     @property
     def spaces(self) -> dict[str, ActionSpace]:
@@ -240,7 +240,7 @@ class Deviation:
 
     def first(self, network: Parameters) -> Deviator:
         """A deviator that does what `network` of the type does."""
-        return self._fresh(network)
+        return Deviator(network, fresh_optimizer(network), {name: jnp.float32(-1) for name in self.spaces})
 
     def compiled(self) -> Compiled:
         """The program; another thread may ask for it first, so that it is compiled while something else is done."""
@@ -254,9 +254,6 @@ class Deviation:
 
     def _nobody(self) -> jax.Array:
         return jnp.zeros((self.arena.economies, self.together), int)
-
-    def _fresh(self, network: Parameters) -> Deviator:
-        return Deviator(network, fresh_optimizer(network), {name: jnp.float32(-1) for name in self.spaces})
 
     def learn(
         self,
