@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from rbcc.compiler.diagnostics import CompileError, render_text
-from rbcc.compiler.words import printable
+from rbcc.compiler.util.text import printable
 from rbcc.editor import EditorError
 from rbcc.runtime.errors import RunError
 
@@ -82,7 +82,7 @@ def compile_command(
 ) -> None:
     """Check a spec, compile it, and print a summary of the model."""
     from rbcc.compiler.driver import compile_spec
-    from rbcc.compiler.summary import summary, write_module
+    from rbcc.compiler.tools.summary import summary, write_module
 
     compiled = compile_spec(spec, _overrides(set_))
     if compiled.warnings:
@@ -98,7 +98,7 @@ def compile_command(
     elif emit is Emit.PYTHON:
         _show(compiled.python(), out)
     elif emit is Emit.LATEX:
-        from rbcc.compiler.document import document
+        from rbcc.compiler.tools.doc import document
 
         _show(document(compiled, ".tex"), out)
     else:
@@ -116,7 +116,7 @@ def check(
     seed: Seed = 0,
 ) -> None:
     """Find mistakes in a spec, prove its accounts, and test what must hold in many random cases."""
-    from rbcc.compiler.report import report_on
+    from rbcc.compiler.tools.check_report import report_on
 
     found = report_on(spec, _overrides(set_))
     if not json_ and found.diagnostics:
@@ -151,7 +151,7 @@ def new(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="file to write; default: NAME.yaml")] = None,
 ) -> None:
     """Write a commented starter model; a file that exists is left as it is."""
-    from rbcc.compiler.starter import write_starter
+    from rbcc.compiler.tools.new_model import write_starter
 
     path = write_starter(name, out)
     typer.echo(f"{path}\nnext: rbcc compile {path}")
@@ -163,7 +163,7 @@ def fmt(
     check: Annotated[bool, typer.Option("--check", help="change nothing; exit with 1 if a file would change")] = False,
 ) -> None:
     """Bring specs into the canonical layout: spaces, indentation, quotes; all comments stay."""
-    from rbcc.compiler.format import format_files
+    from rbcc.compiler.tools.formatter import format_files
 
     changed, diagnostics = format_files(files, write=not check)
     for path, other in changed.items():
@@ -182,7 +182,7 @@ def diff(
     json_: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Tell what differs between two models: exit code 0 if nothing does, 1 if something, 2 if one has errors."""
-    from rbcc.compiler.difference import as_json, difference, model_of, show
+    from rbcc.compiler.tools.diff import as_json, difference, model_of, show
 
     try:
         changes = difference(model_of(before), model_of(after))
@@ -205,8 +205,8 @@ def doc(
     ] = None,
 ) -> None:
     """Describe a model: agents, timing, equations, parameters, sources."""
-    from rbcc.compiler.document import FORMS, document
     from rbcc.compiler.driver import compile_spec
+    from rbcc.compiler.tools.doc import FORMS, document
 
     form = out.suffix if out else ".md"
     if form not in FORMS:
@@ -219,7 +219,7 @@ def schema(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="file to write; default: print")] = None,
 ) -> None:
     """Print the JSON Schema of specs, with which editors complete keys and show what they mean."""
-    from rbcc.compiler.schema import schema as make
+    from rbcc.compiler.schema.json_schema import schema as make
 
     _show(json.dumps(make(), indent=1, ensure_ascii=False) + "\n", out)
 
@@ -350,7 +350,7 @@ def simulate(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="netCDF file; default: RUN/simulation.nc")] = None,
 ) -> None:
     """Play trained episodes and write all states, choices, values and rewards, with named dimensions, to netCDF."""
-    from rbcc.compiler.files import check_writable
+    from rbcc.compiler.util.atomic_write import check_writable
     from rbcc.runtime.simulate import simulate as run_simulation, write_simulation
 
     path = out or run / "simulation.nc"
@@ -424,7 +424,7 @@ def plot(
 @app.command()
 def models() -> None:
     """List the models that ship with rbcc."""
-    from rbcc.compiler.summary import shipped
+    from rbcc.compiler.tools.summary import shipped
 
     for name, title in shipped():
         typer.echo(f"{name:<28}{title}")
@@ -460,7 +460,7 @@ def _show(text: str, path: Path | None) -> None:
     if path is None:
         typer.echo(text, nl=False)
     else:
-        from rbcc.compiler.files import write_file
+        from rbcc.compiler.util.atomic_write import write_file
 
         write_file(path, text.encode())
 

@@ -8,12 +8,12 @@ from typing import Literal, get_args, get_origin
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Source
-from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS, Names, Scope
-from rbcc.compiler.keys import alternatives, form_at, keys_at
-from rbcc.compiler.mention import What
+from rbcc.compiler.ir.types import Kind, Role, Time
+from rbcc.compiler.schema.introspection import alternatives, form_at, keys_at
+from rbcc.compiler.schema.spec import Expression
+from rbcc.compiler.semantics.expressions import DISTRIBUTIONS, REDUCTIONS, Names, Scope
+from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.source import Mapping, shipped_models
-from rbcc.compiler.spec import Expression
-from rbcc.compiler.types import Kind, Role, Time
 from rbcc.editor import words
 from rbcc.editor.navigate import scope_at
 from rbcc.editor.place import Place, place_at

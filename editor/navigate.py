@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rbcc.compiler import syntax
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span
-from rbcc.compiler.infer import Scope, infer
-from rbcc.compiler.mention import Mention, What
+from rbcc.compiler.semantics.expressions import Scope, infer
+from rbcc.compiler.semantics.occurrences import Mention, What
 from rbcc.compiler.source import KeyPath, Scalar, find_model
 from rbcc.editor import words
 from rbcc.editor.workspace import (

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rbcc.compiler.diagnostics import Span
-from rbcc.compiler.keys import keys_at
-from rbcc.compiler.mention import What
+from rbcc.compiler.schema.introspection import keys_at
+from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.source import KeyPath, Mapping
 from rbcc.editor import words
 from rbcc.editor.workspace import Analysis, entry_at

@@ -7,14 +7,14 @@ from typing import Any, Literal, get_args, get_origin
 
 from rbcc.compiler import diagnostics, ir
 from rbcc.compiler.diagnostics import CODES, Span
-from rbcc.compiler.infer import Names
-from rbcc.compiler.keys import Key, alternatives, is_table, keys_at
-from rbcc.compiler.mention import Mention, What
+from rbcc.compiler.ir.types import Kind
+from rbcc.compiler.ir.units import ONE
 from rbcc.compiler.primitives import Primitive
+from rbcc.compiler.schema.introspection import Key, alternatives, is_table, keys_at
+from rbcc.compiler.schema.spec import Expression, Name
+from rbcc.compiler.semantics.expressions import Names
+from rbcc.compiler.semantics.occurrences import Mention, What
 from rbcc.compiler.source import KeyPath
-from rbcc.compiler.spec import Expression, Name
-from rbcc.compiler.types import Kind
-from rbcc.compiler.units import ONE
 from rbcc.editor.workspace import Analysis, short
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler import ir
-from rbcc.compiler.accounting import of_states
+from rbcc.compiler.analysis.accounting import of_states
 from rbcc.runtime.checks import Checks, Failure, record_of
 from rbcc.runtime.devices import check_size
 from rbcc.runtime.errors import RunError

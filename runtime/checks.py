@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler import ir
-from rbcc.compiler.emit.expressions import Expressions
-from rbcc.compiler.emit.names import local_names
+from rbcc.compiler.backends.jax.expressions import Expressions
+from rbcc.compiler.backends.jax.mangle import local_names
 from rbcc.runtime.model import Actions, Model, Outcome, State
 
 

@@ -18,7 +18,7 @@ from jax.stages import Wrapped
 from platformdirs import user_cache_path
 
 from rbcc.compiler import ir
-from rbcc.compiler.types import Role
+from rbcc.compiler.ir.types import Role
 from rbcc.runtime.errors import RunError
 
 

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rbcc.compiler.words import counted
+from rbcc.compiler.util.text import counted
 from rbcc.runtime.battery import POWER
 from rbcc.runtime.explanation import NEARLY, Choice
 from rbcc.runtime.run import Run

@@ -42,7 +42,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler.diagnostics import CompileError
-from rbcc.compiler.files import check_writable, write_file
+from rbcc.compiler.util.atomic_write import check_writable, write_file
 from rbcc.runtime import noise
 from rbcc.runtime.battery import CONSTANT, OWN, Battery, Found, Measure
 from rbcc.runtime.deviation import Arena, Base, Deviation, Deviator, Notion, evaluate_base

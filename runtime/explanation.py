@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rbcc.compiler.words import counted
+from rbcc.compiler.util.text import counted
 from rbcc.runtime.deviation import Deviation, Deviator
 from rbcc.runtime.devices import ALL, BY_ECONOMY
 from rbcc.runtime.policy import Indices, Parameters, Policy, Sight, of_members

@@ -17,11 +17,11 @@ from scipy.sparse.linalg import splu
 
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import suggest
-from rbcc.compiler.files import write_file
-from rbcc.compiler.infer import constant, literal_value
-from rbcc.compiler.types import Kind
-from rbcc.compiler.units import ONE
-from rbcc.compiler.words import counted
+from rbcc.compiler.ir.types import Kind
+from rbcc.compiler.ir.units import ONE
+from rbcc.compiler.semantics.expressions import constant, literal_value
+from rbcc.compiler.util.atomic_write import write_file
+from rbcc.compiler.util.text import counted
 from rbcc.runtime.checks import Checks
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.model import Model

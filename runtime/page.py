@@ -6,9 +6,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rbcc.compiler.emit.html import Drawing, html_of
-from rbcc.compiler.emit.page import Block, Heading, Paragraph, Table
-from rbcc.compiler.files import write_file
+from rbcc.compiler.backends.docs.document import Block, Heading, Paragraph, Table
+from rbcc.compiler.backends.docs.html import Drawing, html_of
+from rbcc.compiler.util.atomic_write import write_file
 from rbcc.runtime.battery import CONSTANT, NONE, POLICY, Candidate
 from rbcc.runtime.display import HEAD, explanations, findings, gain_rows, headlines, percent, question
 from rbcc.runtime.plot import BLUE, GREY, panels

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rbcc.compiler.files import write_file
-from rbcc.compiler.types import Role
+from rbcc.compiler.ir.types import Role
+from rbcc.compiler.util.atomic_write import write_file
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.run import Run
 from rbcc.runtime.simulate import simulate

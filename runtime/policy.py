@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler import ir
-from rbcc.compiler.types import Precision
+from rbcc.compiler.ir.types import Precision
 from rbcc.runtime.model import Model
 from rbcc.runtime.precision import product
 from rbcc.runtime.spaces import Head, Stack, heads_of, stacks_of

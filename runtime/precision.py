@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from rbcc.compiler.types import Precision
+from rbcc.compiler.ir.types import Precision
 from rbcc.runtime.errors import RunError
 
 

@@ -44,8 +44,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from rbcc.compiler import ir
-from rbcc.compiler.files import draft_of, remove_drafts, write_file
 from rbcc.compiler.source import is_text, override_text
+from rbcc.compiler.util.atomic_write import draft_of, remove_drafts, write_file
 from rbcc.runtime.audit import audit
 from rbcc.runtime.checks import Checks
 from rbcc.runtime.devices import check_size, place

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import xarray as xr
 
 from rbcc.compiler import ir
-from rbcc.compiler.files import write_file
+from rbcc.compiler.util.atomic_write import write_file
 from rbcc.runtime import noise
 from rbcc.runtime.devices import SINGLE, check_memory, check_size
 from rbcc.runtime.errors import RunError

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from rbcc.compiler.files import write_file
+from rbcc.compiler.util.atomic_write import write_file
 from rbcc.runtime.display import confidence, percent, verification_table
 from rbcc.runtime.equilibrium import origin, verify
 from rbcc.runtime.errors import Diverged, RunError

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler import ir
-from rbcc.compiler.emit.expressions import Expressions
-from rbcc.compiler.emit.names import local_names
-from rbcc.compiler.lint.influence import Flow
-from rbcc.compiler.passes.guards import guards
-from rbcc.compiler.types import Kind
+from rbcc.compiler.analysis.lint.choice_without_effect import Flow
+from rbcc.compiler.backends.jax.expressions import Expressions
+from rbcc.compiler.backends.jax.mangle import local_names
+from rbcc.compiler.ir.types import Kind
+from rbcc.compiler.optimize.finite_derivatives import guards
 from rbcc.runtime.checks import Checks, record_of, sane
 from rbcc.runtime.model import Model
 from rbcc.runtime.schedule import iteration

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from rbcc.compiler import ir
-from rbcc.compiler.accounting import flow_tables, proofs
-from rbcc.compiler.accounting.tables import text_table
+from rbcc.compiler.analysis.accounting import flow_tables, proofs
+from rbcc.compiler.analysis.accounting.render import text_table
 from rbcc.compiler.diagnostics import CompileError
-from rbcc.compiler.document import document
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.report import Report
 from rbcc.compiler.source import shipped_models
+from rbcc.compiler.tools.check_report import Report
+from rbcc.compiler.tools.doc import document
 
 
 LEDGER = Path(__file__).parent.parent / "specs" / "ledger.yaml"

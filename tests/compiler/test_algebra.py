@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from rbcc.compiler import ir
-from rbcc.compiler.accounting.algebra import Algebra, Atom, Sum, TooLarge
-from rbcc.compiler.accounting.divide import reduced
+from rbcc.compiler.analysis.accounting.normal_form import Algebra, Atom, Sum, TooLarge
+from rbcc.compiler.analysis.accounting.polynomial_division import reduced
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.types import Kind
+from rbcc.compiler.ir.types import Kind
 
 
 HEAD = """

@@ -9,7 +9,7 @@ import pytest
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.types import Kind, Time
+from rbcc.compiler.ir.types import Kind, Time
 
 
 MARKET = Path(__file__).parent.parent / "specs" / "market.yaml"

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from rbcc.compiler.diagnostics import CompileError
-from rbcc.compiler.difference import Change, as_json, difference, model_of, show
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.source import shipped_models
+from rbcc.compiler.tools.diff import Change, as_json, difference, model_of, show
 
 
 MARKET = Path(__file__).parent.parent / "specs" / "market.yaml"

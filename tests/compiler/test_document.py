@@ -12,11 +12,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from pylatexenc.latexwalker import LatexWalker
 
-from rbcc.compiler.document import FORMS, document
+from rbcc.compiler.backends.docs.document import Block, Heading, Timing, page
 from rbcc.compiler.driver import Compiled, compile_spec
-from rbcc.compiler.emit.page import Block, Heading, Timing, page
 from rbcc.compiler.source import shipped_models
-from rbcc.compiler.summary import summary
+from rbcc.compiler.tools.doc import FORMS, document
+from rbcc.compiler.tools.summary import summary
 
 
 HOSTILE = Path(__file__).parent.parent / "specs" / "hostile.yaml"

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from rbcc.compiler import ir
+from rbcc.compiler.backends.jax.mangle import MODULE_NAMES, local_names
+from rbcc.compiler.backends.jax.module import emit
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.emit.jax import emit
-from rbcc.compiler.emit.names import MODULE_NAMES, local_names
-from rbcc.compiler.passes import optimise
+from rbcc.compiler.optimize import optimise
 from rbcc.compiler.source import shipped_models
 from rbcc.runtime.model import Model, compile
 
@@ -120,7 +120,7 @@ def test_axes_and_reductions(write_spec, bakers: int, mills: int) -> None:
 def test_lookups_and_matching_sums(write_spec, monkeypatch, bakers: int, mills: int, threshold: int) -> None:
     """Both ways of matching agents with the members they choose give the same."""
     monkeypatch.setattr(
-        import_module("rbcc.compiler.passes.pairs"), "MAX_MEMBERS", {"cpu": threshold, "gpu": threshold}
+        import_module("rbcc.compiler.optimize.lookups"), "MAX_MEMBERS", {"cpu": threshold, "gpu": threshold}
     )
     model = build(
         write_spec,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.files import STALE_SECONDS, check_writable, draft_of, write_file
-from rbcc.compiler.summary import write_module
+from rbcc.compiler.tools.summary import write_module
+from rbcc.compiler.util.atomic_write import STALE_SECONDS, check_writable, draft_of, write_file
 
 
 def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:

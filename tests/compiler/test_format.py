@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings, strategies as st
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import CompileError, Diagnostics, Source
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.format import format_files, format_text
 from rbcc.compiler.source import Document, parse, shipped_models
+from rbcc.compiler.tools.formatter import format_files, format_text
 
 
 MODELS = sorted(shipped_models().glob("*.yaml"))

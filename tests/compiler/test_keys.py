@@ -4,9 +4,9 @@ from typing import get_args
 
 import pytest
 
-from rbcc.compiler.keys import alternatives, form_at, is_table, keys_at
+from rbcc.compiler.schema.introspection import alternatives, form_at, is_table, keys_at
+from rbcc.compiler.schema.spec import Expression, Grid, Learner, Parameter, Spec
 from rbcc.compiler.source import KeyPath
-from rbcc.compiler.spec import Expression, Grid, Learner, Parameter, Spec
 
 
 @pytest.mark.parametrize(

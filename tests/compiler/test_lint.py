@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from rbcc.compiler import ir
+from rbcc.compiler.analysis.intervals import Interval, Ranges
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.lint.ranges import Interval, Ranges
+from rbcc.compiler.ir.types import Kind, Type
 from rbcc.compiler.primitives import BUILTIN
-from rbcc.compiler.types import Kind, Type
 
 
 MARKET = Path(__file__).parent.parent / "specs" / "market.yaml"

@@ -8,7 +8,7 @@ import pytest
 from rbcc.compiler import syntax
 from rbcc.compiler.diagnostics import Diagnostics
 from rbcc.compiler.driver import Reading, examine
-from rbcc.compiler.mention import Mention, What
+from rbcc.compiler.semantics.occurrences import Mention, What
 from rbcc.compiler.source import shipped_models
 
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from rbcc.compiler.order import Cycle, in_order
+from rbcc.compiler.util.toposort import Cycle, in_order
 
 
 @given(st.dictionaries(st.integers(0, 20), st.lists(st.integers(0, 20), max_size=4)))

@@ -9,7 +9,7 @@ import pytest
 
 from rbcc import cli
 from rbcc.compiler import ir
-from rbcc.compiler.report import report_on
+from rbcc.compiler.tools.check_report import report_on
 
 
 LEDGER = Path(__file__).parent.parent / "specs" / "ledger.yaml"
@@ -106,7 +106,7 @@ def test_findings_are_printed_before_proofs_begin(
         printed.append(capsys.readouterr().err)
         return tuple(True for _ in model.identities)
 
-    monkeypatch.setattr("rbcc.compiler.report.proofs", proofs)
+    monkeypatch.setattr("rbcc.compiler.tools.check_report.proofs", proofs)
     monkeypatch.setattr(sys, "argv", ["rbcc", "check", "--fast", str(path)])
     with pytest.raises(SystemExit):
         cli.main()

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from rbcc.compiler.curriculum import DEFAULTS
 from rbcc.compiler.diagnostics import Diagnostics, Source
-from rbcc.compiler.schema import schema
+from rbcc.compiler.schema.json_schema import schema
+from rbcc.compiler.schema.spec import RESERVED_TYPES
+from rbcc.compiler.semantics.training import DEFAULTS
 from rbcc.compiler.source import Document, parse, shipped_models
-from rbcc.compiler.spec import RESERVED_TYPES
 
 
 SCHEMA = schema()

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
+from rbcc.compiler.backends.jax.module import emit
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.emit.jax import emit
-from rbcc.compiler.passes.fold import fold
-from rbcc.compiler.passes.guards import guards
-from rbcc.compiler.passes.pairs import pairs
-from rbcc.compiler.passes.share import share
+from rbcc.compiler.optimize.common_subexpressions import share
+from rbcc.compiler.optimize.constant_folding import fold
+from rbcc.compiler.optimize.finite_derivatives import guards
+from rbcc.compiler.optimize.lookups import pairs
 from rbcc.runtime.model import compile
 
 

@@ -5,7 +5,7 @@ import pytest
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.source import shipped_models
-from rbcc.compiler.starter import write_starter
+from rbcc.compiler.tools.new_model import write_starter
 
 
 def test_a_starter_compiles_and_explains_itself(tmp_path: Path) -> None:

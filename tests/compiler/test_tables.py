@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from transitions import compare
 
-from rbcc.compiler import ir, tables
+from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.compiler.driver import compile_spec
+from rbcc.compiler.semantics import data_values
 from rbcc.runtime.model import compile
 
 
@@ -170,7 +171,7 @@ def test_files_that_are_too_large(
     spec: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: int
 ) -> None:
     (tmp_path / "skill.csv").write_text("x\n" + "1\n" * 50)
-    monkeypatch.setattr(tables, name, limit)
+    monkeypatch.setattr(data_values, name, limit)
     assert codes(spec(skill="{value: {csv: skill.csv, column: x}}")) == {"RB005"}
 
 
@@ -178,7 +179,7 @@ def test_of_many_bad_cells_the_first_are_told(spec: Callable[..., Path], tmp_pat
     (tmp_path / "skill.csv").write_text("x\n" + "NA\n" * 50)
     with pytest.raises(CompileError) as caught:
         compile_spec(spec(ants="50", skill="{value: {csv: skill.csv, column: x}}"))
-    assert len(caught.value.diagnostics) == tables.MAX_BAD_CELLS + 1
+    assert len(caught.value.diagnostics) == data_values.MAX_BAD_CELLS + 1
 
 
 @settings(deadline=None, max_examples=200)

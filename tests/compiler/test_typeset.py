@@ -10,13 +10,13 @@ from hypothesis import given, settings, strategies as st
 from pylatexenc.latexwalker import LatexWalker
 
 from rbcc.compiler import ir
+from rbcc.compiler.backends.docs.math import Typesetter, name, plain, text
+from rbcc.compiler.backends.docs.mathml import mathml
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.emit.mathml import mathml
-from rbcc.compiler.emit.typeset import Typesetter, name, plain, text
-from rbcc.compiler.infer import constant
+from rbcc.compiler.ir.types import Type
 from rbcc.compiler.primitives import PrimitiveError, primitive
+from rbcc.compiler.semantics.expressions import constant
 from rbcc.compiler.source import shipped_models
-from rbcc.compiler.types import Type
 
 
 MODELS = sorted(path.stem for path in shipped_models().glob("*.yaml"))

@@ -3,9 +3,9 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, strategies as st
 
+from rbcc.compiler.ir.units import ONE, Unit
 from rbcc.compiler.primitives import PrimitiveError, UnitRule
 from rbcc.compiler.syntax import unit_of
-from rbcc.compiler.units import ONE, Unit
 
 
 POWERS = st.fractions(min_value=-4, max_value=4, max_denominator=6)

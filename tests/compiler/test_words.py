@@ -1,8 +1,8 @@
 import pytest
 
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.summary import summary
-from rbcc.compiler.words import counted
+from rbcc.compiler.tools.summary import summary
+from rbcc.compiler.util.text import counted
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS
-from rbcc.compiler.mention import What
+from rbcc.compiler.semantics.expressions import DISTRIBUTIONS, REDUCTIONS
+from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.source import shipped_models
 from rbcc.editor import words
 from rbcc.editor.complete import complete
