@@ -102,7 +102,7 @@ def compile_command(
 
         _show(document(compiled, ".tex"), out)
     else:
-        from rbcc.runtime.inspect import lowered
+        from rbcc.runtime.economy.lowered import lowered
 
         _show(lowered(compiled, emit.value) + "\n", out)
 
@@ -125,9 +125,9 @@ def check(
         _say(found.text())
     audit = None
     if found.compiled and not fast:
-        from rbcc.runtime.audit import try_out
-        from rbcc.runtime.devices import configure
-        from rbcc.runtime.model import Model
+        from rbcc.runtime.economy.model import Model
+        from rbcc.runtime.parallel.devices import configure
+        from rbcc.runtime.validation.property_testing import try_out
 
         configure()
         try:
@@ -246,9 +246,9 @@ def train(
 ) -> None:
     """Train every type of agents in a model; Ctrl-C, SIGTERM and SIGHUP save and stop."""
     number = _devices(devices)
-    from rbcc.runtime.devices import configure
-    from rbcc.runtime.display import TrainingDisplay
-    from rbcc.runtime.run import LARGEST_SEED, interruptible, train_seeds
+    from rbcc.runtime.parallel.devices import configure
+    from rbcc.runtime.reports.console import TrainingDisplay
+    from rbcc.runtime.storage.run_directory import LARGEST_SEED, interruptible, train_seeds
 
     if seed + seeds - 1 > LARGEST_SEED:
         raise typer.BadParameter(f"the last seed would be above {LARGEST_SEED}, the largest", param_hint="--seeds")
@@ -284,10 +284,10 @@ def verify(
 ) -> None:
     """Estimate how much any agent could gain by deviating, with confidence bounds."""
     number = _devices(devices)
-    from rbcc.runtime.devices import configure
-    from rbcc.runtime.display import verification_display, verification_table
-    from rbcc.runtime.equilibrium import Unwritten, verify as run_verification
-    from rbcc.runtime.page import write_page
+    from rbcc.runtime.parallel.devices import configure
+    from rbcc.runtime.reports.console import verification_display, verification_table
+    from rbcc.runtime.reports.html import write_page
+    from rbcc.runtime.verification.verify import Unwritten, verify as run_verification
 
     configure(number)
     try:
@@ -317,8 +317,8 @@ def solve(
 ) -> None:
     """Train and verify, from one start after another, until an equilibrium is found; exit code 1 if none is."""
     number = _devices(devices)
-    from rbcc.runtime.devices import configure
-    from rbcc.runtime.display import TrainingDisplay
+    from rbcc.runtime.parallel.devices import configure
+    from rbcc.runtime.reports.console import TrainingDisplay
     from rbcc.runtime.solve import Outcome, report, solve as run_solve
 
     configure(number)
@@ -351,7 +351,7 @@ def simulate(
 ) -> None:
     """Play trained episodes and write all states, choices, values and rewards, with named dimensions, to netCDF."""
     from rbcc.compiler.util.atomic_write import check_writable
-    from rbcc.runtime.simulate import simulate as run_simulation, write_simulation
+    from rbcc.runtime.reports.dataset import simulate as run_simulation, write_simulation
 
     path = out or run / "simulation.nc"
     if out or run.is_dir():
@@ -376,7 +376,7 @@ def moments(
     out: Table = None,
 ) -> None:
     """Print means, deviations, autocorrelations and cross-correlations of a run's indicators, with standard errors."""
-    from rbcc.runtime.moments import legend, moments as run_moments, table, write_table
+    from rbcc.runtime.reports.moments import legend, moments as run_moments, table, write_table
 
     found = run_moments(run, relative_to=relative_to, hp=hp, steps=steps, paths=paths, burn=burn, seed=seed)
     _say(f"{legend(found, relative_to, hp)}\n\n{table(found, digits)}")
@@ -400,7 +400,7 @@ def irf(
     out: Table = None,
 ) -> None:
     """Print impulse responses of a run's indicators, from pairs of paths with the same random numbers."""
-    from rbcc.runtime.moments import legend_of_responses, responses, table, write_table
+    from rbcc.runtime.reports.moments import legend_of_responses, responses, table, write_table
 
     found = responses(run, shock, steps=steps, paths=paths, burn=burn, seed=seed)
     typer.echo(f"{legend_of_responses(found)}\n\n{table(found.set_index(['indicator', 'step']), digits)}")
@@ -415,7 +415,7 @@ def plot(
     seed: Seed = 0,
 ) -> None:
     """Draw the training curves and one trained episode as PNG files."""
-    from rbcc.runtime.plot import plot as draw
+    from rbcc.runtime.reports.plots import plot as draw
 
     for path in draw(run, out, seed=seed):
         typer.echo(path)

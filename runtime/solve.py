@@ -20,14 +20,14 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from rbcc.compiler.util.atomic_write import write_file
-from rbcc.runtime.display import confidence, percent, verification_table
-from rbcc.runtime.equilibrium import origin, verify
+from rbcc.runtime.economy.model import Model, compile
 from rbcc.runtime.errors import Diverged, RunError
-from rbcc.runtime.inference import CONFIDENCE
-from rbcc.runtime.model import Model, compile
-from rbcc.runtime.page import write_page
-from rbcc.runtime.run import Listener, Run, train
-from rbcc.runtime.verdict import Equilibrium, Row, Verdict
+from rbcc.runtime.reports.console import confidence, percent, verification_table
+from rbcc.runtime.reports.html import write_page
+from rbcc.runtime.storage.run_directory import Listener, Run, train
+from rbcc.runtime.verification.results import Equilibrium, Row, Verdict
+from rbcc.runtime.verification.statistics import CONFIDENCE
+from rbcc.runtime.verification.verify import origin, verify
 
 
 VERIFYING = 2**30
