@@ -19,7 +19,7 @@ from timing import Row, arguments, interleaved, report
 from rbcc.compiler.backends.jax.module import emit
 from rbcc.compiler.optimize.constant_folding import fold
 from rbcc.compiler.optimize.lookups import pairs
-from rbcc.runtime.model import compile
+from rbcc.runtime.economy.model import compile
 
 
 SPEC = """

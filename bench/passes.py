@@ -25,7 +25,7 @@ from rbcc.compiler.backends.jax.module import emit
 from rbcc.compiler.optimize.common_subexpressions import share
 from rbcc.compiler.optimize.constant_folding import fold
 from rbcc.compiler.optimize.lookups import most_members, pairs
-from rbcc.runtime.model import Model, compile
+from rbcc.runtime.economy.model import Model, compile
 
 
 MATCHED = partial(pairs, most=most_members("cpu"))

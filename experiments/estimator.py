@@ -15,16 +15,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from rbcc.runtime import noise
-from rbcc.runtime.battery import Candidate
-from rbcc.runtime.deviation import Arena, Deviation, Notion, evaluate_base
-from rbcc.runtime.devices import SINGLE, configure
-from rbcc.runtime.equilibrium import Sample, verify
-from rbcc.runtime.exact import Game
-from rbcc.runtime.plant import read_plant
-from rbcc.runtime.run import Run, train
-from rbcc.runtime.train import networks_of
-from rbcc.runtime.verdict import Estimate, Gain, judge
+from rbcc.runtime import prng
+from rbcc.runtime.parallel.devices import SINGLE, configure
+from rbcc.runtime.storage.run_directory import Run, train
+from rbcc.runtime.training.loop import networks_of
+from rbcc.runtime.verification.best_response.exact import Game
+from rbcc.runtime.verification.best_response.learned import Arena, Deviation, Notion, evaluate_base
+from rbcc.runtime.verification.best_response.search import Candidate
+from rbcc.runtime.verification.perturbations import read_plant
+from rbcc.runtime.verification.results import Estimate, Gain, judge
+from rbcc.runtime.verification.verify import Sample, verify
 
 
 SETTINGS = {"verify.economies": 1024, "verify.iterations": 400, "verify.episodes": 262144}
@@ -149,7 +149,7 @@ def coverage(runs: Mapping[str, Run]) -> None:
             exact, held = one.exact(network), np.zeros(2)
             gains, even = [], []
             for repeat in range(REPEATS):
-                key = jax.random.fold_in(noise.key(repeat), 0xC0)
+                key = jax.random.fold_in(prng.key(repeat), 0xC0)
                 change = one.sample(key, network, one.undisturbed(key))
                 (row,) = judge([estimated(agent, change)], TARGET)
                 held += row.bounds.lower <= exact, exact <= row.bounds.upper
@@ -177,7 +177,7 @@ def selection(runs: Mapping[str, Run]) -> None:
     exact = [one.exact(deviator) for deviator in deviators]
     chosen, tested = [], []
     for repeat in range(REPEATS):
-        select, test = jax.random.split(jax.random.fold_in(noise.key(repeat), 0x5E))
+        select, test = jax.random.split(jax.random.fold_in(prng.key(repeat), 0x5E))
         base = one.undisturbed(select)
         means = [float(one.sample(select, deviator, base).mean()) for deviator in deviators]
         chosen.append(max(means))

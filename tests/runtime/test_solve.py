@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 import rbcc.runtime.solve
-from rbcc.runtime.equilibrium import verify
 from rbcc.runtime.errors import Diverged, RunError
-from rbcc.runtime.run import Run
 from rbcc.runtime.solve import Outcome, Solution, Try, report, solve
-from rbcc.runtime.train import Progress
-from rbcc.runtime.verdict import Equilibrium, Verdict
+from rbcc.runtime.storage.run_directory import Run
+from rbcc.runtime.training.loop import Progress
+from rbcc.runtime.verification.results import Equilibrium, Verdict
+from rbcc.runtime.verification.verify import verify
 
 
 SMALL = {
