@@ -44,7 +44,7 @@ def test_leader_tax_is_reported_with_its_exact_value() -> None:
 
 
 def test_nobody_gains_from_another_plan_in_the_dynamic_duopoly() -> None:
-    """The Markov-perfect policies of the page, played against each other: no coefficient of one's own pays to change."""
+    """The Markov-perfect policies, played against each other: it pays to change none of the coefficients."""
     with jax.enable_x64(True):
         model = compile("dynamic_duopoly")
         key, policy = jax.random.key(0), jnp.array([0.66846613, 0.70487518, -0.07584666])
