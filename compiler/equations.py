@@ -295,6 +295,8 @@ class Definitions:
             help = f"what is carried from step to step is a state: declare it, with a start, and write {written} = ..."
         else:
             help = "one of them must use what is known already: a state, whose new value (x') counts in the next step"
+            if role is Role.VALUE:
+                help += "; or it is an unknown, for which an equation under 'solve' holds"
         labels = []
         for user, needed in pairwise(path):
             inside = syntax.references(drafts[user].node)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.context import Context, place_of
 from rbcc.compiler.diagnostics import Label
-from rbcc.compiler.infer import DISTRIBUTIONS, Scope, infer, literal_value
+from rbcc.compiler.infer import DISTRIBUTIONS, Scope, a_kind, infer, literal_value
 from rbcc.compiler.mention import What
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.types import Kind, Role, Time, Type
@@ -237,7 +237,7 @@ class Systems:
         for side, written in ((both.left, node.left), (both.right, node.right)):
             if side.type.kind is not Kind.NUMBER:
                 self.diagnostics.error(
-                    "RB401", f"an equation that is solved has numbers on both sides, this is a {side.type.kind}",
+                    "RB401", f"an equation that is solved has numbers on both sides, this is {a_kind(side)}",
                     written.span,
                 )  # fmt: skip
                 return None
@@ -328,8 +328,8 @@ def _draws(node: syntax.Expression) -> bool:
 def _alone(
     unknowns: Sequence[ir.Unknown], definitions: Sequence[ir.Definition], equations: Sequence[ir.Equality]
 ) -> tuple[str, ...] | None:
-    """The indices at which the equation reads its unknown, if each entry of the one depends on no more than one entry of
-    the other, and that on no further one; else None."""
+    """The indices at which the equation reads its unknown, if each entry of the one depends on one entry of the other
+    alone, so that each can be solved by itself; else None."""
     if len(unknowns) > 1 or len(equations) > 1:
         return None
     # For each symbol that follows from the unknown: the positions of its indices that are those of the unknown.

@@ -3,8 +3,9 @@
 A sum has exact coefficients; a product has factors with powers, and variables that it is summed over. Conditions are
 factors that are 1 or 0, and `a if c else b` is `b + c * (a - b)`; `max`, `min`, `abs` and `clip` are written with the
 positive part of a number; a sum over `j` where `j` is a choice takes the choice in place of `j`; shares that are chosen
-sum to 1; both sides of an equation that is solved are the same. All other functions, and divisions by sums, are factors that are equal if their arguments are. What is shown
-equal is equal for all states, choices, draws and parameters for which its divisions are defined.
+sum to 1; both sides of an equation that is solved are the same. All other functions, and divisions by sums, are factors
+that are equal if their arguments are. What is shown equal is equal for all states, choices, draws and parameters for
+which its divisions are defined.
 """
 
 import re

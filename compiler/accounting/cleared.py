@@ -1,7 +1,7 @@
 """What proofs know of equations that are solved within a step: their two sides are equal.
 
-The sum of `demand[i, j]` over all i is `supply[j]` where an equation says so. The latest of the values in an equation is
-replaced by the others, so that what is replaced never comes back.
+The sum of `demand[i, j]` over all i is `supply[j]` where an equation says so. The latest of the values in an equation
+is replaced by the others, so that what is replaced never comes back.
 """
 
 from collections.abc import Iterator, Mapping

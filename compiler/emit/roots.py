@@ -137,7 +137,7 @@ def root_of_all(residuals, low, high):
                 share, _, good = inner
                 return ~good & (share > 1e-3)
 
-            share, moved, good = jax.lax.while_loop(unfinished, shorter, (2.0, y, False))
+            _, moved, good = jax.lax.while_loop(unfinished, shorter, (2.0, y, False))
             y = jnp.where(good, moved, y)
             change, slopes = newton(place(y))
             return count + 1, y, change, slopes, good
