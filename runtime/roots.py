@@ -46,10 +46,7 @@ def no_root(checks: "Checks", root: ir.Root, at: Mapping[str, int], record: Mapp
 
 def _alone(name: str, sides: Callable[[float], tuple[float, float]], low: float, high: float) -> str:
     """Why a single unknown is not found: what both sides are where it is looked for."""
-    if low > 0:
-        places = np.geomspace(low, high, TRIED)
-    else:
-        places = np.linspace(low, high, TRIED)
+    places = np.geomspace(low, high, TRIED) if low > 0 else np.linspace(low, high, TRIED)
     gaps = np.array([left - right for left, right in map(sides, map(float, places))])
     for x, gap in ((low, gaps[0]), (high, gaps[-1])):
         if np.isnan(gap):
