@@ -263,7 +263,7 @@ class Unknown(Table):
 
 
 class System(Table):
-    """Equations that hold within the step, and what they are solved for, such as prices at which markets clear."""
+    """Equations that hold within the step, and what they are solved for."""
 
     unknowns: Annotated[dict[Name, Unknown], Field(min_length=1)] = Field(description="what is solved for")
     equations: Equations = Field(description="as many as unknowns, one a line, such as demand[j] == supply[j]")

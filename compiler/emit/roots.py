@@ -84,8 +84,8 @@ def root_of_all(residuals, low, high):
     """Unknowns between `low` and `high`, tuples of arrays, for which all `residuals` are 0; NaN if none are found.
 
     Newton's method from the middle, in logarithms of what is above 0, then from other places. A step is made shorter
-    until the next one would be smaller. What is found is a solution if Newton's step from there is small, and if the
-    equations determine it: if their derivatives are not nearly dependent.
+    until the next one, with the same derivatives, is smaller. What is found is a solution if Newton's step from there is
+    small, and if the equations determine it: if their derivatives are not nearly dependent.
     """
     shapes = [(part.shape, part.size) for part in low]
 
@@ -102,8 +102,25 @@ def root_of_all(residuals, low, high):
     def residual(x):
         return joined(residuals(*divided(x)))
 
+    def inverse(matrix):
+        """By elimination with pivots: small programs, also for many economies at once."""
+        number = matrix.shape[0]
+
+        def eliminate(k, carry):
+            rows, order, used = carry
+            column = rows[:, k]
+            pivot = jnp.argmax(jnp.where(used, -1.0, jnp.abs(column)))
+            row = rows[pivot] / column[pivot]
+            rows = jnp.where((jnp.arange(number) == pivot)[:, None], row, rows - column[:, None] * row)
+            return rows, order.at[k].set(pivot), used.at[pivot].set(True)
+
+        rows = jnp.concatenate([matrix, jnp.eye(number, dtype=matrix.dtype)], axis=1)
+        start = (rows, jnp.zeros(number, int), jnp.zeros(number, bool))
+        rows, order, _ = jax.lax.fori_loop(0, number, eliminate, start)
+        return rows[order, number:]
+
     low, high = jax.lax.stop_gradient((joined(low), joined(high)))
-    eps, width = jnp.finfo(low.dtype).eps, high - low
+    eps, width, number = jnp.finfo(low.dtype).eps, high - low, low.size
     positive = low > 0
     first, last = (jnp.where(positive, jnp.log(jnp.where(positive, x, 1.0)), (x - low) / width) for x in (low, high))
     longest = jnp.where(positive, 1.5, 0.25)
@@ -113,68 +130,48 @@ def root_of_all(residuals, low, high):
             x = jnp.where(positive, jnp.exp(jnp.where(positive, y, 0.0)), low + y * width)
             return jnp.clip(x, low, high)
 
-        def scale(x):
-            return jnp.where(positive, x, width)
+        def begin(attempt):
+            share = (0.5 + attempt * 0.618034 * (1 + jnp.arange(number))) % 1
+            return first + share * (last - first)
 
-        def newton(x):
-            """The step from `x`, and what gives steps from elsewhere with the derivatives there."""
-            slopes = jax.jacfwd(residual)(x) * scale(x)
-            return -jnp.linalg.solve(slopes, residual(x)), slopes
-
-        def step(carry):
-            count, y, change, slopes, _ = carry
-            change = change / jnp.maximum(1.0, jnp.max(jnp.abs(change) / longest))
+        def improve(carry):
+            attempt, count, share, y, change, inverted, _, _ = carry
+            moved = jnp.clip(y + share * change, first, last)
+            x = place(moved)
+            scale = jnp.where(positive, x, width)
+            slopes, gaps = jax.jacfwd(lambda x: (residual(x),) * 2, has_aux=True)(x)
+            slopes = slopes * scale
             length = jnp.max(jnp.abs(change))
-
-            def shorter(inner):
-                share, _, _ = inner
-                share = share / 2
-                moved = jnp.clip(y + share * change, first, last)
-                following = jnp.max(jnp.abs(jnp.linalg.solve(slopes, residual(place(moved)))))
-                return share, moved, following <= (1 - share / 4) * length
-
-            def unfinished(inner):
-                share, _, good = inner
-                return ~good & (share > 1e-3)
-
-            _, moved, good = jax.lax.while_loop(unfinished, shorter, (2.0, y, False))
-            y = jnp.where(good, moved, y)
-            change, slopes = newton(place(y))
-            return count + 1, y, change, slopes, good
-
-        def going(carry):
-            count, _, change, _, good = carry
-            return (count < 60) & good & (jnp.max(jnp.abs(change)) > 4 * eps)
-
-        def attempt(carry):
-            number, _, _ = carry
-            share = (0.5 + number * 0.618034 * (1 + jnp.arange(low.size))) % 1
-            y = first + share * (last - first)
-            change, slopes = newton(place(y))
-            _, y, _, _, _ = jax.lax.while_loop(going, step, (0, y, change, slopes, jnp.all(jnp.isfinite(change))))
-            x = place(y)
-            change, _ = newton(x)
-            moved = x + scale(x) * change
-            x = jnp.where(jnp.all((moved >= low) & (moved <= high)), moved, x)
-            return number + 1, x, solves(x)
-
-        def solves(x):
-            change, slopes = newton(x)
-            slopes = slopes / jnp.max(jnp.abs(slopes), axis=1, keepdims=True)
-            condition = jnp.max(jnp.abs(slopes)) * jnp.max(jnp.abs(jnp.linalg.inv(slopes)))
+            good = (count == 0) | (jnp.max(jnp.abs(inverted @ gaps)) <= (1 - share / 4) * length)
+            anew = inverse(slopes)
+            step = -(anew @ gaps)
+            rows = jnp.max(jnp.abs(slopes), axis=1)
+            condition = jnp.max(jnp.abs(slopes) / rows[:, None]) * jnp.max(jnp.abs(anew) * rows)
             size = jnp.where(positive, 1.0, jnp.maximum(jnp.abs(x) / width, 1e-3))
-            close = jnp.abs(change) <= 0.3 * jnp.sqrt(eps) * size
-            return jnp.all(close) & (condition < 0.01 / eps)
+            close = jnp.all(jnp.abs(step) <= 0.3 * jnp.sqrt(eps) * size) & (condition < 0.01 / eps)
+            ended = jnp.all(jnp.abs(step) <= 4 * eps * size) | ((count > 0) & ~good)
+            found = close & ended
+            exact = x + scale * step
+            x = jnp.where(jnp.all((exact >= low) & (exact <= high)), exact, x)
+            limited = step / jnp.maximum(1.0, jnp.max(jnp.abs(step) / longest))
+            again = ~found & ((count > 60) | (share < 1e-3) | ((count == 0) & ~jnp.all(jnp.isfinite(step))))
+            attempt = attempt + again
+            y = jnp.where(again, begin(attempt), jnp.where(good, moved, y))
+            change = jnp.where(again, 0.0, jnp.where(good, limited, change))
+            inverted = jnp.where(good, anew, inverted)
+            share = jnp.where(again | good, 1.0, share / 2)
+            return attempt, jnp.where(again, 0, count + 1), share, y, change, inverted, x, found
 
         def unsolved(carry):
-            number, _, found = carry
-            return ~found & (number < 8)
+            return ~carry[-1] & (carry[0] < 8)
 
-        _, x, found = jax.lax.while_loop(unsolved, attempt, (0, start, False))
+        square = jnp.zeros((number, number), low.dtype)
+        carry = (0, 0, jnp.ones((), low.dtype), begin(0), jnp.zeros_like(low), square, start, False)
+        *_, x, found = jax.lax.while_loop(unsolved, improve, carry)
         return x, jnp.asarray(found, x.dtype)
 
     def tangent(change, given):
-        return jnp.linalg.solve(jax.jacobian(change)(given), given)
+        return inverse(jax.jacfwd(change)(jnp.zeros_like(given))) @ given
 
     x, found = jax.lax.custom_root(residual, low, search, tangent, has_aux=True)
     return tuple(divided(jnp.where(found > 0, x, jnp.nan)))
