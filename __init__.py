@@ -17,28 +17,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rbcc.compiler.diagnostics import CompileError as CompileError
     from rbcc.compiler.primitives import primitive as primitive
-    from rbcc.runtime.equilibrium import exploitability as exploitability, verify as verify
+    from rbcc.runtime.economy.model import Model as Model, compile as compile
     from rbcc.runtime.errors import RunError as RunError
-    from rbcc.runtime.model import Model as Model, compile as compile
-    from rbcc.runtime.run import Run as Run, train as train
-    from rbcc.runtime.simulate import simulate as simulate
+    from rbcc.runtime.reports.dataset import simulate as simulate
     from rbcc.runtime.solve import Solution as Solution, solve as solve
-    from rbcc.runtime.verdict import Equilibrium as Equilibrium
+    from rbcc.runtime.storage.run_directory import Run as Run, train as train
+    from rbcc.runtime.verification.results import Equilibrium as Equilibrium
+    from rbcc.runtime.verification.verify import exploitability as exploitability, verify as verify
 
 _PLACES = {
     "CompileError": "rbcc.compiler.diagnostics",
     "primitive": "rbcc.compiler.primitives",
-    "Equilibrium": "rbcc.runtime.verdict",
-    "exploitability": "rbcc.runtime.equilibrium",
-    "verify": "rbcc.runtime.equilibrium",
-    "Run": "rbcc.runtime.run",
+    "Equilibrium": "rbcc.runtime.verification.results",
+    "exploitability": "rbcc.runtime.verification.verify",
+    "verify": "rbcc.runtime.verification.verify",
+    "Run": "rbcc.runtime.storage.run_directory",
     "RunError": "rbcc.runtime.errors",
-    "train": "rbcc.runtime.run",
-    "simulate": "rbcc.runtime.simulate",
+    "train": "rbcc.runtime.storage.run_directory",
+    "simulate": "rbcc.runtime.reports.dataset",
     "Solution": "rbcc.runtime.solve",
     "solve": "rbcc.runtime.solve",
-    "Model": "rbcc.runtime.model",
-    "compile": "rbcc.runtime.model",
+    "Model": "rbcc.runtime.economy.model",
+    "compile": "rbcc.runtime.economy.model",
 }
 
 

@@ -6,6 +6,7 @@ Commands that only read specs (compile to IR or JSON, errors, summaries) never i
 import atexit
 import gc
 import json
+import re
 import signal
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from typing import Annotated
 import typer
 
 from rbcc.compiler.diagnostics import CompileError, render_text
-from rbcc.compiler.words import printable
+from rbcc.compiler.util.text import printable
 from rbcc.editor import EditorError
 from rbcc.runtime.errors import RunError
 
@@ -82,7 +83,7 @@ def compile_command(
 ) -> None:
     """Check a spec, compile it, and print a summary of the model."""
     from rbcc.compiler.driver import compile_spec
-    from rbcc.compiler.summary import summary, write_module
+    from rbcc.compiler.tools.summary import summary, write_module
 
     compiled = compile_spec(spec, _overrides(set_))
     if compiled.warnings:
@@ -98,11 +99,11 @@ def compile_command(
     elif emit is Emit.PYTHON:
         _show(compiled.python(), out)
     elif emit is Emit.LATEX:
-        from rbcc.compiler.document import document
+        from rbcc.compiler.tools.doc import document
 
         _show(document(compiled, ".tex"), out)
     else:
-        from rbcc.runtime.inspect import lowered
+        from rbcc.runtime.economy.lowered import lowered
 
         _show(lowered(compiled, emit.value) + "\n", out)
 
@@ -116,7 +117,7 @@ def check(
     seed: Seed = 0,
 ) -> None:
     """Find mistakes in a spec, prove its accounts, and test what must hold in many random cases."""
-    from rbcc.compiler.report import report_on
+    from rbcc.compiler.tools.check_report import report_on
 
     found = report_on(spec, _overrides(set_))
     if not json_ and found.diagnostics:
@@ -125,9 +126,9 @@ def check(
         _say(found.text())
     audit = None
     if found.compiled and not fast:
-        from rbcc.runtime.audit import try_out
-        from rbcc.runtime.devices import configure
-        from rbcc.runtime.model import Model
+        from rbcc.runtime.economy.model import Model
+        from rbcc.runtime.parallel.devices import configure
+        from rbcc.runtime.validation.property_testing import try_out
 
         configure()
         try:
@@ -151,7 +152,7 @@ def new(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="file to write; default: NAME.yaml")] = None,
 ) -> None:
     """Write a commented starter model; a file that exists is left as it is."""
-    from rbcc.compiler.starter import write_starter
+    from rbcc.compiler.tools.new_model import write_starter
 
     path = write_starter(name, out)
     typer.echo(f"{path}\nnext: rbcc compile {path}")
@@ -163,7 +164,7 @@ def fmt(
     check: Annotated[bool, typer.Option("--check", help="change nothing; exit with 1 if a file would change")] = False,
 ) -> None:
     """Bring specs into the canonical layout: spaces, indentation, quotes; all comments stay."""
-    from rbcc.compiler.format import format_files
+    from rbcc.compiler.tools.formatter import format_files
 
     changed, diagnostics = format_files(files, write=not check)
     for path, other in changed.items():
@@ -182,7 +183,7 @@ def diff(
     json_: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Tell what differs between two models: exit code 0 if nothing does, 1 if something, 2 if one has errors."""
-    from rbcc.compiler.difference import as_json, difference, model_of, show
+    from rbcc.compiler.tools.diff import as_json, difference, model_of, show
 
     try:
         changes = difference(model_of(before), model_of(after))
@@ -205,8 +206,8 @@ def doc(
     ] = None,
 ) -> None:
     """Describe a model: agents, timing, equations, parameters, sources."""
-    from rbcc.compiler.document import FORMS, document
     from rbcc.compiler.driver import compile_spec
+    from rbcc.compiler.tools.doc import FORMS, document
 
     form = out.suffix if out else ".md"
     if form not in FORMS:
@@ -219,7 +220,7 @@ def schema(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="file to write; default: print")] = None,
 ) -> None:
     """Print the JSON Schema of specs, with which editors complete keys and show what they mean."""
-    from rbcc.compiler.schema import schema as make
+    from rbcc.compiler.schema.json_schema import schema as make
 
     _show(json.dumps(make(), indent=1, ensure_ascii=False) + "\n", out)
 
@@ -246,9 +247,9 @@ def train(
 ) -> None:
     """Train every type of agents in a model; Ctrl-C, SIGTERM and SIGHUP save and stop."""
     number = _devices(devices)
-    from rbcc.runtime.devices import configure
-    from rbcc.runtime.display import TrainingDisplay
-    from rbcc.runtime.run import LARGEST_SEED, interruptible, train_seeds
+    from rbcc.runtime.parallel.devices import configure
+    from rbcc.runtime.reports.console import TrainingDisplay
+    from rbcc.runtime.storage.run_directory import LARGEST_SEED, interruptible, train_seeds
 
     if seed + seeds - 1 > LARGEST_SEED:
         raise typer.BadParameter(f"the last seed would be above {LARGEST_SEED}, the largest", param_hint="--seeds")
@@ -281,13 +282,14 @@ def verify(
     ] = [],  # noqa: B006
     seed: Seed = 0,
     devices: Devices = "all",
+    details: Annotated[bool, typer.Option("--details", help="print all that is known; the page has it, too")] = False,
 ) -> None:
     """Estimate how much any agent could gain by deviating, with confidence bounds."""
     number = _devices(devices)
-    from rbcc.runtime.devices import configure
-    from rbcc.runtime.display import verification_display, verification_table
-    from rbcc.runtime.equilibrium import Unwritten, verify as run_verification
-    from rbcc.runtime.page import write_page
+    from rbcc.runtime.parallel.devices import configure
+    from rbcc.runtime.reports.console import verification_display, verification_summary, verification_table
+    from rbcc.runtime.reports.html import write_page
+    from rbcc.runtime.verification.verify import Unwritten, verify as run_verification
 
     configure(number)
     try:
@@ -296,8 +298,9 @@ def verify(
     except Unwritten as error:
         _say(verification_table(error.result))
         raise
-    _say(verification_table(result))
-    typer.echo(f"\npage: {write_page(run, result)}")
+    page = write_page(run, result)
+    _show_verdicts(verification_table(result) if details else verification_summary(result))
+    typer.echo(f"\npage: {page}" + ("" if details else "; --details prints all of it"))
 
 
 @app.command()
@@ -317,8 +320,8 @@ def solve(
 ) -> None:
     """Train and verify, from one start after another, until an equilibrium is found; exit code 1 if none is."""
     number = _devices(devices)
-    from rbcc.runtime.devices import configure
-    from rbcc.runtime.display import TrainingDisplay
+    from rbcc.runtime.parallel.devices import configure
+    from rbcc.runtime.reports.console import TrainingDisplay
     from rbcc.runtime.solve import Outcome, report, solve as run_solve
 
     configure(number)
@@ -336,7 +339,7 @@ def solve(
             listener=display.update,
             say=display.say,
         )
-    typer.echo(report(found))
+    _show_verdicts(report(found))
     if found.verdict is not Outcome.SOLVED:
         raise typer.Exit(1)
 
@@ -350,8 +353,8 @@ def simulate(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="netCDF file; default: RUN/simulation.nc")] = None,
 ) -> None:
     """Play trained episodes and write all states, choices, values and rewards, with named dimensions, to netCDF."""
-    from rbcc.compiler.files import check_writable
-    from rbcc.runtime.simulate import simulate as run_simulation, write_simulation
+    from rbcc.compiler.util.atomic_write import check_writable
+    from rbcc.runtime.reports.dataset import simulate as run_simulation, write_simulation
 
     path = out or run / "simulation.nc"
     if out or run.is_dir():
@@ -376,7 +379,7 @@ def moments(
     out: Table = None,
 ) -> None:
     """Print means, deviations, autocorrelations and cross-correlations of a run's indicators, with standard errors."""
-    from rbcc.runtime.moments import legend, moments as run_moments, table, write_table
+    from rbcc.runtime.reports.moments import legend, moments as run_moments, table, write_table
 
     found = run_moments(run, relative_to=relative_to, hp=hp, steps=steps, paths=paths, burn=burn, seed=seed)
     _say(f"{legend(found, relative_to, hp)}\n\n{table(found, digits)}")
@@ -400,7 +403,7 @@ def irf(
     out: Table = None,
 ) -> None:
     """Print impulse responses of a run's indicators, from pairs of paths with the same random numbers."""
-    from rbcc.runtime.moments import legend_of_responses, responses, table, write_table
+    from rbcc.runtime.reports.moments import legend_of_responses, responses, table, write_table
 
     found = responses(run, shock, steps=steps, paths=paths, burn=burn, seed=seed)
     typer.echo(f"{legend_of_responses(found)}\n\n{table(found.set_index(['indicator', 'step']), digits)}")
@@ -415,7 +418,7 @@ def plot(
     seed: Seed = 0,
 ) -> None:
     """Draw the training curves and one trained episode as PNG files."""
-    from rbcc.runtime.plot import plot as draw
+    from rbcc.runtime.reports.plots import plot as draw
 
     for path in draw(run, out, seed=seed):
         typer.echo(path)
@@ -424,7 +427,7 @@ def plot(
 @app.command()
 def models() -> None:
     """List the models that ship with rbcc."""
-    from rbcc.compiler.summary import shipped
+    from rbcc.compiler.tools.summary import shipped
 
     for name, title in shipped():
         typer.echo(f"{name:<28}{title}")
@@ -456,11 +459,19 @@ def _say(text: str, err: bool = False) -> None:
     typer.echo(printable(text), err=err)
 
 
+def _show_verdicts(text: str) -> None:
+    """Prints the words of a verification; in a terminal the verdicts have their colours."""
+    colours = {"NOT REFUTED": "green", "CERTIFIED": "green", "SOLVED": "green", "REFUTED": "red", "UNSOLVED": "red"}
+    colours |= {"INCONCLUSIVE": "yellow", "TRIVIAL": "yellow"}
+    words = "|".join(sorted(colours, key=len, reverse=True))
+    typer.echo(re.sub(rf"\b({words})\b", lambda m: typer.style(m[0], fg=colours[m[0]], bold=True), printable(text)))
+
+
 def _show(text: str, path: Path | None) -> None:
     if path is None:
         typer.echo(text, nl=False)
     else:
-        from rbcc.compiler.files import write_file
+        from rbcc.compiler.util.atomic_write import write_file
 
         write_file(path, text.encode())
 

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 sys.path.insert(0, str(Path(__file__).parent))
 from timing import Row, arguments, interleaved, report
 
-from rbcc.runtime import noise
-from rbcc.runtime.checks import Checks
-from rbcc.runtime.devices import ALL, configure, place
-from rbcc.runtime.model import Model, compile
-from rbcc.runtime.train import initial_state, stretch
+from rbcc.runtime import prng
+from rbcc.runtime.economy.model import Model, compile
+from rbcc.runtime.parallel.devices import ALL, configure, place
+from rbcc.runtime.training.loop import initial_state, stretch
+from rbcc.runtime.validation.conditions import Checks
 
 
 MODELS = ("open_rbc_small", "open_rbc")
@@ -30,7 +30,7 @@ def program(model: Model, checks: Checks | None, iterations: int) -> Callable[[]
     """A stretch of the model's first phase, always from the same networks."""
     phase = model.ir.phases[0]
     placement = place([phase.economies])
-    state, key = placement.put((initial_state(model, 0), noise.bare(noise.key(0))), ALL)
+    state, key = placement.put((initial_state(model, 0), prng.bare(prng.key(0))), ALL)
     run = stretch(model, phase, placement.share, checks)
     compiled = placement.program(run, (ALL,) * 4, (ALL,) * (3 if checks else 2))
     return lambda: compiled(state, key, jnp.int32(0), jnp.int32(iterations))

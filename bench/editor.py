@@ -15,7 +15,7 @@ from timing import Row, arguments, report
 from rbcc.compiler.diagnostics import Source
 from rbcc.compiler.source import shipped_models
 from rbcc.editor.complete import complete
-from rbcc.editor.findings import findings
+from rbcc.editor.diagnostics import findings
 from rbcc.editor.navigate import definition, hover
 from rbcc.editor.rename import rename
 from rbcc.editor.workspace import Workspace

@@ -2,7 +2,7 @@
 
     python3 bench/pairs.py [--agents 1000] [--economies 128]
 
-Sets the threshold of `compiler/passes/pairs.py`.
+Sets the threshold of `compiler/optimize/lookups.py`.
 """
 
 import sys
@@ -16,10 +16,10 @@ import jax
 sys.path.insert(0, str(Path(__file__).parent))
 from timing import Row, arguments, interleaved, report
 
-from rbcc.compiler.emit.jax import emit
-from rbcc.compiler.passes.fold import fold
-from rbcc.compiler.passes.pairs import pairs
-from rbcc.runtime.model import compile
+from rbcc.compiler.backends.jax.module import emit
+from rbcc.compiler.optimize.constant_folding import fold
+from rbcc.compiler.optimize.lookups import pairs
+from rbcc.runtime.economy.model import compile
 
 
 SPEC = """

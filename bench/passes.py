@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from timing import Row, arguments, interleaved, report
 
 from rbcc.compiler import ir
-from rbcc.compiler.emit.jax import emit
-from rbcc.compiler.passes.fold import fold
-from rbcc.compiler.passes.pairs import most_members, pairs
-from rbcc.compiler.passes.share import share
-from rbcc.runtime.model import Model, compile
+from rbcc.compiler.backends.jax.module import emit
+from rbcc.compiler.optimize.common_subexpressions import share
+from rbcc.compiler.optimize.constant_folding import fold
+from rbcc.compiler.optimize.lookups import most_members, pairs
+from rbcc.runtime.economy.model import Model, compile
 
 
 MATCHED = partial(pairs, most=most_members("cpu"))

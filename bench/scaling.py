@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from timing import Row, arguments, interleaved, report
 from training import Ours
 
-from rbcc.runtime.devices import ALL, configure, memory
-from rbcc.runtime.train import stretch
+from rbcc.runtime.parallel.devices import ALL, configure, memory
+from rbcc.runtime.training.loop import stretch
 
 
 REPEATS = 3

@@ -29,8 +29,8 @@ def child(what: str, economies: int | None) -> dict[str, float]:
     import plain
     from training import Ours, like_plain
 
-    from rbcc.runtime.devices import ALL, configure
-    from rbcc.runtime.train import stretch
+    from rbcc.runtime.parallel.devices import ALL, configure
+    from rbcc.runtime.training.loop import stretch
 
     program: Any
     arguments: tuple[Any, ...]

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from timing import Row, arguments, interleaved, report
 
 import rbcc
-from rbcc.runtime import noise
+from rbcc.runtime import prng
 
 
 ETA, THETA, TECHNOLOGY, GUARD, WEIGHT = 0.1, 0.01, 0.01, 0.01, 0.0025
@@ -125,7 +125,7 @@ def measure(economies: int = 128, repeats: int = 51) -> list[Row]:
     """All rows of this benchmark."""
     model = rbcc.compile("open_rbc")
     horizon, (consumers, firms) = model.ir.horizon, (model.ir.count("consumer"), model.ir.count("firm"))
-    key = noise.key(0)
+    key = prng.key(0)
 
     def draw(key: jax.Array) -> Any:
         return model.stored(model.sample({}, key))

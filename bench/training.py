@@ -26,13 +26,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import plain
 from timing import Row, arguments, interleaved, report
 
-from rbcc.runtime import noise
-from rbcc.runtime.devices import ALL, Placement, configure, place
-from rbcc.runtime.model import Model, compile
-from rbcc.runtime.policy import Policy
-from rbcc.runtime.rollout import keys_of, rollout, sampling, uniforms
-from rbcc.runtime.schedule import iteration
-from rbcc.runtime.train import TrainState, initial_state, metric_names, networks_of, stretch
+from rbcc.runtime import prng
+from rbcc.runtime.economy.model import Model, compile
+from rbcc.runtime.parallel.devices import ALL, Placement, configure, place
+from rbcc.runtime.policies.policy import Policy
+from rbcc.runtime.rollout.rollout import keys_of, rollout, sampling, uniforms
+from rbcc.runtime.training.loop import TrainState, initial_state, metric_names, networks_of, stretch
+from rbcc.runtime.training.schedule import iteration
 
 
 SAME_ITERATIONS = 20
@@ -52,7 +52,7 @@ class Ours:
         self.phase = self.model.ir.phases[0]
         self.placement = place([self.phase.economies])
         self.state = self.put(initial_state(self.model, 0))
-        self.key = self.put(noise.bare(noise.key(0)))
+        self.key = self.put(prng.bare(prng.key(0)))
 
     def put(self, x: Any) -> Any:
         return self.placement.put(x, ALL)
@@ -71,7 +71,7 @@ class Ours:
             now = iteration(self.model, self.phase, nets, jnp.int32(0))
             players = {agent: sampling(policy, networks[agent], now.masks[agent]) for agent, policy in nets.items()}
             own = share.economies(self.phase.economies)
-            played = rollout(self.model, nets, players, noise.again(bare), own, now.parameters)
+            played = rollout(self.model, nets, players, prng.again(bare), own, now.parameters)
             return share.sum(sum(jnp.sum(x.astype(float)) for x in jax.tree.leaves(played)))
 
         program = self.placement.program(play, (ALL, ALL), ALL)
@@ -136,7 +136,7 @@ def differences(economies: int, network: str) -> dict[str, float]:
     networks = {agent: plain_network(policy, local[agent]) for agent, policy in nets.items()}
     optimizers = {agent: plain.OPTIMIZER.init(parameters) for agent, parameters in networks.items()}
     names, worst = list(metric_names(ours.model, ours.phase)), {}
-    root = noise.key(0)
+    root = prng.key(0)
     for number in range(SAME_ITERATIONS):
         state, sums = whole(state, number)
         mine = dict(zip(names, np.asarray(sums)[0], strict=True))

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbcc.compiler import ir
-from rbcc.compiler.accounting import FlowTable
-from rbcc.compiler.check import check
-from rbcc.compiler.context import Context
+from rbcc.compiler.analysis.accounting import FlowTable
+from rbcc.compiler.analysis.suppressions import silence
 from rbcc.compiler.diagnostics import CompileError, Diagnostic, Diagnostics
-from rbcc.compiler.passes import optimise
-from rbcc.compiler.silence import silence
+from rbcc.compiler.optimize import optimise
+from rbcc.compiler.schema.spec import read
+from rbcc.compiler.semantics.context import Context
+from rbcc.compiler.semantics.elaborate import check
 from rbcc.compiler.source import Document, load
-from rbcc.compiler.spec import read
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Compiled:
 
     def python(self, device: str = "cpu") -> str:
         """The text of the generated module, for a kind of device as JAX names it: "cpu", "gpu"."""
-        from rbcc.compiler.emit.jax import emit
+        from rbcc.compiler.backends.jax.module import emit
 
         return emit(optimise(self.model, device), device)
 
@@ -64,7 +64,7 @@ def examine(
             context = Context(spec, document, diagnostics)
             model = check(context)
             if model is not None:
-                from rbcc.compiler.lint import lint
+                from rbcc.compiler.analysis.lint import lint
 
                 lint(model, document, diagnostics)
             silence(spec, document, diagnostics)

@@ -8,15 +8,15 @@ from typing import Literal, get_args, get_origin
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Source
-from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS, Names, Scope
-from rbcc.compiler.keys import alternatives, form_at, keys_at
-from rbcc.compiler.mention import What
+from rbcc.compiler.ir.types import Kind, Role, Time
+from rbcc.compiler.schema.introspection import alternatives, form_at, keys_at
+from rbcc.compiler.schema.spec import Expression
+from rbcc.compiler.semantics.expressions import DISTRIBUTIONS, REDUCTIONS, Names, Scope
+from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.source import Mapping, shipped_models
-from rbcc.compiler.spec import Expression
-from rbcc.compiler.types import Kind, Role, Time
-from rbcc.editor import words
+from rbcc.editor import descriptions
+from rbcc.editor.cursor import Place, place_at
 from rbcc.editor.navigate import scope_at
-from rbcc.editor.place import Place, place_at
 from rbcc.editor.workspace import Analysis, Workspace, entry_at, expression_path, short, tree_of
 
 
@@ -84,9 +84,9 @@ class _Offers:
         given = set(table.entries) if isinstance(table, Mapping) else set()
         for key in keys_at(self.path).values():
             if key.name not in given:
-                detail = words.form_words(key.form) + (", must be given" if key.required else "")
+                detail = descriptions.form_words(key.form) + (", must be given" if key.required else "")
                 rank = 0 if key.required else 1
-                yield Offer(key.name, "key", key.name + colon, length, detail, words.key_text(key), rank)
+                yield Offer(key.name, "key", key.name + colon, length, detail, descriptions.key_text(key), rank)
         for name, detail in {**self.inherited(), **self.named_keys()}.items():
             if name not in given:
                 yield Offer(name, "name", name + colon, length, detail)
@@ -176,7 +176,7 @@ class _Offers:
             defined = {m.name for m in self.known.mentions if m.extent is not None and m.what is What.SYMBOL}
             for symbol in self.symbols:
                 if symbol.name.endswith("'"):
-                    written, has = words.target(symbol), symbol.name in defined
+                    written, has = descriptions.target(symbol), symbol.name in defined
                     detail = "has an equation" if has else "has no equation yet"
                     yield Offer(written, symbol.role, written, self.typed, detail, rank=int(has))
 
@@ -197,7 +197,7 @@ class _Offers:
             yield from (self.symbol(s, self.visible(s, scope)) for s in choices)
             return
         for name, symbol in scope.local.items():
-            text = words.CLOCKS.get(symbol.name, symbol.name[1:].partition(".")[0])
+            text = descriptions.CLOCKS.get(symbol.name, symbol.name[1:].partition(".")[0])
             yield Offer(name, symbol.role, name, self.typed, text)
         yield from (self.symbol(symbol, self.visible(symbol, scope)) for symbol in fit)
         yield from (self.index(index, scope) for index in self.names.indices)
@@ -210,8 +210,12 @@ class _Offers:
         since = ["since"] if scope.since is not None else []
         built_in = [*REDUCTIONS, *(DISTRIBUTIONS if scope.draws else ()), *since]
         for name in dict.fromkeys([*built_in, *self.names.primitives]):
-            shown = words.built_in(name)[0] if name in built_in else words.call_of(self.names.primitives[name])
-            text = words.describe_function(name, self.names) or ""
+            shown = (
+                descriptions.built_in(name)[0]
+                if name in built_in
+                else descriptions.call_of(self.names.primitives[name])
+            )
+            text = descriptions.describe_function(name, self.names) or ""
             yield Offer(name, What.FUNCTION, name, self.typed, shown, text, 2)
 
     def visible(self, symbol: ir.Symbol, scope: Scope) -> str:
@@ -225,7 +229,7 @@ class _Offers:
     def symbol(self, symbol: ir.Symbol, text: str) -> Offer:
         symbol = self.known.symbol(symbol.name) or symbol
         owner = f" of {symbol.owner}" if symbol.owner else ""
-        detail = f"{words.signature(symbol)} ({symbol.role}{owner})"
+        detail = f"{descriptions.signature(symbol)} ({symbol.role}{owner})"
         return Offer(text, symbol.role, text, self.typed, detail, symbol.doc or "", int(symbol.name.endswith("'")))
 
     def index(self, index: str, scope: Scope | None = None) -> Offer:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rbcc.compiler import syntax
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span
-from rbcc.compiler.infer import Scope, infer
-from rbcc.compiler.mention import Mention, What
+from rbcc.compiler.semantics.expressions import Scope, infer
+from rbcc.compiler.semantics.occurrences import Mention, What
 from rbcc.compiler.source import KeyPath, Scalar, find_model
-from rbcc.editor import words
+from rbcc.editor import descriptions
 from rbcc.editor.workspace import (
     Analysis,
     Spot,
@@ -29,14 +29,14 @@ _WORD = re.compile(r"[^\W\d]\w*(?:\s*\.\s*[^\W\d]\w*)?'?")
 def hover(analysis: Analysis, offset: int) -> tuple[str, Span] | None:
     """What the editor shows of the name, key or code at `offset`, and the place that it speaks of."""
     for found in re.finditer(r"\bRB\d{3}\b", analysis.source.text):
-        if found.start() <= offset <= found.end() and (text := words.describe_code(found.group())):
+        if found.start() <= offset <= found.end() and (text := descriptions.describe_code(found.group())):
             return text, Span(analysis.source, found.start(), found.end())
     mention = mention_at(analysis, offset)
     if mention is not None:
-        text = words.describe(mention, analysis.known)
+        text = descriptions.describe(mention, analysis.known)
         return (text, mention.span) if text else None
     spot = _spot(analysis, offset)
-    if spot is not None and spot.on_key and (text := words.describe_key(spot.path)):
+    if spot is not None and spot.on_key and (text := descriptions.describe_key(spot.path)):
         entry = entry_at(analysis.tree, spot.path) if analysis.tree else None
         return text, entry.key if entry else Span(analysis.source, offset, offset)
     return None

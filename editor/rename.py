@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from rbcc.compiler.diagnostics import Span
-from rbcc.compiler.mention import Mention, What
-from rbcc.compiler.types import Role
+from rbcc.compiler.ir.types import Role
+from rbcc.compiler.semantics.occurrences import Mention, What
 from rbcc.editor.navigate import mention_at
 from rbcc.editor.workspace import Analysis, Workspace, short
 

@@ -13,14 +13,14 @@ from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path, urlparse
 
 from rbcc.compiler.diagnostics import Severity, Source, Span
-from rbcc.compiler.mention import What
-from rbcc.compiler.types import Role
+from rbcc.compiler.ir.types import Role
+from rbcc.compiler.semantics.occurrences import What
 from rbcc.editor.complete import Offer, complete
-from rbcc.editor.findings import Finding, findings
+from rbcc.editor.descriptions import page_of
+from rbcc.editor.diagnostics import Finding, findings
 from rbcc.editor.navigate import definition, hover
-from rbcc.editor.outline import Part, outline
 from rbcc.editor.rename import Refused, references, renamable, rename
-from rbcc.editor.words import page_of
+from rbcc.editor.symbols import Part, outline
 from rbcc.editor.workspace import Workspace
 
 

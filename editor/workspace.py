@@ -10,11 +10,11 @@ from pathlib import Path
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span
 from rbcc.compiler.driver import Reading, examine
-from rbcc.compiler.infer import Names, Scope
-from rbcc.compiler.keys import keys_at
-from rbcc.compiler.mention import Mention, What
+from rbcc.compiler.schema.introspection import keys_at
+from rbcc.compiler.schema.spec import Expression
+from rbcc.compiler.semantics.expressions import Names, Scope
+from rbcc.compiler.semantics.occurrences import Mention, What
 from rbcc.compiler.source import Entry, KeyPath, Mapping, Node, Sequence, find_model, parse
-from rbcc.compiler.spec import Expression
 
 
 MAX_FILES = 5000

@@ -19,11 +19,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from rbcc.runtime import devices, explorers, policy, ppo
-from rbcc.runtime.equilibrium import exploitability
-from rbcc.runtime.model import compile
-from rbcc.runtime.policy import Policy
-from rbcc.runtime.train import profile, training
+from rbcc.runtime.economy.model import compile
+from rbcc.runtime.learners import ppo
+from rbcc.runtime.parallel import devices
+from rbcc.runtime.policies import policy
+from rbcc.runtime.policies.policy import Policy
+from rbcc.runtime.rollout import explorers
+from rbcc.runtime.training.loop import profile, training
+from rbcc.runtime.verification.verify import exploitability
 
 
 MODEL = "open_rbc_small"

@@ -15,16 +15,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from rbcc.runtime import noise
-from rbcc.runtime.battery import Candidate
-from rbcc.runtime.deviation import Arena, Deviation, Notion, evaluate_base
-from rbcc.runtime.devices import SINGLE, configure
-from rbcc.runtime.equilibrium import Sample, verify
-from rbcc.runtime.exact import Game
-from rbcc.runtime.plant import read_plant
-from rbcc.runtime.run import Run, train
-from rbcc.runtime.train import networks_of
-from rbcc.runtime.verdict import Estimate, Gain, judge
+from rbcc.compiler import ir
+from rbcc.runtime import prng
+from rbcc.runtime.parallel.devices import SINGLE, configure
+from rbcc.runtime.storage.run_directory import Run, train
+from rbcc.runtime.training.loop import networks_of
+from rbcc.runtime.verification.best_response.exact import Game
+from rbcc.runtime.verification.best_response.learned import Arena, Deviation, Notion, evaluate_base
+from rbcc.runtime.verification.best_response.search import Candidate
+from rbcc.runtime.verification.perturbations import read_plant
+from rbcc.runtime.verification.results import Estimate, Gain, judge
+from rbcc.runtime.verification.verify import Sample, verify
 
 
 SETTINGS = {"verify.economies": 1024, "verify.iterations": 400, "verify.episodes": 262144}
@@ -126,8 +127,8 @@ def always(network: Any, choice: int) -> Any:
 
 
 def estimated(agent: str, change: np.ndarray) -> Estimate:
-    best, gain = Candidate("fixed", 1, 0.0), Gain.of(change, np.ones(len(change)), TARGET)
-    return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, gain, best, (best,), False, None)
+    best, gain = Candidate("fixed", 1, 0.0), Gain.of(change, np.ones(len(change)), ir.Target(TARGET))
+    return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, gain, ir.Target(TARGET), best, (best,), False, None)
 
 
 def coverage(runs: Mapping[str, Run]) -> None:
@@ -149,9 +150,9 @@ def coverage(runs: Mapping[str, Run]) -> None:
             exact, held = one.exact(network), np.zeros(2)
             gains, even = [], []
             for repeat in range(REPEATS):
-                key = jax.random.fold_in(noise.key(repeat), 0xC0)
+                key = jax.random.fold_in(prng.key(repeat), 0xC0)
                 change = one.sample(key, network, one.undisturbed(key))
-                (row,) = judge([estimated(agent, change)], TARGET)
+                (row,) = judge([estimated(agent, change)])
                 held += row.bounds.lower <= exact, exact <= row.bounds.upper
                 gains.append(change.mean())
                 even.append(row.estimate.gain.amount.effective or math.inf)
@@ -177,7 +178,7 @@ def selection(runs: Mapping[str, Run]) -> None:
     exact = [one.exact(deviator) for deviator in deviators]
     chosen, tested = [], []
     for repeat in range(REPEATS):
-        select, test = jax.random.split(jax.random.fold_in(noise.key(repeat), 0x5E))
+        select, test = jax.random.split(jax.random.fold_in(prng.key(repeat), 0x5E))
         base = one.undisturbed(select)
         means = [float(one.sample(select, deviator, base).mean()) for deviator in deviators]
         chosen.append(max(means))

@@ -175,8 +175,8 @@ def right(case: Case, shown: str) -> Outcome:
 def described(case: Case) -> Outcome:
     """Says of a right spec all that can be said without running it."""
     from rbcc.cli import _overrides
-    from rbcc.compiler.document import FORMS, document
-    from rbcc.compiler.report import report_on
+    from rbcc.compiler.tools.check_report import report_on
+    from rbcc.compiler.tools.doc import FORMS, document
 
     report = report_on("model.yaml", _overrides(list(case.sets)))
     json.dumps(report.as_data())
@@ -190,10 +190,10 @@ def described(case: Case) -> Outcome:
 def formatted(_: Case) -> Outcome:
     """Formats a spec, right or wrong, as often as it takes to change nothing, and compiles it again if it is right."""
     from rbcc.compiler.diagnostics import CompileError, Diagnostics
-    from rbcc.compiler.difference import difference
     from rbcc.compiler.driver import compile_spec
-    from rbcc.compiler.format import format_text
     from rbcc.compiler.source import read_file
+    from rbcc.compiler.tools.diff import difference
+    from rbcc.compiler.tools.formatter import format_text
 
     source = read_file(Path("model.yaml"), None, Diagnostics())
     if source is None:

@@ -130,7 +130,7 @@ def value(random: Random, depth: int = 2) -> Any:
 @cache
 def _grammar() -> tuple[dict[str, list[list[Any]]], dict[str, str]]:
     """The productions of every symbol of the expression language, and the text of every fixed terminal."""
-    text = files("rbcc.compiler").joinpath("grammar.lark").read_text(encoding="utf-8")
+    text = files("rbcc.compiler.syntax").joinpath("grammar.lark").read_text(encoding="utf-8")
     lark = Lark(text, parser="lalr", start=["expression", "equation", "unit"])
     rules: dict[str, list[list[Any]]] = {}
     for rule in lark.rules:

@@ -22,8 +22,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 import rbcc
-from rbcc.runtime.devices import configure
-from rbcc.runtime.moments import moments
+from rbcc.runtime.parallel.devices import configure
+from rbcc.runtime.reports.moments import moments
 
 
 RESULTS = Path(__file__).with_suffix(".json")

@@ -452,8 +452,8 @@ def checked(result: Result, seed: int) -> str:
     """What the random tests of `rbcc check` find in a mutant that compiles: a failure's first words, or nothing."""
     import jax
 
-    from rbcc.runtime.audit import try_out
-    from rbcc.runtime.model import Model
+    from rbcc.runtime.economy.model import Model
+    from rbcc.runtime.validation.property_testing import try_out
 
     assert result.compiled is not None
     failures = try_out(Model(result.compiled), seed).failures

@@ -1,4 +1,4 @@
-"""The bits of `rbcc.runtime.noise` for a battery of tests, as a rollout draws them.
+"""The bits of `rbcc.runtime.prng` for a battery of tests, as a rollout draws them.
 
     python3 experiments/noise.py | dieharder -a -g 200
 
@@ -11,7 +11,7 @@ import sys
 
 import jax
 
-from rbcc.runtime import noise
+from rbcc.runtime import prng
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--one-key", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    root = noise.key(options.seed)
+    root = prng.key(options.seed)
 
     @jax.jit
     def rollout(iteration: jax.Array) -> jax.Array:

@@ -10,11 +10,11 @@ what it gains; deviators from scratch know nothing of it, and show what the sear
 import argparse
 from collections.abc import Sequence
 
-from rbcc.runtime.battery import CONTINUED, SCRATCH, Candidate
-from rbcc.runtime.devices import configure
-from rbcc.runtime.equilibrium import verify
-from rbcc.runtime.run import Run
-from rbcc.runtime.verdict import Estimate, Row
+from rbcc.runtime.parallel.devices import configure
+from rbcc.runtime.storage.run_directory import Run
+from rbcc.runtime.verification.best_response.search import CONTINUED, SCRATCH, Candidate
+from rbcc.runtime.verification.results import Estimate, Row
+from rbcc.runtime.verification.verify import verify
 
 
 PLANTS = {

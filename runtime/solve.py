@@ -19,15 +19,15 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from rbcc.compiler.files import write_file
-from rbcc.runtime.display import confidence, percent, verification_table
-from rbcc.runtime.equilibrium import origin, verify
+from rbcc.compiler.util.atomic_write import write_file
+from rbcc.runtime.economy.model import Model, compile
 from rbcc.runtime.errors import Diverged, RunError
-from rbcc.runtime.inference import CONFIDENCE
-from rbcc.runtime.model import Model, compile
-from rbcc.runtime.page import write_page
-from rbcc.runtime.run import Listener, Run, train
-from rbcc.runtime.verdict import Equilibrium, Row, Verdict
+from rbcc.runtime.reports.console import confidence, percent, verification_summary
+from rbcc.runtime.reports.html import write_page
+from rbcc.runtime.storage.run_directory import Listener, Run, train
+from rbcc.runtime.verification.results import Equilibrium, Row, Verdict
+from rbcc.runtime.verification.statistics import CONFIDENCE
+from rbcc.runtime.verification.verify import origin, verify
 
 
 VERIFYING = 2**30
@@ -122,10 +122,10 @@ def solve(
     Try k, from 1 on, trains `seed + k - 1` into the run directory `try-k` and verifies it. The first whose individual
     verdict is CERTIFIED or NOT REFUTED ends it; else the last of `tries`, or the one after which another as long as
     those before in the mean does not fit into `minutes`, which count training and verification, also of what was done
-    before `resume`. `target`, such as "1%" or 0.01, is in place of the spec's `verify.target`. `resume` goes on with an
-    unfinished try and keeps those that are verified; with more `tries` or `minutes` than before it goes on after the
-    last. A try whose training diverges is one that failed. The rest is as in `train`. Raises CompileError for a bad
-    spec, RunError as `train` and `verify` do and if a number makes no sense, Diverged if every training does.
+    before `resume`. `target`, such as "1%", 0.01 or "0.05 util", is in place of the spec's `verify.target`. `resume`
+    goes on with an unfinished try and keeps those that are verified; with more `tries` or `minutes` than before it goes
+    on after the last. A try whose training diverges is one that failed. The rest is as in `train`. Raises CompileError
+    for a bad spec, RunError as `train` and `verify` do and if a number makes no sense, Diverged if every training does.
     """
     if tries < 1:
         raise RunError(f"tries is {tries}; at least one is needed")
@@ -185,7 +185,7 @@ def solve(
 
 
 def report(solution: Solution) -> str:
-    """The verdict, the gains of the best try as `verify` prints them, and all tries."""
+    """The verdict, the gains of the best try as `verify` prints them in short, and all tries."""
     best, done, result = solution.best, len(solution.tries), solution.equilibrium
     which = f"try {best.number} ({best.folder})"
     if solution.verdict is Outcome.SOLVED:
@@ -205,7 +205,7 @@ def report(solution: Solution) -> str:
         f"together with {1 - CONFIDENCE:.0%}.",
         f"Whether types that act as one could gain (team) is another question, which does not decide here: {team}.",
         "",
-        verification_table(result),
+        verification_summary(result),
         "",
         *_listed([("try", "individual", "team", "largest gain", "indicators"), *map(_cells, solution.tries)]),
     ]
@@ -337,7 +337,7 @@ def _breaks(one: Try) -> str:
     exact = row.estimate.exact is not None and row.estimate.exact.attained
     by = "a best response computed exactly; the search found: " if exact else ""
     alone = f"{percent(_share(row))} alone, by {by}{row.estimate.best.words}"
-    return f"{row.estimate.agent} {gains} {alone}. The target is {percent(one.equilibrium.target)}."
+    return f"{row.estimate.agent} {gains} {alone}. The target is {row.estimate.target}."
 
 
 def _cells(one: Try) -> tuple[str, ...]:
@@ -380,7 +380,7 @@ def _summary(solution: Solution, model: Model, path: str | Path, seed: int) -> d
         "model": model.ir.name,
         "spec": str(path),
         "digest": model.ir.digest,
-        "target": solution.equilibrium.target,
+        "targets": {agent: str(target) for agent, target in solution.equilibrium.targets.items()},
         "seed": seed,
         "tries": [described(one) for one in solution.tries],
     }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rbcc.compiler import ir
-from rbcc.compiler.types import Kind, Role
+from rbcc.compiler.ir.types import Kind, Role
 
 
 Array = np.ndarray[Any, Any]

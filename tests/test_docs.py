@@ -12,10 +12,10 @@ import pytest
 import rbcc
 from rbcc.cli import app
 from rbcc.compiler.diagnostics import WARNINGS
-from rbcc.compiler.difference import difference, model_of, show
-from rbcc.compiler.document import document
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.source import shipped_models
+from rbcc.compiler.tools.diff import difference, model_of, show
+from rbcc.compiler.tools.doc import document
 
 
 CHECKOUT = Path(__file__).parent.parent

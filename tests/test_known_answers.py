@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rbcc.runtime.model import compile
+from rbcc.runtime.economy.model import compile
 
 
 ROOT = Path(__file__).parent.parent

@@ -75,9 +75,9 @@ def test_nothing_knows_an_economy(package: str) -> None:
     [
         "import rbcc; rbcc.primitive; rbcc.CompileError",
         "from rbcc.compiler.driver import compile_spec; compile_spec('open_rbc').python()",
-        "from rbcc.compiler.report import report_on; report_on('open_rbc').text()",
+        "from rbcc.compiler.tools.check_report import report_on; report_on('open_rbc').text()",
         pytest.param("import rbcc.editor.server", marks=needs_pygls),
-        "import rbcc.cli, rbcc.compiler.starter",
+        "import rbcc.cli, rbcc.compiler.tools.new_model",
         *(
             f"from rbcc.cli import app; app({command.split()}, standalone_mode=False)"
             for command in (

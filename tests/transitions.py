@@ -9,7 +9,7 @@ import numpy as np
 from interpreter import Array, Draws, Interpreter, Transition, advance, begin, ends
 
 from rbcc.compiler import ir
-from rbcc.runtime.model import Model
+from rbcc.runtime.economy.model import Model
 
 
 TOLERANCE = 1e-12

@@ -2,7 +2,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, MAX_PLACES, Diagnostic, Severity, Span
-from rbcc.compiler.words import counted
+from rbcc.compiler.util.text import counted
 
 
 WIDTH = 120

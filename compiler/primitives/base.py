@@ -16,8 +16,8 @@ from string import Formatter
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
+from rbcc.compiler.ir.units import ONE, Unit
 from rbcc.compiler.syntax import unit_of
-from rbcc.compiler.units import ONE, Unit
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])

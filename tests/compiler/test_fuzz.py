@@ -16,8 +16,8 @@ from rbcc.compiler import syntax
 from rbcc.compiler.diagnostics import CompileError, Diagnostics, Source, Span, render_text
 from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS
 from rbcc.compiler.driver import compile_spec, examine
-from rbcc.compiler.format import format_text
 from rbcc.compiler.source import MAX_EXTENDS, Scalar
+from rbcc.compiler.tools.formatter import format_text
 
 
 ROOT = Path(__file__).parents[2]

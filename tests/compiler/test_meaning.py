@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings, strategies as st
 from transitions import compare
 
 from rbcc.compiler.source import shipped_models
-from rbcc.runtime.model import compile
+from rbcc.runtime.economy.model import compile
 
 
 MODELS = sorted(path.stem for path in shipped_models().glob("*.yaml"))

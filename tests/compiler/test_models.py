@@ -7,7 +7,7 @@ import pytest
 
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.ir import from_json, to_json
-from rbcc.compiler.passes import optimise
+from rbcc.compiler.optimize import optimise
 from rbcc.compiler.source import shipped_models
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from transitions import compare
 
-from rbcc.runtime.model import Model, compile
+from rbcc.runtime.economy.model import Model, compile
 
 
 SPEC = """

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from rbcc.compiler import ir
-from rbcc.compiler.difference import difference, show
-from rbcc.compiler.document import document
 from rbcc.compiler.driver import compile_spec
-from rbcc.compiler.format import format_text
-from rbcc.compiler.summary import summary
+from rbcc.compiler.tools.diff import difference, show
+from rbcc.compiler.tools.doc import document
+from rbcc.compiler.tools.formatter import format_text
+from rbcc.compiler.tools.summary import summary
 from rbcc.editor.complete import complete
 from rbcc.editor.workspace import Workspace
 

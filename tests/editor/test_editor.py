@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from rbcc.compiler.infer import DISTRIBUTIONS, REDUCTIONS
-from rbcc.compiler.mention import What
+from rbcc.compiler.semantics.expressions import DISTRIBUTIONS, REDUCTIONS
+from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.source import shipped_models
-from rbcc.editor import words
+from rbcc.editor import descriptions
 from rbcc.editor.complete import complete
-from rbcc.editor.findings import findings
+from rbcc.editor.diagnostics import findings
 from rbcc.editor.navigate import definition, hover
-from rbcc.editor.outline import outline
 from rbcc.editor.rename import Refused, references, rename
+from rbcc.editor.symbols import outline
 from rbcc.editor.workspace import Analysis, Workspace, short
 
 
@@ -130,7 +130,7 @@ def test_nothing_fails_on_broken_text(market: Workspace, tmp_path: Path, seed: i
 
 
 def test_every_function_of_the_language_is_described() -> None:
-    assert set(words.BUILT_IN) == {*REDUCTIONS, *DISTRIBUTIONS, "since"}
+    assert set(descriptions.BUILT_IN) == {*REDUCTIONS, *DISTRIBUTIONS, "since"}
 
 
 def test_shipped_models_are_described_throughout() -> None:

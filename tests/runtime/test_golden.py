@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rbcc.runtime.model import compile
+from rbcc.runtime.economy.model import compile
 
 
 DATA = Path(__file__).parent.parent / "data"

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from rbcc.runtime import noise
-from rbcc.runtime.deviation import Arena, evaluate_base
-from rbcc.runtime.devices import ALONE, SINGLE
-from rbcc.runtime.equilibrium import verify
+from rbcc.runtime import prng
+from rbcc.runtime.economy.model import Model, compile
 from rbcc.runtime.errors import RunError
-from rbcc.runtime.model import Model, compile
-from rbcc.runtime.moments import hp_filter, moments, responses, write_table
-from rbcc.runtime.plant import read_plant
-from rbcc.runtime.policy import assess_normal, draw_normal
-from rbcc.runtime.ppo import advantages, centred
-from rbcc.runtime.run import train
-from rbcc.runtime.simulate import simulate
-from rbcc.runtime.train import Progress, initial_state, networks_of, training
+from rbcc.runtime.learners.ppo import advantages, centred
+from rbcc.runtime.parallel.devices import ALONE, SINGLE
+from rbcc.runtime.policies.policy import assess_normal, draw_normal
+from rbcc.runtime.reports.dataset import simulate
+from rbcc.runtime.reports.moments import hp_filter, moments, responses, write_table
+from rbcc.runtime.storage.run_directory import train
+from rbcc.runtime.training.loop import Progress, initial_state, networks_of, training
+from rbcc.runtime.verification.best_response.learned import Arena, evaluate_base
+from rbcc.runtime.verification.perturbations import read_plant
+from rbcc.runtime.verification.verify import verify
 
 
 KEY = jax.random.key(3)
@@ -265,6 +265,6 @@ def test_intervals_are_scaled_from_their_lower_end() -> None:
     for plants in ([], ["planner.tax*50%"], ["planner.tax*0"], ["planner.tax*1e6"]):
         planned = tuple(read_plant(model, text) for text in plants)
         base = evaluate_base(Arena(model, networks_of(model), networks, {}, planned, 64, SINGLE))
-        taxes.append(base(networks, {}, noise.key(0), 1).indicators["tax"])
+        taxes.append(base(networks, {}, prng.key(0), 1).indicators["tax"])
     assert 0.2 < taxes[0] < 0.8
     assert taxes[1:] == pytest.approx([taxes[0] / 2, 0, 1], abs=1e-4)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rbcc.compiler.emit.roots import text_of
-from rbcc.runtime.audit import try_out
-from rbcc.runtime.model import Model, compile
+from rbcc.compiler.backends.jax.roots import text_of
+from rbcc.runtime.economy.model import Model, compile
+from rbcc.runtime.validation.property_testing import try_out
 
 
 def solver(separate: bool) -> Callable[..., Any]:

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from transitions import compare
 
-from rbcc.runtime.audit import try_out
-from rbcc.runtime.devices import SINGLE
-from rbcc.runtime.equilibrium import verify
+from rbcc.runtime.actions.spaces import divided, heads_of, numbers_of, shares_of, stacks_of
+from rbcc.runtime.economy.model import Model, compile
 from rbcc.runtime.errors import RunError
-from rbcc.runtime.model import Model, compile
-from rbcc.runtime.plant import Frozen, read_plant
-from rbcc.runtime.policy import assess_normal, draw_normal
-from rbcc.runtime.run import train
-from rbcc.runtime.simulate import simulate
-from rbcc.runtime.spaces import divided, heads_of, numbers_of, shares_of, stacks_of
-from rbcc.runtime.train import training
+from rbcc.runtime.parallel.devices import SINGLE
+from rbcc.runtime.policies.policy import assess_normal, draw_normal
+from rbcc.runtime.reports.dataset import simulate
+from rbcc.runtime.storage.run_directory import train
+from rbcc.runtime.training.loop import training
+from rbcc.runtime.validation.property_testing import try_out
+from rbcc.runtime.verification.perturbations import Frozen, read_plant
+from rbcc.runtime.verification.verify import verify
 
 
 KEY = jax.random.key(3)

@@ -1,0 +1,1 @@
+"""What can be found out about a model from its IR, without running it."""

@@ -1,0 +1,1 @@
+"""The IR as a document for people: Markdown, HTML, LaTeX."""

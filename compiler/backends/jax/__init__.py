@@ -1,0 +1,1 @@
+"""The IR as a Python module of JAX."""

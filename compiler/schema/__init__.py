@@ -1,0 +1,1 @@
+"""The tables of a spec: their keys and types, and reading a document into them, with recovery from errors."""

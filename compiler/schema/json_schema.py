@@ -1,0 +1,102 @@
+"""The JSON Schema of specs, for editors that complete keys and show their descriptions."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+from rbcc.compiler.schema.spec import ByType, Shorthand, Spec, Table
+from rbcc.compiler.semantics.training import DEFAULTS
+
+
+Schema = dict[str, Any]
+PART = "Part"  # ends the name of a table in a spec that extends another
+
+
+def schema() -> Schema:
+    """The JSON Schema (draft 2020-12) of a spec, made from the tables of `spec.py`.
+
+    A spec that extends another may leave out any key, and give null to remove one.
+    """
+    root = Spec.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
+    tables: dict[str, Schema] = {**root.pop("$defs"), "Spec": root}
+    for name, table in _defaults().items():
+        tables["Learner"]["properties"][name]["description"] += f"; by default {table}"
+    classes = {table.__name__: table for table in _tables(Table)}
+    for name, table in tables.items():
+        _tidy(table)
+        if issubclass(classes[name], ByType):
+            del table["properties"]["types"]
+            table["additionalProperties"] = {"$ref": "#/$defs/Learner"}
+    parts = {name + PART: _part(table) for name, table in tables.items()}
+    found = tables | parts
+    for name, table in found.items():
+        form = classes[name.removesuffix(PART)]
+        if issubclass(form, Shorthand):
+            found[name] = {"anyOf": [table, table["properties"][form.short]], "description": table["description"]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "description": root["description"],
+        "if": {"required": ["extends"]},
+        "then": {"$ref": f"#/$defs/Spec{PART}"},
+        "else": {"$ref": "#/$defs/Spec"},
+        "$defs": found,
+    }
+
+
+def _defaults() -> dict[str, str]:
+    """What a spec that is silent about a setting of learning gets, as written."""
+    return {name: str(value) for name, value in DEFAULTS.model_dump().items() if value not in (None, [], {})}
+
+
+def _tables(table: type[Table]) -> Iterator[type[Table]]:
+    for inner in table.__subclasses__():
+        yield inner
+        yield from _tables(inner)
+
+
+def _inside(node: Schema) -> Iterator[Schema]:
+    """The schemas directly inside one."""
+    yield from node.get("properties", {}).values()
+    yield from node.get("anyOf", [])
+    yield from node.get("prefixItems", [])
+    yield from (node[key] for key in ("additionalProperties", "items") if isinstance(node.get(key), dict))
+
+
+def _tidy(node: Schema) -> None:
+    """Removes what pydantic adds and an editor would show: titles made of the names of keys, empty defaults.
+
+    Null goes too: a key that has no value is left out.
+    """
+    node.pop("title", None)
+    if not isinstance(node.get("default"), (str, int, float)):
+        node.pop("default", None)
+    options = [option for option in node.pop("anyOf", []) if option != {"type": "null"}]
+    if len(options) == 1:
+        node |= options[0]
+    elif options:
+        node["anyOf"] = options
+    for inner in _inside(node):
+        _tidy(inner)
+
+
+def _part(table: Schema) -> Schema:
+    """The schema of a table that is merged into that of another spec: nothing is required, null removes a key."""
+    found = deepcopy(table)
+    pending = [found]
+    while pending:
+        node = pending.pop()
+        pending += _inside(node)
+        node.pop("required", None)
+        node.pop("minProperties", None)
+        if "$ref" in node:
+            node["$ref"] += PART
+        if "properties" in node:
+            node["properties"] = {key: _or_null(value) for key, value in node["properties"].items()}
+        if isinstance(node.get("additionalProperties"), dict):
+            node["additionalProperties"] = _or_null(node["additionalProperties"])
+    return found
+
+
+def _or_null(value: Schema) -> Schema:
+    about = {key: value.pop(key) for key in ("description", "default") if key in value}
+    return {"anyOf": [value, {"type": "null"}], **about}

@@ -1,0 +1,1 @@
+"""From a spec and its syntax trees to the IR: names, indices, kinds, units, timing (elaboration)."""

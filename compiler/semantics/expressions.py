@@ -1,0 +1,1135 @@
+"""Names, indices, kinds, units and timing of expressions: abstract syntax to typed IR.
+
+Every function returns None after reporting an error, so that one mistake gives one message and the rest of the
+expression is still examined.
+"""
+
+import math
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from rbcc.compiler import ir, syntax
+from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
+from rbcc.compiler.ir.types import Kind, Role, Time, Type
+from rbcc.compiler.ir.units import ONE, Unit
+from rbcc.compiler.primitives import Primitive
+from rbcc.compiler.semantics.occurrences import Mention, What
+from rbcc.compiler.source.pitfalls import WORDS
+from rbcc.compiler.util.text import counted
+
+
+REDUCTIONS = ("sum", "product", "mean", "min", "max", "count")
+# Distributions with their arguments. The last three are functions of the first two.
+DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
+    "normal": (), "uniform": (), "bernoulli": ("chance",), "lognormal": ("mu", "sigma"), "exponential": (),
+    "pareto": ("shape",),
+}  # fmt: skip
+SPECIAL = ("time", "horizon")
+KEYWORDS = frozenset("if else and or not where true false null time horizon public reward".split())
+"""Words of the language: nothing in a spec can have such a name."""
+
+MAX_BITS = 10_000  # of a number that is computed here, exactly
+
+_DOMAINS = {
+    "log": ("the logarithm", syntax.SMALLEST, syntax.LARGEST, "something above 0"),
+    "sqrt": ("the square root", 0.0, syntax.LARGEST, "0 or something above"),
+    "exp": ("the exponential", -math.inf, math.log(syntax.LARGEST), "at most 87, or more is too large for a computer"),
+}
+"""Functions that do not have a value everywhere: in words, from where to where they have one, and that in words."""
+
+_OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
+
+
+_EXACT = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+# What other languages call it.
+_OTHER_NAMES = {
+    "ln": "the natural logarithm is log",
+    "pow": "a power is written a^b",
+    "power": "a power is written a^b",
+    "average": "write mean(i, x[i])",
+    "if": "write a if condition else b",
+    "where": "write a if condition else b",
+    "ifelse": "write a if condition else b",
+    "lag": "a value of an earlier step has to be kept in a state",
+    "lead": "the next value of a state is written x'",
+    "expect": "there is no expectation operator: agents learn from what they experience",
+    "E": "there is no expectation operator: agents learn from what they experience",
+    "total": "write sum(i, x[i])",
+    "rand": "write uniform() for a draw between 0 and 1",
+    "randn": "write normal() for a draw with mean 0 and variance 1",
+    "round": "write floor(x + 0.5)",
+    "len": "count(buyer) is the number of agents of the type 'buyer'",
+    "prod": "write product(i, x[i])",
+}
+_PAST = "keep it in a state 'last_{name}', with the equation last_{name}'{index} = {name}{index}"
+
+
+@dataclass
+class Names:
+    """Everything that a name in a spec can mean."""
+
+    diagnostics: Diagnostics
+    horizon: int
+    units: tuple[str, ...]  # empty in a model without units
+    agents: dict[str, ir.Agent] = field(default_factory=dict)
+    indices: dict[str, str] = field(default_factory=dict)
+    symbols: dict[str, ir.Symbol] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)
+    primitives: Mapping[str, Primitive] = field(default_factory=dict)
+    used: dict[str, set[str | None]] = field(default_factory=dict)  # by which definitions, None for anything else
+    poisoned: set[str] = field(default_factory=set)  # symbols whose definition has a mistake: of unknown kind and unit
+    held: dict[str, str] = field(default_factory=dict)  # states by the choice that they hold in the next step
+    used_units: set[str] = field(default_factory=set)
+    _meanings: dict[str, list[str]] = field(default_factory=dict)  # symbols by their name without the agent type
+    draws: int = 0
+    mentions: list[Mention] = field(default_factory=list)
+    scopes: list[tuple[Span, "Scope"]] = field(default_factory=list)  # of every expression that was inferred
+    behind: dict[str, frozenset[str]] = field(default_factory=dict)  # the choices from which a value follows
+
+    @property
+    def broken(self) -> set[str]:
+        """Names whose definition could not be read: reported already."""
+        return self.diagnostics.broken
+
+    def declare(self, symbol: ir.Symbol, span: Span) -> None:
+        if symbol.name in self.symbols:
+            if symbol.name.endswith("'"):
+                return  # as the state itself
+            first = self.symbols[symbol.name]
+            self.diagnostics.error(
+                "RB203",
+                f"'{symbol.name}' is declared twice, as {first.role} and as {symbol.role}",
+                span,
+                help="give one of the two another name",
+                labels=(Label(self.spans[symbol.name], "declared first at"),) if symbol.name in self.spans else (),
+            )
+            self.broken.add(symbol.name.rpartition(".")[2])
+            return
+        self.enter(symbol)
+        self.spans[symbol.name] = span
+
+    def meaning(self, name: str) -> str | None:
+        """What a name means that nothing else can have, because expressions take it for that."""
+        if name in self.indices:
+            return f"an index of {self.indices[name]}"
+        if name in self.agents:
+            return "an agent type"
+        return "a word of the language" if name in KEYWORDS else None
+
+    def refuse(self, what: str, name: str, span: Span) -> bool:
+        """Whether `name`, of `what`, means something else already, which is reported."""
+        meaning = self.meaning(name)
+        if meaning is not None:
+            text = f"{what}'{name}' cannot be declared: it is {meaning}"
+            self.diagnostics.error("RB208", text, span, help="use another name")
+        return meaning is not None
+
+    def mention(self, what: What, name: str, span: Span, extent: Span | None = None) -> None:
+        self.mentions.append(Mention(what, name, span, extent))
+
+    def enter(self, symbol: ir.Symbol) -> None:
+        """Adds a symbol that stands in no spec, or whose place is kept by `declare`."""
+        self.symbols[symbol.name] = symbol
+        self._meanings.setdefault(symbol.name.rpartition(".")[2], []).append(symbol.name)
+
+    def use(self, symbol: str, definition: str | None) -> None:
+        """Notes that `definition`, or something other than a definition, reads `symbol`."""
+        self.used.setdefault(symbol.removesuffix("'"), set()).add(definition)
+
+    def listed_indices(self) -> str:
+        """All indices with the agent types they belong to, for messages."""
+        return ", ".join(f"{index} ({agent})" for index, agent in self.indices.items()) or "this spec has none"
+
+    def candidates(self, name: str) -> list[ir.Symbol]:
+        """The symbols that the unqualified `name` can mean."""
+        return [self.symbols[full] for full in self._meanings.get(name, ())]
+
+    def describe(self, name: str) -> str:
+        """What `name` is and where it was declared, for messages."""
+        symbol = self.symbols[name]
+        owner = f" of {symbol.owner}" if symbol.owner else ""
+        place = f", {self.spans[name].place}" if name in self.spans else ""
+        return f"'{name.rpartition('.')[2]}' ({symbol.role}{owner}{place})"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where an expression stands: the indices that have a range there, and what may be known."""
+
+    purpose: str
+    bound: tuple[str, ...] = ()
+    latest: Time = Time.NEXT
+    home: str | None = None
+    defines: str | None = None  # the symbol whose definition this is
+    left: bool = False  # whether indices get their range on the left side of an equation
+    draws: bool = False
+    offers: str | None = None  # what can be used here, where that is not a matter of time alone
+    bare_numbers: bool = False  # whether a number without a unit may be compared with any
+    known: frozenset[str] = frozenset()  # choices of this step that are known, whatever `latest` says
+    local: Mapping[str, ir.Symbol] = field(default_factory=dict)
+    since: Mapping[str, Fraction] | None = None
+
+
+def infer(node: syntax.Expression, scope: Scope, names: Names) -> ir.Expression | None:
+    """The typed form of `node`, or None with the reason in the diagnostics of `names`."""
+    names.scopes.append((node.span, scope))
+    return _Inference(scope, names).expression(node)
+
+
+@ir.remembered
+def is_literal(node: ir.Expression) -> bool:
+    """Whether `node` consists of written numbers only, and so has no unit of its own."""
+    return isinstance(node, (ir.Constant, ir.Unary, ir.Binary)) and all(map(is_literal, ir.children(node)))
+
+
+def constant(value: Fraction | float | bool) -> ir.Constant:
+    """A written number; a float stands for its shortest decimal."""
+    if isinstance(value, bool):
+        return ir.Constant(value, Type(Kind.FLAG, unit=ONE))
+    return ir.Constant(Fraction(repr(value)) if isinstance(value, float) else Fraction(value), Type(unit=ONE))
+
+
+def merge_axes(*parts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(axis for part in parts for axis in part))
+
+
+class _Inference:
+    def __init__(self, scope: Scope, names: Names):
+        self.scope, self.names = scope, names
+
+    def error(self, code: str, message: str, span: Span, **details: Any) -> None:
+        self.names.diagnostics.error(code, message, span, **details)
+
+    def expression(self, node: syntax.Expression) -> ir.Expression | None:
+        match node:
+            case syntax.Number(value):
+                return ir.Constant(value, Type(unit=ONE))
+            case syntax.Boolean(value):
+                return ir.Constant(value, Type(Kind.FLAG, unit=ONE))
+            case syntax.Reference():
+                return self.reference(node)
+            case syntax.Unary("not"):
+                operand = self.flag(node.operand)
+                return operand and ir.Unary("not", operand, replace(operand.type, kind=Kind.FLAG))
+            case syntax.Unary():
+                operand = self.number(node.operand)
+                return operand and ir.Unary("-", operand, replace(operand.type, kind=Kind.NUMBER))
+            case syntax.Binary(operator) if operator in ("and", "or"):
+                return self.logical(node)
+            case syntax.Binary():
+                return self.arithmetic(node)
+            case syntax.Comparison():
+                return self.comparison(node)
+            case syntax.Conditional():
+                return self.conditional(node)
+            case syntax.Call():
+                return self.call(node)
+        raise TypeError(node)
+
+    # --- kinds -------------------------------------------------------------------------------------------------
+
+    def number(self, node: syntax.Expression) -> ir.Expression | None:
+        found = self.expression(node)
+        if found is not None and found.type.kind is Kind.CHOICE:
+            self.error(
+                "RB401",
+                f"a choice of one {found.type.of} is not a number",
+                node.span,
+                help=f"compare it with an index ({_text(node.span)} == {self.index_of(found.type.of)}), or look "
+                f"something up with it (x[{_text(node.span)}])",
+            )
+            return None
+        return found
+
+    def flag(self, node: syntax.Expression) -> ir.Expression | None:
+        found = self.expression(node)
+        if found is not None and found.type.kind is not Kind.FLAG:
+            against = self.index_of(found.type.of) if found.type.kind is Kind.CHOICE else None
+            self.error(
+                "RB401",
+                f"a {found.type.kind} stands where a condition is needed",
+                node.span,
+                expected="a comparison or a flag",
+                help=f"compare it: {_text(node.span)} {f'== {against}' if against else '> 0'}",
+            )
+            return None
+        return found
+
+    def index_of(self, agent: str | None) -> str:
+        known = self.names.agents.get(agent or "")
+        return known.indices[0] if known and known.indices else "j"
+
+    # --- units -------------------------------------------------------------------------------------------------
+
+    def agree(self, parts: Sequence[tuple[ir.Expression, Span]], what: str) -> tuple[bool, Unit | None]:
+        """Whether all parts have one unit, and which; written numbers take that of the others."""
+        if not self.names.units:
+            return True, None
+        known = [(part, span) for part, span in parts if part.type.unit is not None and not is_literal(part)]
+        if not known:
+            return True, ONE if all(is_literal(part) for part, _ in parts) else None
+        first, unit = known[0][1], known[0][0].type.unit
+        for part, span in known[1:]:
+            if part.type.unit != unit:
+                self.error(
+                    "RB501",
+                    f"{what} have different units",
+                    span,
+                    expected=f"{unit}, the unit of '{_text(first)}'",
+                    found=f"{part.type.unit}, the unit of '{_text(span)}'",
+                )
+                return False, None
+        for part, span in parts:
+            self.bare(part, span, unit)
+        return True, unit
+
+    def bare(self, part: ir.Expression, span: Span, unit: Unit | None) -> None:
+        """Warns of a written number, other than 0, where something in `unit` is needed."""
+        if unit in (None, ONE) or self.scope.bare_numbers or not is_literal(part):
+            return
+        if any(isinstance(n, ir.Constant) and n.value not in (0, False) for n in ir.walk(part)):
+            self.names.diagnostics.warning(
+                "RB503",
+                f"'{_text(span)}' has no unit, but stands beside a value in {unit}",
+                span,
+                help=f"make it a parameter with 'unit: {unit}'",
+            )
+
+    # --- operators ---------------------------------------------------------------------------------------------
+
+    def logical(self, node: syntax.Binary) -> ir.Expression | None:
+        left, right = self.flag(node.left), self.flag(node.right)
+        if left is None or right is None:
+            return None
+        return ir.Binary(node.operator, left, right, _joined(Kind.FLAG, ONE, left, right))  # type: ignore[arg-type]
+
+    def arithmetic(self, node: syntax.Binary) -> ir.Expression | None:
+        left, right = self.number(node.left), self.number(node.right)
+        if left is None or right is None:
+            return None
+        a, b = left.type.unit, right.type.unit
+        match node.operator:
+            case "+" | "-":
+                word = "the two sides of '+'" if node.operator == "+" else "the two sides of '-'"
+                fits, unit = self.agree([(left, node.left.span), (right, node.right.span)], word)
+                if not fits:
+                    return None
+            case "*":
+                unit = None if a is None or b is None else a * b
+            case "/":
+                if literal_value(right) == 0:
+                    self.error("RB401", "a division by zero", node.right.span, expected="something that is not 0")
+                    return None
+                unit = None if a is None or b is None else a / b
+            case _:
+                if literal_value(left) == 0 and (literal_value(right) or 0) < 0:
+                    self.error("RB401", "a division by zero", node.span)
+                    return None
+                if (literal_value(left) or 0) < 0 and (literal_value(right) or Fraction(0)).denominator != 1:
+                    self.error(
+                        "RB401", "a power of a negative number", node.span, expected="a whole number as its exponent"
+                    )
+                    return None
+                unit = self.power(left, right, node)
+        result = ir.Binary(node.operator, left, right, _joined(Kind.NUMBER, unit, left, right))  # type: ignore[arg-type]
+        if not _can_hold(result):
+            self.error(
+                "RB401", "a number that a computer cannot hold", node.span,
+                expected=f"0, or numbers from {syntax.SMALLEST:g} to {syntax.LARGEST:g}",
+            )  # fmt: skip
+            return None
+        return result
+
+    def pure(self, unit: Unit | None) -> str:
+        return f"divide by something in {unit}, such as a parameter {{value: 1, unit: {unit}}}"
+
+    def power(self, base: ir.Expression, exponent: ir.Expression, node: syntax.Binary) -> Unit | None:
+        if self.names.units and exponent.type.unit not in (None, ONE):
+            self.error(
+                "RB501",
+                "an exponent has a unit",
+                node.right.span,
+                expected="a pure number",
+                found=f"{exponent.type.unit}, the unit of '{_text(node.right.span)}'",
+                help=self.pure(exponent.type.unit),
+            )
+            return None
+        if base.type.unit in (None, ONE):
+            return base.type.unit
+        value = literal_value(exponent)
+        if value is None and self.names.units:
+            self.names.diagnostics.warning(
+                "RB504",
+                f"what unit this power has depends on the value of '{_text(node.right.span)}'",
+                node.span,
+                expected="an exponent that is a written number, or a base without a unit",
+                help=f"the units of what is made from it are not checked; {self.pure(base.type.unit)}",
+            )
+        return None if value is None else base.type.unit**value
+
+    def comparison(self, node: syntax.Comparison) -> ir.Expression | None:
+        left, right = self.expression(node.left), self.expression(node.right)
+        if left is None or right is None:
+            return None
+        kinds = {left.type.kind, right.type.kind}
+        if Kind.CHOICE in kinds or kinds == {Kind.INDEX}:
+            if kinds - {Kind.CHOICE, Kind.INDEX} or left.type.of != right.type.of:
+                self.error(
+                    "RB302",
+                    f"{a_kind(left)} is compared with {a_kind(right)}",
+                    node.span,
+                    help=self.comparable(left, node.left.span)
+                    if left.type.of
+                    else self.comparable(right, node.right.span),
+                )
+                return None
+            if node.operator not in ("==", "!=") and Kind.CHOICE in kinds:
+                self.error(
+                    "RB401",
+                    f"choices have no order: '{node.operator}' cannot compare them",
+                    node.span,
+                    expected="== or !=",
+                )
+                return None
+        else:
+            fits, _ = self.agree([(left, node.left.span), (right, node.right.span)], "the two sides of a comparison")
+            if not fits:
+                return None
+        return ir.Binary(node.operator, left, right, _joined(Kind.FLAG, ONE, left, right))  # type: ignore[arg-type]
+
+    def comparable(self, choice: ir.Expression, span: Span) -> str:
+        index, agent = self.index_of(choice.type.of), choice.type.of
+        return f"compare it with an index of {agent}: {_text(span)} == {index}; an index counts from 0: {index} == 2"
+
+    def conditional(self, node: syntax.Conditional) -> ir.Expression | None:
+        condition = self.flag(node.condition)
+        then, otherwise = self.expression(node.then), self.expression(node.otherwise)
+        if condition is None or then is None or otherwise is None:
+            return None
+        kinds = {then.type.kind, otherwise.type.kind}
+        if Kind.CHOICE in kinds and (len(kinds) > 1 or then.type.of != otherwise.type.of):
+            self.error("RB401", f"one branch is {a_kind(then)}, the other {a_kind(otherwise)}", node.span)
+            return None
+        fits, unit = self.agree([(then, node.then.span), (otherwise, node.otherwise.span)], "the two branches")
+        if not fits:
+            return None
+        kind = then.type.kind if len(kinds) == 1 and Kind.INDEX not in kinds else Kind.NUMBER
+        joined = _joined(kind, unit, condition, then, otherwise)
+        return ir.Conditional(condition, then, otherwise, replace(joined, of=then.type.of))
+
+    # --- names -------------------------------------------------------------------------------------------------
+
+    def reference(self, node: syntax.Reference) -> ir.Expression | None:
+        if node.owner is None and not node.primed and node.indices is None and node.name in self.names.indices:
+            return self.index_value(node)
+        if node.name == "horizon" and node.owner is None and not node.primed and node.indices is None:
+            self.names.mention(What.KEY, "horizon", node.name_span)
+            return replace(constant(self.names.horizon), name="horizon")
+        symbol = self.resolve(node)
+        if symbol is None:
+            return None
+        self.names.use(symbol.name, self.scope.defines)
+        self.names.mention(What.SYMBOL, symbol.name, node.name_span)
+        known = symbol.type.time is Time.CHOSEN and self.choices_behind(symbol) <= self.scope.known
+        if symbol.type.time > self.scope.latest and not known:
+            # When a value is known nobody can tell if its equation has a mistake, which was reported.
+            if symbol.role is not Role.VALUE or symbol.name not in self.names.poisoned:
+                self.too_late(node, symbol)
+            return None
+        indices = self.indices(node, symbol)
+        if indices is None or symbol.name in self.names.poisoned:
+            return None
+        inner = [index.type for index in indices if not isinstance(index, str)]
+        axes = merge_axes(*((i,) if isinstance(i, str) else i.type.axes for i in indices))
+        time = max([symbol.type.time, *(t.time for t in inner)])
+        return ir.Reference(symbol.name, indices, replace(symbol.type, axes=axes, time=time))
+
+    def choices_behind(self, symbol: ir.Symbol) -> frozenset[str]:
+        return self.names.behind.get(symbol.name, frozenset({symbol.name}))
+
+    def too_late(self, node: syntax.Reference, symbol: ir.Symbol) -> None:
+        known = symbol.type.time.words
+        if symbol.role in (Role.VALUE, Role.REWARD):
+            known = {
+                Time.CHOSEN: "the result of choices in the step",
+                Time.WITHIN: "the result of shocks or choices in the step",
+            }.get(symbol.type.time, known)
+        unknown = sorted(self.choices_behind(symbol) - self.scope.known)
+        if self.scope.known and symbol.role is Role.VALUE and symbol.type.time is Time.CHOSEN:
+            known = f"the result of {', '.join(unknown)}"
+        words = f"is {known}, too late for {self.scope.purpose}"
+        if self.scope.offers:
+            words = f"cannot be used in {self.scope.purpose}"
+        index = f"[{','.join(symbol.type.axes)}]" if symbol.type.axes else ""
+        help = None
+        if node.primed:
+            help = f"use the value at the start of the step, '{node.name}'"
+        elif self.scope.latest is Time.NOW and symbol.name in self.names.held:
+            help = f"in the next step it is known as the state '{self.names.held[symbol.name]}': observe that"
+        elif self.scope.latest is Time.NOW and symbol.type.time in (Time.CHOSEN, Time.WITHIN):
+            help = "agents can see the value of the step before: " + _PAST.format(name=node.name, index=index)
+            owners = dict.fromkeys(name.partition(".")[0] for name in unknown)
+            if symbol.type.time is Time.CHOSEN and self.scope.home and self.scope.home not in owners:
+                help += f"; or let the type choose later in the step: 'after: {', '.join(owners)}'"
+        elif self.scope.latest is Time.FIXED and not self.scope.offers and symbol.type.time > Time.FIXED:
+            help = "what changes from step to step is a state or a value, with an equation"
+        self.error(
+            "RB601",
+            f"'{_shown(node)}' {words}",
+            node.name_span,
+            expected=self.scope.offers or _OFFERS.get(self.scope.latest, f"something {self.scope.latest.words}"),
+            help=help,
+            labels=self.declared(symbol),
+        )
+
+    def index_value(self, node: syntax.Reference) -> ir.Expression | None:
+        self.names.mention(What.INDEX, node.name, node.name_span)
+        if node.name not in self.scope.bound:
+            self.unbound(node.name, node.span)
+            return None
+        kind = Type(Kind.INDEX, (node.name,), ONE, Time.FIXED, self.names.indices[node.name])
+        return ir.IndexValue(node.name, kind)
+
+    def unbound(self, index: str, span: Span) -> None:
+        agent = self.names.indices[index]
+        if self.scope.left:
+            help = f"take a sum over it, sum({index}, ...), or put [{index}] on the left side"
+        elif self.scope.latest is Time.FIXED:
+            help = (
+                f"take a sum over it, sum({index}, ...); what differs between agents belongs to their type, '{agent}'"
+            )
+        else:
+            help = f"take a sum or a mean over it: mean({index}, ...)"
+        self.error(
+            "RB303",
+            f"index '{index}' has no range here",
+            span,
+            expected=f"an index that does: {', '.join(self.scope.bound)}" if self.scope.bound else None,
+            help=help,
+        )
+
+    def no_index(self, name: str, span: Span) -> None:
+        close = suggest(name, self.names.indices)
+        self.names.diagnostics.missing(
+            name,
+            "RB303",
+            f"'{name}' is no index",
+            span,
+            expected=f"one of: {self.names.listed_indices()}",
+            help=f"did you mean '{close}'?"
+            if close
+            else f"a second one of a type is declared so: 'index: [i, {name}]'",
+        )
+
+    def declared(self, symbol: ir.Symbol) -> tuple[Label, ...]:
+        span = self.names.spans.get(symbol.name)
+        return (Label(span, "declared at"),) if span else ()
+
+    def resolve(self, node: syntax.Reference) -> ir.Symbol | None:
+        name = node.name + ("'" if node.primed else "")
+        if node.owner is not None:
+            found = self.names.symbols.get(f"{node.owner}.{name}")
+            if found is None:
+                self.undefined(node, name)
+            return found
+        if name in self.scope.local:
+            return self.scope.local[name]
+        if self.scope.home and f"{self.scope.home}.{name}" in self.names.symbols:
+            return self.names.symbols[f"{self.scope.home}.{name}"]
+        found = self.names.candidates(name)
+        if len(found) > 1:
+            options = " or ".join(symbol.name for symbol in found)
+            self.error(
+                "RB204",
+                f"'{node.name}' is declared by more than one agent type",
+                node.name_span,
+                help=f"write {options}",
+            )
+            return None
+        if not found:
+            if name not in self.names.broken:
+                self.undefined(node, name)
+            return None
+        return found[0]
+
+    def undefined(self, node: syntax.Reference, name: str) -> None:
+        symbols = self.names.symbols
+        missing = self.names.diagnostics.missing
+        if node.owner in self.names.broken or name in self.names.broken or node.name in self.names.broken:
+            return
+        if node.primed and any(s.name.rpartition(".")[2] == node.name for s in symbols.values()):
+            self.error(
+                "RB202",
+                f"'{node.name}' has no next value",
+                node.name_span,
+                expected="a state: only states are carried to the next step",
+                help=f"write '{node.name}' for its value in this step",
+            )
+            return
+        if node.owner is not None and node.owner not in self.names.agents:
+            close = suggest(node.owner, self.names.agents)
+            help = f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.names.agents)}"
+            if node.owner in ("L", "F", "D", "S"):  # Stata's operators
+                help = "there are no lag operators: " + _PAST.format(name=node.name, index=self.index_text(node.name))
+            missing(node.owner, "RB202", f"there is no agent type '{node.owner}'", node.name_span, help=help)
+            return
+        if node.owner is None and node.name in self.names.agents:
+            self.error(
+                "RB208",
+                f"'{node.name}' is an agent type, not a value",
+                node.name_span,
+                help=f"count({node.name}) is the number of its agents",
+            )
+            return
+        if node.owner is None and node.name in self.names.units:
+            self.error(
+                "RB208",
+                f"'{node.name}' is a unit, not a value",
+                node.name_span,
+                help=f"give the number a name: 'parameters: {{x: {{value: 1, unit: {node.name}}}}}'",
+            )
+            return
+        shown = f"{node.owner}.{name}" if node.owner else name
+        if self.names.diagnostics.again(shown, "RB202", node.name_span):
+            return
+        pool = {s.name.rpartition(".")[2]: s.name for s in symbols.values() if node.owner in (None, s.owner)}
+        pool |= dict.fromkeys((*SPECIAL, *self.scope.local, *self.names.indices, *self.names.broken), "")
+        close = suggest(name, pool)
+        if node.name in WORDS:
+            help = WORDS[node.name]
+        elif close is None:
+            help = None if self.scope.offers else self.where_to_define(node)
+        elif pool[close]:
+            help = f"did you mean {self.names.describe(pool[close])}?"
+        else:
+            help = f"did you mean '{close}'?"
+        expected = self.scope.offers if close is None else None
+        missing(shown, "RB202", f"'{shown}' is not defined", node.name_span, expected=expected, help=help)
+
+    def where_to_define(self, node: syntax.Reference) -> str:
+        if node.primed:
+            return f"declare '{node.name}' under 'state' of the spec or of an agent type"
+        if self.scope.latest is Time.FIXED:
+            return "declare it under 'parameters'"
+        return "declare it under 'parameters', 'state' or 'actions', or write an equation for it"
+
+    def index_text(self, name: str) -> str:
+        """The indices of a name as one writes them, such as `[i,j]`."""
+        found = self.names.candidates(name)
+        return f"[{','.join(found[0].type.axes)}]" if found and found[0].type.axes else ""
+
+    def indices(self, node: syntax.Reference, symbol: ir.Symbol) -> tuple[str | ir.Expression, ...] | None:
+        given = node.indices or ()
+        wanted = ", ".join(self.index_of(agent) for agent in symbol.sets)
+        short = node.name + ("'" if node.primed else "")
+        if any(self.is_time(part) for part in given):
+            self.names.diagnostics.missing(
+                f"{symbol.name} in time",
+                "RB301",
+                f"'{_shown(node)}' has no index of time",
+                node.span,
+                expected=f"{short}[{wanted}]" if wanted else f"{short} without [ ]",
+                help="x is the value in this step, x' a state in the next; for that of the step before, "
+                + _PAST.format(name=node.name, index=f"[{wanted}]" if wanted else ""),
+            )
+            return None
+        if len(given) != len(symbol.sets):
+            self.error(
+                "RB301",
+                f"'{_shown(node)}' has {counted(len(symbol.sets), 'index', 'indices')}, here it is given {len(given)}",
+                node.span,
+                expected=f"{short}[{wanted}]" if wanted else f"{short} without [ ]",
+                help=f"for the total write sum({wanted}, {short}[{wanted}])"
+                if not given and len(symbol.sets) == 1
+                else None,
+                labels=self.declared(symbol),
+            )
+            return None
+        names = [part.name if self.is_bound(part) else None for part in given]  # type: ignore[union-attr]
+        if None not in names and [self.names.indices[name] for name in names if name] != list(symbol.sets):
+            order = [next((n for n in names if n and self.names.indices[n] == one), None) for one in symbol.sets]
+            if len(set(order)) == len(order) and None not in order:
+                self.error(
+                    "RB302",
+                    f"the indices of '{_shown(node)}' are the wrong way round",
+                    node.span,
+                    expected=f"{short}[{', '.join(map(str, order))}]",
+                    labels=self.declared(symbol),
+                )
+                return None
+        found = [self.index(part, wanted, symbol) for part, wanted in zip(given, symbol.sets, strict=True)]
+        return None if None in found else tuple(found)  # type: ignore[arg-type]
+
+    def is_bound(self, node: syntax.Expression) -> bool:
+        return isinstance(node, syntax.Reference) and node.indices is None and node.name in self.scope.bound
+
+    def is_time(self, node: syntax.Expression) -> bool:
+        """Whether a stranger to this language means the step: `t`, `t-1`, `t+1`."""
+        if isinstance(node, syntax.Binary) and node.operator in ("+", "-"):
+            return isinstance(node.right, syntax.Number) and self.is_time(node.left)
+        if not isinstance(node, syntax.Reference) or node.name not in ("t", "time"):
+            return False
+        return node.name == "time" or not (node.name in self.names.indices or self.names.candidates(node.name))
+
+    def index(self, node: syntax.Expression, wanted: str, symbol: ir.Symbol) -> str | ir.Expression | None:
+        if isinstance(node, syntax.Reference) and node.name in self.names.indices and node.indices is None:
+            self.names.mention(What.INDEX, node.name, node.name_span)
+            if node.name not in self.scope.bound:
+                self.unbound(node.name, node.span)
+                return None
+            if self.names.indices[node.name] != wanted:
+                self.error(
+                    "RB302",
+                    f"'{symbol.name}' is indexed by {wanted}, but '{node.name}' is an index of "
+                    f"{self.names.indices[node.name]}",
+                    node.span,
+                    expected=f"an index of {wanted}: {', '.join(self.names.agents[wanted].indices)}",
+                    labels=self.declared(symbol),
+                )
+                return None
+            return node.name
+        if self.means_nothing(node):
+            return None
+        found = self.expression(node)
+        if found is None:
+            return None
+        if found.type.kind is not Kind.CHOICE or found.type.of != wanted:
+            self.error(
+                "RB302",
+                f"'{symbol.name}' is indexed by {wanted}, not by {a_kind(found)}",
+                node.span,
+                expected=f"an index of {wanted} ({', '.join(self.names.agents[wanted].indices)}) or a choice of one",
+                help=self.by_number(node, found, wanted, symbol) if len(symbol.sets) == 1 else None,
+                labels=self.declared(symbol),
+            )
+            return None
+        return found
+
+    def by_number(self, node: syntax.Expression, found: ir.Expression, wanted: str, symbol: ir.Symbol) -> str:
+        """How to look something up with a number in place of an index."""
+        if found.type.time > Time.FIXED or found.type.kind is Kind.CHOICE:
+            return f"a choice of one {wanted} is declared under 'actions': {{choose: {wanted}}}"
+        own = self.names.agents[wanted].indices
+        free = next((index for index in own if index not in found.type.axes), None)
+        short, k = symbol.name.rpartition(".")[2], free or "k"
+        declared = "" if free else f"declare a second index, 'index: [{own[0]}, k]': "
+        return f"{declared}an agent picked by number, from 0, is sum({k} where {k} == {_text(node.span)}, {short}[{k}])"
+
+    def means_nothing(self, node: syntax.Expression) -> bool:
+        """Whether a bare name in the place of an index is neither an index nor a value; if so, it is reported."""
+        if not isinstance(node, syntax.Reference) or node.indices is not None or node.owner or node.primed:
+            return False
+        if self.names.candidates(node.name) or node.name in self.scope.local or node.name in SPECIAL:
+            return False
+        if node.name not in self.names.broken:
+            self.no_index(node.name, node.span)
+        return True
+
+    # --- calls -------------------------------------------------------------------------------------------------
+
+    def call(self, node: syntax.Call) -> ir.Expression | None:
+        name, arguments = node.function, node.arguments
+        first = arguments[0].value if arguments else None
+        bare = (
+            isinstance(first, syntax.Reference) and first.indices is None and first.owner is None and not first.primed
+        )
+        word = first.name if bare and isinstance(first, syntax.Reference) else ""
+        self.names.mention(What.FUNCTION, name, node.name_span)
+        if isinstance(first, syntax.Reference) and word in self.names.agents:  # count(seller), since(seller)
+            self.names.mention(What.AGENT, word, first.name_span)
+        if name == "count" and word in self.names.agents and len(arguments) == 1 and arguments[0].where is None:
+            return replace(constant(self.names.agents[word].count), name=word)
+        if name == "since" and self.scope.since is not None:
+            return self.since(node, word)
+        if name in REDUCTIONS and (word in self.names.indices or name not in self.names.primitives):
+            return self.reduction(node)
+        if any(argument.where for argument in arguments):
+            self.error(
+                "RB201",
+                f"'where' belongs to the index of a sum, not into {name}()",
+                node.span,
+                help="write sum(i where x[i] > 0, y[i]), or a if condition else b",
+            )
+            return None
+        if name in DISTRIBUTIONS:
+            return self.draw(node)
+        if name in self.names.primitives:
+            return self.apply(node)
+        known = [*self.names.primitives, *REDUCTIONS, *DISTRIBUTIONS]
+        close = suggest(name, known)
+        help = f"did you mean '{close}'?" if close else "functions of your own come from Python files named under 'use'"
+        help = _OTHER_NAMES.get(name, help)
+        if self.names.candidates(name):
+            return self.called_symbol(node, self.names.candidates(name)[0])
+        self.names.diagnostics.missing(name, "RB205", f"there is no function '{name}'", node.name_span, help=help)
+        return None
+
+    def called_symbol(self, node: syntax.Call, symbol: ir.Symbol) -> None:
+        """A name with round brackets behind it: another language's index, lag or lead, or a missing product."""
+        name, index = node.function, self.index_text(node.function)
+        given = [argument.value for argument in node.arguments]
+        help = f"'{name}' is no function; a product needs *"
+        shift = (
+            self.expression(given[0])
+            if len(given) == 1 and isinstance(given[0], (syntax.Number, syntax.Unary))
+            else None
+        )
+        moved = None if shift is None else literal_value(shift)
+        if given and all(self.is_bound(part) for part in given):
+            help = f"indices stand in [ ]: {name}[{', '.join(_text(part.span) for part in given)}]"
+        elif moved is not None and moved < 0:
+            help = "there are no lags: " + _PAST.format(name=name, index=index)
+        elif moved is not None and moved > 0:
+            help = f"there are no leads: the next value of a state is written {name}'{index}"
+        labels = self.declared(symbol)
+        self.error("RB205", f"there is no function '{name}'", node.name_span, help=help, labels=labels)
+
+    def since(self, node: syntax.Call, agent: str) -> ir.Expression | None:
+        starts = self.scope.since or {}
+        if agent not in starts or len(node.arguments) != 1:
+            self.error(
+                "RB206",
+                "since() takes an agent type that chooses",
+                node.span,
+                expected=f"one of: {', '.join(f'since({agent})' for agent in starts)}",
+            )
+            return None
+        progress = ir.Reference("@progress", (), Type(unit=ONE))
+        passed = ir.Binary("-", progress, constant(starts[agent]), progress.type)
+        return ir.Apply("max", (passed, constant(0)), progress.type)
+
+    def reduction(self, node: syntax.Call) -> ir.Expression | None:
+        name = node.function
+        over = node.arguments if name == "count" else node.arguments[:-1]
+        example = "count(i where x[i] > 0)" if name == "count" else f"{name}(i, x[i])"
+        indices: list[str] = []
+        for argument in over:
+            part = argument.value
+            if not (isinstance(part, syntax.Reference) and part.name in self.names.indices and part.indices is None):
+                self.wrong_range(node, part, example)
+                return None
+            self.names.mention(What.INDEX, part.name, part.name_span)
+            if part.name in self.scope.bound or part.name in indices:
+                agent = self.names.indices[part.name]
+                others = [i for i in self.names.agents[agent].indices if i not in self.scope.bound]
+                self.error(
+                    "RB304",
+                    f"index '{part.name}' already has a range here",
+                    part.span,
+                    help=f"use '{others[0]}', another index of {agent}"
+                    if others
+                    else f"declare a second one of {agent}, 'index: [{part.name}, k]', and sum over k",
+                )
+                return None
+            indices.append(part.name)
+        if not indices:
+            self.no_range(node, example)
+            return None
+        inner = _Inference(replace(self.scope, bound=(*self.scope.bound, *indices)), self.names)
+        conditions = [argument.where for argument in node.arguments if argument.where is not None]
+        if conditions and (len(conditions) > 1 or over[-1].where is None):
+            where = f"{', '.join(indices)} where {_text(conditions[0].span)}"
+            body = "" if name == "count" else f", {_text(node.arguments[-1].value.span)}"
+            self.error(
+                "RB201",
+                "'where' stands once, after the last index",
+                node.span,
+                help=f"write {name}({where}{body})",
+            )
+            return None
+        if conditions and name in ("mean", "min", "max"):
+            where, body = (
+                f"{', '.join(indices)} where {_text(conditions[0].span)}",
+                _text(node.arguments[-1].value.span),
+            )
+            self.error(
+                "RB206",
+                f"{name} with a condition has no value where nothing fulfils it",
+                node.span,
+                help=f"write sum({where}, {body}) / max(1, count({where}))"
+                if name == "mean"
+                else f"write {name}({', '.join(indices)}, {body} if {_text(conditions[0].span)} else ...), with what "
+                "is to count where it does not hold",
+            )
+            return None
+        condition = inner.flag(conditions[0]) if conditions else None
+        body = constant(1) if name == "count" else inner.number(node.arguments[-1].value)
+        if body is None or (conditions and condition is None):
+            return None
+        parts = [body] if condition is None else [body, condition]
+        idle = [index for index in indices if not any(index in part.type.axes for part in parts)]
+        if idle and (name != "count" or condition is not None):
+            self.over_nothing(node, name, idle[0], body)
+            return None
+        axes = tuple(a for a in merge_axes(*(part.type.axes for part in parts)) if a not in indices)
+        unit = ONE if name == "count" else body.type.unit
+        if name == "product" and unit not in (None, ONE):
+            unit = None if condition is not None else unit ** self.members(indices)
+        joined = replace(_joined(Kind.NUMBER, unit, *parts), axes=axes)
+        return ir.Reduce(name, tuple(indices), condition, body, joined)  # type: ignore[arg-type]
+
+    def members(self, indices: Iterable[str]) -> int:
+        """How many agents, or pairs of them and so on, indices stand for together."""
+        return math.prod(self.names.agents[self.names.indices[index]].count for index in indices)
+
+    def wrong_range(self, node: syntax.Call, part: syntax.Expression, example: str) -> None:
+        """What stands in the place of an index in a sum is none."""
+        name = node.function
+        if isinstance(part, syntax.Reference) and part.indices is None and part.name in self.names.agents:
+            index = self.index_of(part.name)
+            self.error(
+                "RB206",
+                f"{name} runs over an index, not over an agent type",
+                part.span,
+                expected=f"an index of {part.name}: {index}",
+                help=f"write {name}({index}, ...), and {index} inside",
+            )
+        elif isinstance(part, syntax.Reference) and part.indices is None and not self.names.candidates(part.name):
+            self.no_index(part.name, part.span)
+        else:
+            over = [_text(argument.value.span) for argument in node.arguments if argument.value is not part]
+            self.error(
+                "RB206",
+                f"{name} needs an index here",
+                part.span,
+                expected=f"for example {example}",
+                help=f"write count({', '.join(over)} where {_text(part.span)})" if name == "count" and over else None,
+            )
+
+    def no_range(self, node: syntax.Call, example: str) -> None:
+        """A sum of something over nothing: the index that is missing can often be told."""
+        value = node.arguments[0].value if len(node.arguments) == 1 else None
+        help = None
+        if (
+            isinstance(value, syntax.Reference)
+            and value.indices is None
+            and len(self.names.candidates(value.name)) == 1
+        ):
+            index = self.index_text(value.name)
+            help = f"write {node.function}({index[1:-1]}, {_text(value.span)}{index})" if index else None
+        elif value is not None:
+            inside = [r.name for r in syntax.references(value) if r.name in self.names.indices]
+            free = list(dict.fromkeys(name for name in inside if name not in self.scope.bound)) or inside[:1]
+            help = f"write {node.function}({', '.join(free)}, {_text(value.span)})" if free else None
+        self.error(
+            "RB206",
+            f"{node.function} needs an index and a value",
+            node.span,
+            expected=f"for example {example}",
+            help=help,
+        )
+
+    def over_nothing(self, node: syntax.Call, name: str, index: str, body: ir.Expression) -> None:
+        agent = self.names.indices[index]
+        text = "" if name == "count" else _text(node.arguments[-1].value.span)
+        fixes = {
+            "sum": f"count({agent})" if literal_value(body) == 1 else f"count({agent}) * ({text})",
+            "count": f"count({agent})",
+            "product": f"({text})^count({agent})",
+        }
+        self.error(
+            "RB306",
+            f"this {name} runs over '{index}', but nothing in it depends on '{index}'",
+            node.span,
+            help=f"is an index missing inside? If it is meant so, write {fixes.get(name, text)}",
+        )
+
+    def draw(self, node: syntax.Call) -> ir.Expression | None:
+        name, wanted = node.function, DISTRIBUTIONS[node.function]
+        if not self.scope.draws:
+            self.error(
+                "RB208",
+                f"{name}() cannot be drawn in {self.scope.purpose}",
+                node.span,
+                help="draw it in an equation, or in the start of a state if it is drawn once and stays",
+            )
+            return None
+        if len(node.arguments) != len(wanted):
+            help = {
+                "normal": "m + s * normal() has the mean m and the standard deviation s",
+                "exponential": "m * exponential() has the mean m",
+                "uniform": "a + (b - a) * uniform() lies between a and b",
+                "bernoulli": "bernoulli(p) is true with probability p",
+            }
+            self.error(
+                "RB206",
+                f"{name} takes {counted(len(wanted), 'argument')}, here it has {len(node.arguments)}",
+                node.span,
+                expected=f"{name}({', '.join(wanted)})",
+                help=help.get(name),
+            )
+            return None
+        arguments = [self.number(argument.value) for argument in node.arguments]
+        spans = [argument.value.span for argument in node.arguments]
+        for argument, span in zip(arguments, spans, strict=True):
+            if argument is None:
+                return None
+            if self.names.units and argument.type.unit not in (None, ONE):
+                self.error(
+                    "RB501", f"an argument of {name} has a unit", span, expected="a pure number",
+                    found=str(argument.type.unit),
+                )  # fmt: skip
+                return None
+        parts: list[ir.Expression] = arguments  # type: ignore[assignment]
+        last = literal_value(parts[-1]) if parts else None
+        if last is not None and (last < 0 or (last == 0 and name == "pareto") or (last > 1 and name == "bernoulli")):
+            limits = {"bernoulli": "from 0 to 1", "lognormal": "of at least 0", "pareto": "above 0"}
+            self.error(
+                "RB410", f"no {name} distribution has the {wanted[-1]} {float(last):g}", spans[-1],
+                expected=f"a {wanted[-1]} {limits[name]}",
+            )  # fmt: skip
+            return None
+        return self.drawn(name, parts)
+
+    def drawn(self, name: str, arguments: Sequence[ir.Expression]) -> ir.Expression:
+        """A draw for every value of the indices that are bound here."""
+        time = max([Time.WITHIN, *(argument.type.time for argument in arguments)])
+        number = Type(Kind.NUMBER, self.scope.bound, ONE, time)
+
+        def fresh(distribution: str, kind: Kind, *parts: ir.Expression) -> ir.Expression:
+            self.names.draws += 1
+            return ir.Draw(distribution, parts, self.names.draws - 1, replace(number, kind=kind))  # type: ignore[arg-type]
+
+        match name:
+            case "normal" | "uniform":
+                return fresh(name, Kind.NUMBER)
+            case "bernoulli":
+                return fresh(name, Kind.FLAG, *arguments)
+            case "lognormal":
+                mu, sigma = arguments
+                spread = ir.Binary("*", sigma, fresh("normal", Kind.NUMBER), number)
+                return ir.Apply("exp", (ir.Binary("+", mu, spread, number),), number)
+        # From the uniform distribution, by the inverse of the distribution function: 1 - u is above 0 and at most 1.
+        rest = ir.Binary("-", constant(1), fresh("uniform", Kind.NUMBER), number)
+        if name == "exponential":
+            return ir.Unary("-", ir.Apply("log", (rest,), number), number)
+        (shape,) = arguments
+        power = ir.Binary("/", constant(-1), shape, replace(shape.type, kind=Kind.NUMBER))
+        return ir.Binary("^", rest, power, number)
+
+    def apply(self, node: syntax.Call) -> ir.Expression | None:
+        primitive = self.names.primitives[node.function]
+        spans = [argument.value.span for argument in node.arguments]
+        if not primitive.takes(len(spans)):
+            shown = [*primitive.arguments, *["..."] * primitive.variadic]
+            self.error(
+                "RB206",
+                f"{primitive.name} takes {_number_of_arguments(primitive)}, here it has {len(spans)}",
+                node.span,
+                expected=f"{primitive.name}({', '.join(shown)})",
+                help=self.over_agents(node) if primitive.variadic else None,
+            )
+            return None
+        arguments = [self.number(argument.value) for argument in node.arguments]
+        if None in arguments:
+            return None
+        present: list[ir.Expression] = arguments  # type: ignore[assignment]
+        domain, value = _DOMAINS.get(primitive.name), literal_value(present[0])
+        if domain is not None and value is not None and not domain[1] <= value <= domain[2]:
+            self.error("RB401", f"{domain[0]} of {float(value):g}", spans[0], expected=domain[3])
+            return None
+        unit: Unit | None = None
+        if self.names.units:
+            literal = all(map(is_literal, present))
+            units = [None if is_literal(part) and not literal else part.type.unit for part in present]
+            unit, misfit = primitive.units.apply(units)
+            if misfit is not None:
+                position, needed = misfit
+                self.error(
+                    "RB501",
+                    f"argument {position + 1} of {primitive.name} has the wrong unit",
+                    spans[position],
+                    expected=self.needed(node, needed, units),
+                    found=f"{units[position]}, the unit of '{_text(spans[position])}'",
+                    help=self.pure(units[position]) if needed == ONE else None,
+                )
+                return None
+            for position, (part, span) in enumerate(zip(present, spans, strict=True)):
+                self.bare(part, span, primitive.units.shared(units, position))
+        kind = Kind.FLAG if primitive.flag else Kind.NUMBER
+        return ir.Apply(primitive.name, tuple(present), _joined(kind, unit, *present))
+
+    def over_agents(self, node: syntax.Call) -> str | None:
+        """For `max(x[j])`: the maximum over agents that may be meant."""
+        value = node.arguments[0].value if node.arguments else None
+        inside = [r.name for r in syntax.references(value) if r.name in self.names.indices] if value else []
+        return f"over agents it is {node.function}({inside[0]}, {_text(value.span)})" if value and inside else None
+
+    def needed(self, node: syntax.Call, unit: Unit, units: Sequence[Unit | None]) -> str:
+        """The unit an argument should have, and which other argument says so."""
+        if unit == ONE:
+            return "a pure number"
+        same = next((k for k, one in enumerate(units) if one == unit), None)
+        return f"{unit}, the unit of '{_text(node.arguments[same].value.span)}'" if same is not None else str(unit)
+
+
+@ir.remembered
+def literal_value(node: ir.Expression) -> Fraction | None:
+    """The value of an expression of written numbers, or None if it is not one or not rational."""
+    match node:
+        case ir.Constant(bool()):
+            return None
+        case ir.Constant(value):
+            return Fraction(value)
+        case ir.Unary("-", operand):
+            value = literal_value(operand)
+            return None if value is None else -value
+        case ir.Binary(sign, left, right):
+            a, b = literal_value(left), literal_value(right)
+            if a is None or b is None:
+                return None
+            if sign == "/" and b != 0:
+                return a / b
+            bits = a.numerator.bit_length() + a.denominator.bit_length()
+            if sign == "^" and b.denominator == 1 and abs(b) * bits <= MAX_BITS and (a != 0 or b >= 0):
+                return a ** int(b)
+            exact = _EXACT.get(sign)
+            return exact(a, b) if exact else None
+    return None
+
+
+def _can_hold(node: ir.Binary) -> bool:
+    """Whether the value of an expression of written numbers is 0 or within single precision."""
+    value = literal_value(node)
+    if value is None and node.operator == "^":
+        base, exponent = literal_value(node.left), literal_value(node.right)
+        if base and exponent:
+            return math.log2(syntax.SMALLEST) <= float(exponent) * math.log2(abs(base)) <= math.log2(syntax.LARGEST)
+    return not value or syntax.SMALLEST <= abs(value) <= syntax.LARGEST
+
+
+def _joined(kind: Kind, unit: Unit | None, *parts: ir.Expression) -> Type:
+    axes = merge_axes(*(part.type.axes for part in parts))
+    return Type(kind, axes, unit, max(part.type.time for part in parts))
+
+
+def _number_of_arguments(primitive: Primitive) -> str:
+    most = len(primitive.arguments)
+    if primitive.variadic:
+        return "two or more arguments" if len(primitive.units.repeated) == 1 else f"{most}, {most + 2}, ... arguments"
+    if primitive.optional:
+        return f"{most - primitive.optional} to {counted(most, 'argument')}"
+    return counted(most, "argument")
+
+
+def _text(span: Span) -> str:
+    return " ".join(span.source.text[span.start : span.end].split())
+
+
+def _shown(node: syntax.Reference) -> str:
+    return (f"{node.owner}." if node.owner else "") + node.name + ("'" if node.primed else "")
+
+
+def a_kind(node: ir.Expression) -> str:
+    """What kind of value an expression is, with the article."""
+    match node.type.kind:
+        case Kind.CHOICE:
+            return f"a choice of one {node.type.of}"
+        case Kind.INDEX:
+            return f"an index of {node.type.of}"
+        case kind:
+            return f"a {kind}"

@@ -1,0 +1,1 @@
+"""What the commands print and write: formatting, differences, descriptions, reports, new models."""

@@ -1,0 +1,1 @@
+"""Choices as arrays."""

@@ -1,0 +1,1 @@
+"""A compiled model as an economy that runs: states, steps, batches."""

@@ -1,0 +1,1 @@
+"""Networks from what agents see to what they choose."""

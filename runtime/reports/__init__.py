@@ -1,0 +1,1 @@
+"""What people read of runs: text, pages, plots, data sets, moments."""

@@ -1,0 +1,1 @@
+"""Episodes of many economies at once."""

@@ -1,0 +1,1 @@
+"""Run directories: specs, checkpoints, metrics."""

@@ -1,0 +1,303 @@
+"""Training: every type learns from its own rewards, phase by phase, many iterations in one program on the device."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+from rbcc.compiler import ir
+from rbcc.runtime import prng
+from rbcc.runtime.economy.model import Model
+from rbcc.runtime.errors import Violated
+from rbcc.runtime.learners.pathwise import ascend
+from rbcc.runtime.learners.ppo import METRICS, batch_of, fresh_optimizer, update
+from rbcc.runtime.parallel.devices import ALL, ALONE, BY_SEED, SINGLE, Placement, Share, check_memory
+from rbcc.runtime.policies.policy import Parameters, Policy, of_members, policies, profile_of
+from rbcc.runtime.policies.precision import check_precision
+from rbcc.runtime.rollout.explorers import Explorers, explorers
+from rbcc.runtime.rollout.rollout import Player, Trajectory, individual, keys_of, penalised, rollout, sampling
+from rbcc.runtime.training.schedule import iteration
+from rbcc.runtime.validation.checked_training import Caught, earlier, explanation, first_of, watching
+from rbcc.runtime.validation.conditions import Checks
+
+
+_T = TypeVar("_T")
+
+
+RECORDS = 200
+MAX_RECORD = 50
+
+
+Weighted = dict[str, tuple[jax.Array, jax.Array]]
+"""Metrics with their weight: 0 for the learning metrics of a type that did not learn in an iteration."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """All that training carries from iteration to iteration.
+
+    `networks` and `optimizers` per agent type; `multipliers` of constraints by `type.constraint`.
+    """
+
+    networks: dict[str, Parameters]
+    optimizers: dict[str, Any]
+    multipliers: dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands after a stretch of iterations, with the mean of each metric over the stretch.
+
+    Learning metrics of a type that did not learn in the stretch are absent.
+    """
+
+    phase: int
+    iteration: int
+    metrics: dict[str, float]
+    state: TrainState
+
+
+def initial_state(model: Model, seed: int) -> TrainState:
+    """Fresh networks, the same for the same seed."""
+
+    @jax.jit
+    def fresh(key: jax.Array) -> TrainState:
+        nets = enumerate(networks_of(model).items())
+        networks = {agent: policy.init(jax.random.fold_in(key, place)) for place, (agent, policy) in nets}
+        multipliers = {f"{c.agent}.{c.name}": jnp.zeros(()) for c in model.ir.constraints}
+        return TrainState(networks, {agent: fresh_optimizer(p) for agent, p in networks.items()}, multipliers)
+
+    return fresh(prng.key(seed))
+
+
+def networks_of(model: Model) -> dict[str, Policy]:
+    """The policy network of every learning type. Raises RunError if the device lacks their precision."""
+    check_precision(model.ir.precision)
+    return policies(model, model.ir.phases[0].learners)
+
+
+def profile(model: Model, state: TrainState, phase: ir.Phase, number: int) -> dict[str, Parameters]:
+    """The networks of the profile, as it is played after iteration `number` of `phase`: what verification judges."""
+    settings = iteration(model, phase, networks_of(model), jnp.float32(number)).settings
+    return {agent: profile_of(network, settings[agent]["sharpness"]) for agent, network in state.networks.items()}
+
+
+def record_length(phase: ir.Phase) -> int:
+    """Iterations over which metrics are averaged; also how often training can be interrupted."""
+    return max(1, min(MAX_RECORD, phase.iterations // RECORDS))
+
+
+def stretch(
+    model: Model, phase: ir.Phase, share: Share = ALONE, checks: Checks | None = None
+) -> Callable[..., tuple[Any, ...]]:
+    """A function that trains `count` iterations of `phase` from iteration `first`, on one of the devices of `share`.
+
+    Signature: (state, bare key, first, count) -> (state, sums of metrics and of their weights, (2, metrics)), for any
+    `count`. With `checks` these are tested in every step, and the first `Caught` failing is a third result.
+    """
+    nets = networks_of(model)
+    watch = watching(checks) if checks else None
+
+    def one(state: TrainState, key: jax.Array, number: jax.Array) -> tuple[TrainState, Weighted, list[Caught]]:
+        now = iteration(model, phase, nets, number)
+        playing, choosing = keys_of(key, number)
+        own = share.economies(phase.economies)
+        exploring = explorers(
+            phase.learners, nets, jax.vmap(jax.random.fold_in, (None, 0))(choosing, own), phase.economies
+        )
+
+        def player(agent: str, network: Parameters) -> Player:
+            """All agents of a type play the profile, but those who explore with `network`."""
+            policy, masks, who = nets[agent], now.masks[agent], exploring[agent]
+            if who.all:
+                return sampling(policy, network, masks, who.members)
+            base = sampling(policy, profile_of(state.networks[agent], now.settings[agent]["sharpness"]), masks)
+            return individual(policy, base, network, who.members, masks, who.economies)
+
+        players = {agent: player(agent, state.networks[agent]) for agent in nets}
+        played = rollout(model, nets, players, playing, own, now.parameters, watch)
+        factors = model.module.discounts(now.parameters)
+        always = jnp.ones(())
+        means = zip(model.ir.indicators, jnp.mean(played.indicators, axis=0), strict=True)
+        metrics = {f"indicator.{indicator.name}": (mean, always) for indicator, mean in means}
+        networks, optimizers, multipliers = dict(state.networks), dict(state.optimizers), dict(state.multipliers)
+        for settings in phase.learners:
+            agent, values, who = settings.agent, now.settings[settings.agent], exploring[settings.agent]
+
+            def earned(trajectory: Trajectory, agent: str = agent, who: Explorers = who) -> jax.Array:
+                """The rewards that explorers play for, (horizon, economies, k)."""
+                rewards = penalised(trajectory, agent, state.multipliers)
+                return of_members(rewards[:, who.economies], who.members)
+
+            def learn(
+                network: Parameters,
+                optimizer: Any,
+                agent: str = agent,
+                settings: ir.Learner = settings,
+                values: Any = values,
+                who: Explorers = who,
+                earned: Any = earned,
+            ) -> Any:
+                policy, masks = nets[agent], now.masks[agent]
+                if settings.algorithm == "pathwise":
+
+                    def play(network: Parameters) -> tuple[Trajectory, jax.Array]:
+                        mixed, held = {**players, agent: player(agent, network)}, played.taken_as_given(model, agent)
+                        found = rollout(model, nets, mixed, playing, own, now.parameters, held=held)
+                        return found, earned(found)
+
+                    return ascend(policy, play, network, optimizer, masks, who.members, factors[agent], values, share)
+                last = None
+                if played.last:
+                    last = policy(state.networks[agent], played.last[agent].of(who.members, who.economies))[1]
+                rewards = earned(played) / values["reward_scale"]
+                batch = batch_of(
+                    policy, played.records[agent], rewards, factors[agent], values["gae"], who.members, last, share
+                )
+                return update(
+                    policy, settings.algorithm, settings.epochs, values, network, optimizer, batch, masks, share
+                )
+
+            def rest(network: Parameters, optimizer: Any) -> Any:
+                return network, optimizer, jnp.zeros(len(METRICS))
+
+            if settings.starts == 0 and settings.period == 1:
+                active = always
+                networks[agent], optimizers[agent], found = learn(networks[agent], optimizers[agent])
+            else:
+                active = values["started"] & (number % settings.period == 0)
+                networks[agent], optimizers[agent], found = jax.lax.cond(
+                    active, learn, rest, networks[agent], optimizers[agent]
+                )
+            metrics[f"reward.{agent}"] = (jnp.mean(played.rewards[agent]), always)
+            metrics |= {f"{name}.{agent}": (found[k], jnp.asarray(active, float)) for k, name in enumerate(METRICS)}
+            for constraint, _ in settings.lagrangian:
+                name = f"{agent}.{constraint}"
+                violation = share.mean(jnp.mean(jnp.sum(played.violations[name], axis=0)))
+                raised = multipliers[name] + values[f"lagrangian.{constraint}"] * violation
+                multipliers[name] = jnp.where(values["started"], jnp.maximum(raised, 0), multipliers[name])
+                metrics[f"violation.{name}"] = (violation, always)
+                metrics[f"multiplier.{name}"] = (multipliers[name], always)
+        caught = [first_of(played.watched, own, number)] if checks else []
+        return TrainState(networks, optimizers, multipliers), metrics, caught
+
+    names = list(metric_names(model, phase))
+
+    def run(state: TrainState, root: jax.Array, first: jax.Array, count: jax.Array) -> tuple[Any, ...]:
+        key = prng.again(root)
+
+        def body(k: jax.Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            state, sums, *known = carry
+            state, metrics, caught = one(state, key, first + k)
+            values, weights = (jnp.stack([metrics[name][part] for name in names]) for part in range(2))
+            return state, sums + jnp.stack([values * weights, weights]), *map(earlier, known, caught)
+
+        shapes = jax.eval_shape(lambda: one(state, key, first)[2]) if checks else []
+        nothing = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), shapes)
+        state, sums, *known = jax.lax.fori_loop(0, count, body, (state, jnp.zeros((2, len(names))), *nothing))
+        # Means of economies: all else is the same on all devices.
+        return state, share.mean(sums), *(share.first(caught.found, caught) for caught in known)
+
+    return run
+
+
+def metric_names(model: Model, phase: ir.Phase) -> Iterator[str]:
+    yield from (f"indicator.{indicator.name}" for indicator in model.ir.indicators)
+    for learner in phase.learners:
+        yield f"reward.{learner.agent}"
+        yield from (f"{name}.{learner.agent}" for name in METRICS)
+        for constraint, _ in learner.lagrangian:
+            yield from (f"{what}.{learner.agent}.{constraint}" for what in ("violation", "multiplier"))
+
+
+def training(
+    model: Model,
+    seeds: Sequence[int],
+    placement: Placement = SINGLE,
+    states: Sequence[TrainState] | None = None,
+    phase: int = 0,
+    first: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+    checks: Checks | None = None,
+) -> Iterator[tuple[Progress, ...]]:
+    """Trains phase after phase with several seeds at once, yielding the progress of each after each stretch of
+    iterations.
+
+    Goes on from `states`, one per seed, at iteration `first` of phase number `phase`, if given. The result depends on
+    the seed only, not on where training was interrupted. `say` is told what is being compiled. Raises RunError if
+    memory does not suffice, Violated if one of `checks` does not hold in a step.
+    """
+    many = len(seeds) > 1
+    cut = BY_SEED if many else ALL
+    state = _stacked(states or [initial_state(model, seed) for seed in seeds])
+    roots = jnp.stack([jax.random.fold_in(prng.key(seed), 1_000_003) for seed in seeds])
+    for number in range(phase, len(model.ir.phases)):
+        settings = model.ir.phases[number]
+        if settings.fresh_optimizer and first == 0:
+            begin = jax.vmap(fresh_optimizer) if many else fresh_optimizer
+            fresh = {agent: begin(network) for agent, network in state.networks.items()}
+            state = TrainState(state.networks, fresh, state.multipliers)
+        keys = prng.bare(jax.vmap(lambda root: jax.random.fold_in(root, number))(roots))  # noqa: B023
+        state, keys = placement.put((state, keys if many else keys[0]), cut)
+        run, length = stretch(model, settings, placement.share, checks), record_length(settings)
+        if len(seeds) > placement.rows:
+            run = jax.vmap(run, (0, 0, None, None))
+        elif many:
+            run = _single(run)
+        say(f"compiling the program of phase {settings.name}")
+        program = placement.program(run, (cut, cut, ALL, ALL), (cut,) * (3 if checks else 2), donate=(0,))
+        compiled = program.lower(state, keys, jnp.int32(first), jnp.int32(1)).compile()
+        check_memory(compiled, f"phase {settings.name}", placement)
+        while first < settings.iterations:
+            count = min(length, settings.iterations - first)
+            state, sums, *known = compiled(state, keys, jnp.int32(first), jnp.int32(count))
+            first += count
+            # What is yielded lies on the host: the arrays on the device are given away to the next stretch.
+            kept, sums, known = _fetched((state, sums, known))
+            for caught in (own for found in known for own in _apart(found, len(seeds))):
+                if checks and caught.found:
+                    raise Violated(explanation(checks, settings, caught))
+            results = zip(_apart(kept, len(seeds)), _apart(sums, len(seeds)), strict=True)
+            yield tuple(Progress(number, first, _means(model, settings, one), own) for own, one in results)
+        state, first = _fetched(state), 0
+
+
+def _single(run: Callable[..., Any]) -> Callable[..., Any]:
+    """`run` of one seed for arrays with a leading axis of one seed."""
+
+    def of_one(state: TrainState, key: jax.Array, first: jax.Array, count: jax.Array) -> Any:
+        result = run(*jax.tree.map(lambda x: x[0], (state, key)), first, count)
+        return jax.tree.map(lambda x: x[None], result)
+
+    return of_one
+
+
+def _stacked(states: Sequence[TrainState]) -> TrainState:
+    return states[0] if len(states) == 1 else jax.tree.map(lambda *parts: jnp.stack(parts), *states)
+
+
+def _apart(tree: _T, seeds: int) -> list[_T]:
+    return [tree] if seeds == 1 else [jax.tree.map(lambda x: x[k], tree) for k in range(seeds)]  # noqa: B023
+
+
+def _fetched(tree: _T) -> _T:
+    """Arrays on the host, those of other hosts too."""
+    if jax.process_count() > 1:
+        tree = multihost_utils.process_allgather(tree, tiled=True)
+    return jax.device_get(tree)
+
+
+def _means(model: Model, phase: ir.Phase, sums: np.ndarray) -> dict[str, float]:
+    """Means of the metrics that were measured at all, rewards and indicators first, in the order of the spec."""
+    found = {
+        name: total / weight for name, total, weight in zip(metric_names(model, phase), *sums, strict=True) if weight
+    }
+    first = [f"reward.{agent.name}" for agent in model.ir.agents]
+    first += [f"indicator.{indicator.name}" for indicator in model.ir.indicators]
+    names = [name for name in first if name in found] + sorted(name for name in found if name not in first)
+    return {name: float(found[name]) for name in names}

@@ -1,0 +1,31 @@
+"""The generated schedules as the learner needs them: parameters, masks and settings of an iteration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from rbcc.compiler import ir
+from rbcc.runtime.actions.spaces import opened
+from rbcc.runtime.economy.model import Model
+from rbcc.runtime.policies.policy import Masks, Policy
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What holds in one iteration of a phase; every entry may be traced."""
+
+    parameters: dict[str, jax.Array]
+    masks: dict[str, Masks]
+    settings: dict[str, dict[str, jax.Array]]
+
+
+def iteration(model: Model, phase: ir.Phase, policies: Mapping[str, Policy], number: jax.Array) -> Iteration:
+    """The schedule of `phase` at iteration `number`; progress is its share of the phase."""
+    progress = number / phase.iterations
+    found: dict[str, Any] = getattr(model.module, f"schedule_{phase.name}")(number, progress)
+    starts = {window.action: window.value for window in phase.windows}
+    offered = {name: opened(model.spaces[name], starts[name], share) for name, share in found["openings"].items()}
+    masks = {agent: policy.allowed(offered) for agent, policy in policies.items()}
+    return Iteration(found["parameters"], masks, found["learners"])

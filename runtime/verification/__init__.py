@@ -1,0 +1,1 @@
+"""How far trained policies are from an equilibrium: deviations, statistics, verdicts."""

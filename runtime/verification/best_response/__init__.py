@@ -1,0 +1,1 @@
+"""Deviations that pay: searched for, learned, or exact."""
