@@ -62,7 +62,7 @@ def test_agrees_with_yaml_on_every_value(name: str) -> None:
             seen.add(start)
             found = place_at(source.text, start)
             assert (found.path, found.is_key) == (spot.path, False)
-    assert len(seen) > 10
+    assert len(seen) >= 10
 
 
 @given(st.text(alphabet="ab:{}[]|,-'\"# \n\t", max_size=60))
