@@ -93,7 +93,8 @@ def test_front_end_does_not_import_jax(code: str) -> None:
 
 
 def test_public_names() -> None:
-    for name in ("compile", "train", "verify", "simulate", "primitive", "CompileError", "RunError", "Model"):
+    verbs = "check solve moments irf plot doc load exploitability Runs Moments Responses".split()
+    for name in ("compile", "train", "verify", "simulate", "primitive", "CompileError", "RunError", "Model", *verbs):
         assert getattr(rbcc, name) is not None
         assert name in dir(rbcc)
     with pytest.raises(AttributeError, match="has no attribute 'complie'"):
