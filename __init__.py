@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Check as Check,
         Description as Description,
         check as check,
+        compare as compare,
         compile as compile,
         doc as doc,
         exploitability as exploitability,
@@ -40,11 +41,12 @@ if TYPE_CHECKING:
     from rbcc.runtime.results.equilibrium import Equilibrium as Equilibrium, Solution as Solution
     from rbcc.runtime.results.run import Run as Run, Runs as Runs
     from rbcc.runtime.results.tables import (
+        Comparison as Comparison,
         Moments as Moments,
         Responses as Responses,
     )
 
-_VERBS = "compile check train verify solve simulate moments irf plot doc load exploitability".split()
+_VERBS = "compile check train verify solve simulate moments irf compare plot doc load exploitability".split()
 
 _PLACES = {
     **dict.fromkeys((*_VERBS, "Check", "Description"), "rbcc.api"),
@@ -56,6 +58,7 @@ _PLACES = {
     "Solution": "rbcc.runtime.results.equilibrium",
     "Run": "rbcc.runtime.results.run",
     "Runs": "rbcc.runtime.results.run",
+    "Comparison": "rbcc.runtime.results.tables",
     "Moments": "rbcc.runtime.results.tables",
     "Responses": "rbcc.runtime.results.tables",
 }

@@ -12,6 +12,7 @@ from rbcc.runtime.errors import RunError
 from rbcc.runtime.reports.dataset import simulate
 from rbcc.runtime.reports.gains import gains
 from rbcc.runtime.reports.moments import BAND, LAGS
+from rbcc.runtime.reports.welfare import ALL
 from rbcc.runtime.storage.run_directory import Run
 from rbcc.runtime.verification.results import Equilibrium
 
@@ -170,6 +171,22 @@ def response_curves(frame: "pd.DataFrame", shock: str) -> "Picture":
         ax.axhline(0, color=GREY, linewidth=0.6)
         ax.set_title(str(name), fontsize=9)
         ax.set_xlabel("step", fontsize=8)
+        ax.set_ylabel(str(own["unit"].iloc[0]), fontsize=8)
+    return figure
+
+
+def difference_bars(frame: "pd.DataFrame", before: str, after: str) -> "Picture":
+    """Differences of payoffs between two runs with two standard errors, a panel for each type of agents."""
+    types = list(dict.fromkeys(frame["type"]))
+    figure, axes = panels(len(types), f"payoff in {after} less that in {before}; bars: 2 standard errors")
+    for ax, name in zip(axes, types, strict=True):
+        own = frame[frame["type"] == name]
+        colors = [BLUE if who == ALL else ORANGE for who in own["agents"]]
+        ax.bar(range(len(own)), own["difference"], 0.8, color=colors)
+        ax.errorbar(range(len(own)), own["difference"], 2 * own["error"], color="black", linestyle="", capsize=3)
+        ax.axhline(0, color=GREY, linewidth=0.6)
+        ax.set_xticks(range(len(own)), [who.replace(" fifth", "\nfifth") for who in own["agents"]], fontsize=7)
+        ax.set_title(name, fontsize=9)
         ax.set_ylabel(str(own["unit"].iloc[0]), fontsize=8)
     return figure
 

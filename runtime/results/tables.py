@@ -1,4 +1,4 @@
-"""Tables of trained economies: moments and impulse responses."""
+"""Tables of trained economies: moments, impulse responses, and two of them compared."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rbcc.runtime.reports.moments import legend, legend_of_responses, table
-from rbcc.runtime.reports.plots import correlation_curves, response_curves
+from rbcc.runtime.reports.plots import correlation_curves, difference_bars, response_curves
+from rbcc.runtime.reports.welfare import legend_of_comparison
 from rbcc.runtime.results.shown import html
 
 
@@ -84,3 +85,36 @@ class Responses:
     def plot(self) -> "Figure":
         """A panel for each indicator: the mean response, and the band that 90 % of paths lie in."""
         return response_curves(self.frame, self.shock)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Comparison:
+    """Payoffs in two runs, `before` and `after`; `str` of it is what `rbcc compare` prints.
+
+    `frame` has a row for each type and, of types of five agents or more, for each fifth of agents.
+    """
+
+    frame: pd.DataFrame
+    before: str
+    after: str
+
+    def __repr__(self) -> str:
+        return f"Comparison({', '.join(dict.fromkeys(self.frame['type']))}: {self.after} less {self.before})"
+
+    def __str__(self) -> str:
+        return f"{legend_of_comparison(self.frame, self.before, self.after)}\n\n{table(self._indexed())}"
+
+    def _repr_html_(self) -> str:
+        return html(repr(self), self.frame)
+
+    def _indexed(self) -> pd.DataFrame:
+        return self.frame.set_index(["type", "agents"])
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each group: mean payoffs `before` and `after`, their `difference` and its standard `error`, in
+        `unit`; the share of consumption that makes up for it as `equivalent`, where consumption was named."""
+        return self.frame.copy()
+
+    def plot(self) -> "Figure":
+        """Differences with two standard errors, a panel for each type."""
+        return difference_bars(self.frame, self.before, self.after)
