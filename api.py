@@ -10,6 +10,7 @@
 What is not needed is not imported: `doc` and a fast `check` do without JAX.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -406,7 +407,7 @@ def load(folder: str | Path) -> "Run | Runs | Solution":
 
 def _spec(spec: "Spec", overrides: Overrides) -> tuple[str | Path, Overrides]:
     """Where a spec lies, without importing JAX for a path."""
-    if isinstance(spec, str | Path) and not (Path(spec) / "manifest.json").is_file():
+    if isinstance(spec, str | Path) and not os.path.isfile(os.path.join(spec, "manifest.json")):
         return spec, overrides
     from rbcc.runtime.results.opened import spec_of
 

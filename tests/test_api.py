@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rbcc
-from rbcc.runtime.reports.console import verification_table
+from rbcc.runtime.reports.console import verification_summary
 from rbcc.runtime.storage.run_directory import train_seeds
 
 
@@ -97,7 +97,7 @@ def test_a_model_of_a_spec_that_has_changed_is_refused(write_spec, tmp_path: Pat
 
 
 def test_gains_as_table_and_bars(run: rbcc.Run, found: rbcc.Equilibrium) -> None:
-    assert str(found) == verification_table(found)
+    assert str(found) == verification_summary(found)
     assert len(repr(found).splitlines()) == 1
     assert "individual" in found._repr_html_()
     frame = found.to_frame()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 EPISODES = 100
 COLUMNS = 4
+LETTERS = 38  # of a title above one panel
 LINES = 30
 BLUE, ORANGE, GREY = "#2166ac", "#e69f00", "#888888"  # which the colour-blind can tell apart
 
@@ -53,7 +55,7 @@ def panels(count: int, title: str) -> tuple["Picture", list["Axes"]]:
     columns = min(COLUMNS, count)
     rows = -(-count // columns)
     figure = Picture(figsize=(3.3 * columns, 2.3 * rows + 0.5), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(fill(title, LETTERS * columns), fontsize=11)
     axes = [figure.add_subplot(rows, columns, k + 1) for k in range(count)]
     for ax in axes:
         ax.tick_params(labelsize=8)

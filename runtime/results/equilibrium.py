@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 import pandas as pd
 
 from rbcc.runtime import solve as tries
-from rbcc.runtime.reports.console import HEAD, gain_rows, headlines, verification_table
+from rbcc.runtime.reports.console import HEAD, gain_rows, headlines, verification_summary
 from rbcc.runtime.reports.gains import GainRow, gains
 from rbcc.runtime.reports.plots import gain_bars
 from rbcc.runtime.results.shown import html
@@ -42,7 +42,7 @@ class Equilibrium(results.Equilibrium):
         return f"Equilibrium(alone {self.verdicts['individual']}, as one {self.verdicts['team']}{place})"
 
     def __str__(self) -> str:
-        return verification_table(self)
+        return verification_summary(self)
 
     def _repr_html_(self) -> str:
         head = "; ".join(f"{words} {verdict}" for words, verdict in headlines(self))

@@ -1,5 +1,6 @@
 """Results from disk, and what a result was made of."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -64,8 +65,10 @@ def spec_of(
     if isinstance(thing, Run):
         return thing.folder / "spec.yaml", overrides
     if isinstance(thing, str | Path):
-        folder = Path(thing)
-        return (folder / "spec.yaml" if (folder / "manifest.json").is_file() else thing), overrides
+        run = os.path.isfile(
+            os.path.join(thing, "manifest.json")
+        )  # pathlib raises an error for names that are too long
+        return (Path(thing) / "spec.yaml" if run else thing), overrides
     raise RunError(f"expected a spec, a model or a run, not {_kind(thing)}")
 
 
