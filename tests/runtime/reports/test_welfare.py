@@ -1,11 +1,14 @@
 """Two runs compared: payoffs, their differences, and the consumption that makes up for these, against known answers."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 import rbcc
+from rbcc.cli import app
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.reports.welfare import FIFTHS, compare, equivalent
 from rbcc.runtime.storage.run_directory import train
@@ -113,3 +116,17 @@ def test_compared_in_python(runs: dict[str, Path]) -> None:
     assert "lowest fifth" in str(found)
     assert "lowest fifth" in found._repr_html_()
     assert found.plot()._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
+def test_the_command_prints_and_writes_the_table(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = [str(runs["a"]), str(runs["richer"])]
+    app(
+        [*("compare", *pair, "--consumption", "eater=eaten", "--episodes=4"), "--out", str(tmp_path / "a.csv")],
+        standalone_mode=False,
+    )
+    assert re.search(r"^eater +all .* 0\.03 \(.*\)$", capsys.readouterr().out, re.MULTILINE)
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8").startswith("type,agents,unit,before,after,difference,error")
+    with pytest.raises(typer.BadParameter, match="'eater' is not TYPE=VALUE"):
+        app(["compare", *pair, "--consumption", "eater"], standalone_mode=False)
