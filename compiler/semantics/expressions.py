@@ -380,7 +380,7 @@ class _Inference:
             if kinds - {Kind.CHOICE, Kind.INDEX} or left.type.of != right.type.of:
                 self.error(
                     "RB302",
-                    f"{_a_kind(left)} is compared with {_a_kind(right)}",
+                    f"{a_kind(left)} is compared with {a_kind(right)}",
                     node.span,
                     help=self.comparable(left, node.left.span)
                     if left.type.of
@@ -412,7 +412,7 @@ class _Inference:
             return None
         kinds = {then.type.kind, otherwise.type.kind}
         if Kind.CHOICE in kinds and (len(kinds) > 1 or then.type.of != otherwise.type.of):
-            self.error("RB401", f"one branch is {_a_kind(then)}, the other {_a_kind(otherwise)}", node.span)
+            self.error("RB401", f"one branch is {a_kind(then)}, the other {a_kind(otherwise)}", node.span)
             return None
         fits, unit = self.agree([(then, node.then.span), (otherwise, node.otherwise.span)], "the two branches")
         if not fits:
@@ -700,7 +700,7 @@ class _Inference:
         if found.type.kind is not Kind.CHOICE or found.type.of != wanted:
             self.error(
                 "RB302",
-                f"'{symbol.name}' is indexed by {wanted}, not by {_a_kind(found)}",
+                f"'{symbol.name}' is indexed by {wanted}, not by {a_kind(found)}",
                 node.span,
                 expected=f"an index of {wanted} ({', '.join(self.names.agents[wanted].indices)}) or a choice of one",
                 help=self.by_number(node, found, wanted, symbol) if len(symbol.sets) == 1 else None,
@@ -1124,7 +1124,8 @@ def _shown(node: syntax.Reference) -> str:
     return (f"{node.owner}." if node.owner else "") + node.name + ("'" if node.primed else "")
 
 
-def _a_kind(node: ir.Expression) -> str:
+def a_kind(node: ir.Expression) -> str:
+    """What kind of value an expression is, with the article."""
     match node.type.kind:
         case Kind.CHOICE:
             return f"a choice of one {node.type.of}"

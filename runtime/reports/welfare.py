@@ -186,6 +186,10 @@ def _consumption(model: Model, agent: str, name: str) -> str:
     if not path:
         raise RunError(f"the reward of {agent} does not depend on '{value}'; name the value that is its consumption")
     for one in path:
+        if any(isinstance(node, ir.Root) for node in ir.walk(one.expression)):
+            raise RunError(
+                f"'{one.symbol}' is what solves equations, and stands between '{value}' and the reward of {agent}"
+            )
         if any(isinstance(node, ir.Draw) for node in ir.walk(one.expression)):
             raise RunError(
                 f"'{one.symbol}' draws random numbers, and stands between '{value}' and the reward of {agent}"
