@@ -165,22 +165,32 @@ class Checks:
 
     def evaluated(self, node: ir.Expression, record: Record) -> tuple[np.ndarray, tuple[str, ...]]:
         """The value of an expression, computed as in the generated module, and the indices that its axes are."""
+        value, axes = self.computed(node, record)
+        return np.asarray(value), axes
+
+    def computed(self, node: ir.Expression, record: Record) -> tuple[Any, tuple[str, ...]]:
+        """As `evaluated`, also of arrays that are being traced."""
         node = node.itself if isinstance(node, ir.Root) else node
         code = self.expressions.code(node)
         arrays = self.model.stored({name: jnp.asarray(record[name]) for name in ir.references(node)})
         if "time" in arrays:
             arrays["time"] = jnp.asarray(arrays["time"], float)
         scope = {**vars(self.model.module), **{self.names[name]: array for name, array in arrays.items()}}
-        return np.asarray(eval(code.text, scope)), code.axes  # the compiler's own text, as in the module
+        return eval(code.text, scope), code.axes  # the compiler's own text, as in the module
 
     def full(self, node: ir.Expression, indices: tuple[str, ...], record: Record) -> np.ndarray:
         """The value of an expression with one axis for each of `indices`."""
-        value, axes = self.evaluated(node, record)
+        return np.asarray(self.spread(node, indices, record))
+
+    def spread(self, node: ir.Expression, indices: tuple[str, ...], record: Record) -> jax.Array:
+        """As `full`, also of arrays that are being traced."""
+        value, axes = self.computed(node, record)
+        value = jnp.asarray(value)
         value = value.astype(float) if value.dtype != bool else value
         order = [axes.index(index) for index in indices if index in axes]
-        spread = tuple(slice(None) if index in axes else None for index in indices)
+        along = tuple(slice(None) if index in axes else None for index in indices)
         shape = [self.expressions.size(index) for index in indices]
-        return np.broadcast_to(np.transpose(value, order)[spread], shape)
+        return jnp.broadcast_to(jnp.transpose(value, order)[along], shape)
 
     def value(self, node: ir.Expression, at: Mapping[str, int], record: Record) -> np.ndarray:
         """The value of an expression at certain indices; others it varies over stay."""
