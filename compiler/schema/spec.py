@@ -416,12 +416,6 @@ class Moments(Table):
     )
 
 
-# An agent type's settings stand beside these keys, so it cannot have their names.
-RESERVED_TYPES = frozenset(
-    (field.alias or name) for table in (Learner, Phase, Training) for name, field in table.model_fields.items()
-)
-
-
 class Spec(Table):
     """A model of an economy."""
 

@@ -5,7 +5,6 @@ expression is still examined.
 """
 
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -13,25 +12,16 @@ from typing import Any
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
+from rbcc.compiler.ir.axis_order import merge_axes
+from rbcc.compiler.ir.constants import constant, is_literal, literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE, Unit
 from rbcc.compiler.primitives import Primitive
 from rbcc.compiler.semantics.occurrences import Mention, What
+from rbcc.compiler.semantics.reserved import DISTRIBUTIONS, KEYWORDS, REDUCTIONS, SPECIAL
 from rbcc.compiler.source.pitfalls import WORDS
 from rbcc.compiler.util.text import counted
 
-
-REDUCTIONS = ("sum", "product", "mean", "min", "max", "count")
-# Distributions with their arguments. The last three are functions of the first two.
-DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
-    "normal": (), "uniform": (), "bernoulli": ("chance",), "lognormal": ("mu", "sigma"), "exponential": (),
-    "pareto": ("shape",),
-}  # fmt: skip
-SPECIAL = ("time", "horizon")
-KEYWORDS = frozenset("if else and or not where true false null time horizon public reward".split())
-"""Words of the language: nothing in a spec can have such a name."""
-
-MAX_BITS = 10_000  # of a number that is computed here, exactly
 
 _DOMAINS = {
     "log": ("the logarithm", syntax.SMALLEST, syntax.LARGEST, "something above 0"),
@@ -42,8 +32,6 @@ _DOMAINS = {
 
 _OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
 
-
-_EXACT = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 # What other languages call it.
 _OTHER_NAMES = {
@@ -178,23 +166,6 @@ def infer(node: syntax.Expression, scope: Scope, names: Names) -> ir.Expression 
     """The typed form of `node`, or None with the reason in the diagnostics of `names`."""
     names.scopes.append((node.span, scope))
     return _Inference(scope, names).expression(node)
-
-
-@ir.remembered
-def is_literal(node: ir.Expression) -> bool:
-    """Whether `node` consists of written numbers only, and so has no unit of its own."""
-    return isinstance(node, (ir.Constant, ir.Unary, ir.Binary)) and all(map(is_literal, ir.children(node)))
-
-
-def constant(value: Fraction | float | bool) -> ir.Constant:
-    """A written number; a float stands for its shortest decimal."""
-    if isinstance(value, bool):
-        return ir.Constant(value, Type(Kind.FLAG, unit=ONE))
-    return ir.Constant(Fraction(repr(value)) if isinstance(value, float) else Fraction(value), Type(unit=ONE))
-
-
-def merge_axes(*parts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(axis for part in parts for axis in part))
 
 
 class _Inference:
@@ -1065,31 +1036,6 @@ class _Inference:
             return "a pure number"
         same = next((k for k, one in enumerate(units) if one == unit), None)
         return f"{unit}, the unit of '{_text(node.arguments[same].value.span)}'" if same is not None else str(unit)
-
-
-@ir.remembered
-def literal_value(node: ir.Expression) -> Fraction | None:
-    """The value of an expression of written numbers, or None if it is not one or not rational."""
-    match node:
-        case ir.Constant(bool()):
-            return None
-        case ir.Constant(value):
-            return Fraction(value)
-        case ir.Unary("-", operand):
-            value = literal_value(operand)
-            return None if value is None else -value
-        case ir.Binary(sign, left, right):
-            a, b = literal_value(left), literal_value(right)
-            if a is None or b is None:
-                return None
-            if sign == "/" and b != 0:
-                return a / b
-            bits = a.numerator.bit_length() + a.denominator.bit_length()
-            if sign == "^" and b.denominator == 1 and abs(b) * bits <= MAX_BITS and (a != 0 or b >= 0):
-                return a ** int(b)
-            exact = _EXACT.get(sign)
-            return exact(a, b) if exact else None
-    return None
 
 
 def _can_hold(node: ir.Binary) -> bool:

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from rbcc.compiler import ir
-from rbcc.compiler.backends.jax.axis_order import layout
 from rbcc.compiler.backends.jax.module import emit
+from rbcc.compiler.ir.axis_order import layout
+from rbcc.compiler.ir.constants import literal_value
 from rbcc.compiler.ir.types import Kind, Type
 from rbcc.compiler.optimize.constant_folding import fold
-from rbcc.compiler.semantics.expressions import literal_value
 
 
 CASES = 10

@@ -7,6 +7,7 @@ from functools import cache
 from string import Formatter
 
 from rbcc.compiler import ir
+from rbcc.compiler.ir.constants import constant
 from rbcc.compiler.ir.precedence import (
     ATOM,
     COMPARISON,
@@ -20,7 +21,6 @@ from rbcc.compiler.ir.precedence import (
     SUM,
 )
 from rbcc.compiler.ir.types import Kind
-from rbcc.compiler.semantics.expressions import constant
 
 
 WIDTH = 80  # letters in a line of formulas

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rbcc.compiler import ir
-from rbcc.compiler.backends.jax.axis_order import layout
+from rbcc.compiler.ir.axis_order import layout, merge_axes
 from rbcc.compiler.ir.precedence import ATOM, COMPARISON, OF_OPERATOR, POWER, PRODUCT, SUM, UNARY
 from rbcc.compiler.ir.types import Kind
-from rbcc.compiler.semantics.expressions import merge_axes
 
 
 WIDTH = 100
