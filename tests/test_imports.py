@@ -21,7 +21,6 @@ OFFERED = {f"compiler.{stage}" for stage in ("util", "diagnostics", "source", "i
 """What the runtime may use of the compiler."""
 
 NOT_YET = {
-    ("compiler.schema", "compiler.semantics"),  # defaults of training
     ("compiler.semantics", "compiler.analysis"),  # flow tables, signs
     ("compiler.analysis", "compiler.optimize"),  # the randomized check of accounts
     ("compiler.analysis", "compiler.backends"),

@@ -1,5 +1,6 @@
 """The words that a spec cannot give to things of its own, and why: the only place that lists them."""
 
+from rbcc.compiler.schema.introspection import keys_of
 from rbcc.compiler.schema.spec import Learner, Phase, Training
 
 
@@ -17,9 +18,7 @@ DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "pareto": ("shape",),
 }  # fmt: skip
 
-SETTINGS = frozenset(
-    (field.alias or name) for table in (Learner, Phase, Training) for name, field in table.model_fields.items()
-)
+SETTINGS = frozenset({"types"}.union(*map(keys_of, (Learner, Phase, Training))))
 """Keys of training beside which the settings of an agent type stand under its name."""
 
 MODULE_NAMES = frozenset(

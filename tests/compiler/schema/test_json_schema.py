@@ -8,9 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from rbcc.compiler.diagnostics import Diagnostics, Source
+from rbcc.compiler.schema.defaults import DEFAULTS
 from rbcc.compiler.schema.json_schema import schema
 from rbcc.compiler.semantics.reserved import SETTINGS
-from rbcc.compiler.semantics.training import DEFAULTS
 from rbcc.compiler.source import Document, parse, shipped_models
 
 
