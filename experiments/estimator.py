@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rbcc.compiler import ir
 from rbcc.runtime import prng
 from rbcc.runtime.parallel.devices import SINGLE, configure
 from rbcc.runtime.storage.run_directory import Run, train
@@ -126,8 +127,8 @@ def always(network: Any, choice: int) -> Any:
 
 
 def estimated(agent: str, change: np.ndarray) -> Estimate:
-    best, gain = Candidate("fixed", 1, 0.0), Gain.of(change, np.ones(len(change)), TARGET)
-    return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, gain, best, (best,), False, None)
+    best, gain = Candidate("fixed", 1, 0.0), Gain.of(change, np.ones(len(change)), ir.Target(TARGET))
+    return Estimate(agent, ("individual",), 1.0, 1.0, 1.0, gain, ir.Target(TARGET), best, (best,), False, None)
 
 
 def coverage(runs: Mapping[str, Run]) -> None:
@@ -151,7 +152,7 @@ def coverage(runs: Mapping[str, Run]) -> None:
             for repeat in range(REPEATS):
                 key = jax.random.fold_in(prng.key(repeat), 0xC0)
                 change = one.sample(key, network, one.undisturbed(key))
-                (row,) = judge([estimated(agent, change)], TARGET)
+                (row,) = judge([estimated(agent, change)])
                 held += row.bounds.lower <= exact, exact <= row.bounds.upper
                 gains.append(change.mean())
                 even.append(row.estimate.gain.amount.effective or math.inf)

@@ -122,10 +122,10 @@ def solve(
     Try k, from 1 on, trains `seed + k - 1` into the run directory `try-k` and verifies it. The first whose individual
     verdict is CERTIFIED or NOT REFUTED ends it; else the last of `tries`, or the one after which another as long as
     those before in the mean does not fit into `minutes`, which count training and verification, also of what was done
-    before `resume`. `target`, such as "1%" or 0.01, is in place of the spec's `verify.target`. `resume` goes on with an
-    unfinished try and keeps those that are verified; with more `tries` or `minutes` than before it goes on after the
-    last. A try whose training diverges is one that failed. The rest is as in `train`. Raises CompileError for a bad
-    spec, RunError as `train` and `verify` do and if a number makes no sense, Diverged if every training does.
+    before `resume`. `target`, such as "1%", 0.01 or "0.05 util", is in place of the spec's `verify.target`. `resume`
+    goes on with an unfinished try and keeps those that are verified; with more `tries` or `minutes` than before it goes
+    on after the last. A try whose training diverges is one that failed. The rest is as in `train`. Raises CompileError
+    for a bad spec, RunError as `train` and `verify` do and if a number makes no sense, Diverged if every training does.
     """
     if tries < 1:
         raise RunError(f"tries is {tries}; at least one is needed")
@@ -337,7 +337,7 @@ def _breaks(one: Try) -> str:
     exact = row.estimate.exact is not None and row.estimate.exact.attained
     by = "a best response computed exactly; the search found: " if exact else ""
     alone = f"{percent(_share(row))} alone, by {by}{row.estimate.best.words}"
-    return f"{row.estimate.agent} {gains} {alone}. The target is {percent(one.equilibrium.target)}."
+    return f"{row.estimate.agent} {gains} {alone}. The target is {row.estimate.target}."
 
 
 def _cells(one: Try) -> tuple[str, ...]:
@@ -380,7 +380,7 @@ def _summary(solution: Solution, model: Model, path: str | Path, seed: int) -> d
         "model": model.ir.name,
         "spec": str(path),
         "digest": model.ir.digest,
-        "target": solution.equilibrium.target,
+        "targets": {agent: str(target) for agent, target in solution.equilibrium.targets.items()},
         "seed": seed,
         "tries": [described(one) for one in solution.tries],
     }

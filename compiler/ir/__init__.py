@@ -29,6 +29,7 @@ from rbcc.compiler.ir.program import (
     Statement as Statement,
     Symbol as Symbol,
     Table as Table,
+    Target as Target,
     Unary as Unary,
     Verification as Verification,
     Window as Window,

@@ -432,9 +432,27 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Target:
+    """The largest acceptable gain of an agent type: a share of what gains are compared with, or, with a `unit`, an
+    amount of its payoff in that unit."""
+
+    value: float
+    unit: str | None = None
+
+    def limit(self, scale: float) -> float:
+        """The target in units of the payoff, where gains are compared with `scale`."""
+        return self.value if self.unit is not None else self.value * abs(scale)
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.6g}%" if self.unit is None else f"{self.value:.6g} {self.unit}"
+
+
+@dataclass(frozen=True)
 class Verification:
+    """How a result is judged; `targets` by agent type."""
+
     alive: tuple[Statement, ...]
-    target: float
+    targets: tuple[tuple[str, Target], ...]
     shutdown: tuple[tuple[str, float], ...]
     economies: int
     iterations: int
@@ -442,6 +460,10 @@ class Verification:
     learning_rate: float
     epochs: int
     clip: float
+
+    def target(self, agent: str) -> Target:
+        """The largest acceptable gain of a type."""
+        return dict(self.targets)[agent]
 
 
 @dataclass(frozen=True)

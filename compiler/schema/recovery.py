@@ -444,7 +444,8 @@ def _user_names(path: KeyPath) -> bool:
 
 
 def _form_only(problems: list[Any]) -> bool:
-    return all(problem["type"] in ("list_type", "dict_type", "model_type", "expression") for problem in problems)
+    forms = ("list_type", "dict_type", "model_type", "string_type", "float_type", "expression")
+    return all(problem["type"] in forms for problem in problems)
 
 
 def _words(problem: Any) -> str:

@@ -3,10 +3,12 @@
 Values that hold expressions are kept as written; `rbcc.compiler.semantics` reads them with their place in the file.
 """
 
+import re
 from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -289,6 +291,19 @@ Share = Annotated[
 Explorers = Annotated[float, BeforeValidator(_share), Field(gt=0, le=1), _percentage(exclusiveMinimum=0, maximum=1)]
 
 
+def _amount(value: str) -> str:
+    if not re.fullmatch(AMOUNT, value):
+        raise PydanticCustomError("amount", "an amount with its unit, such as 0.05 util")
+    return value
+
+
+AMOUNT = r"\s*([0-9]+(?:\.[0-9]*)?(?:e-?[0-9]+)?)\s+([^\s%].*)"
+"""A positive number and its unit."""
+Amount = Annotated[
+    str, AfterValidator(_amount), WithJsonSchema({"type": "string", "pattern": f"^{AMOUNT}$"}, mode="validation")
+]
+
+
 class Learner(Table):
     """How a type of agents learns; every setting left out is taken from `default`."""
 
@@ -384,8 +399,10 @@ class Verify(Table):
     alive: list[Expression] = Field(
         default=[], description="conditions on indicators that a result worth the name fulfils"
     )
-    target: Share = Field(
-        default=0.01, description="largest acceptable gain, as a share of the payoff above doing nothing"
+    target: Share | Amount | dict[Name, Share | Amount] = Field(
+        default=0.01,
+        description="largest acceptable gain, as a share of the payoff above doing nothing (1%), or in the unit of the "
+        "reward (0.05 util); also for each type: {baker: 1%}, and 1% for those left out",
     )
     shutdown: dict[str, Number] = Field(
         default={}, description="choices that mean doing nothing, such as baker.hours: 0"

@@ -367,7 +367,12 @@ class _Reader:
             yield key, _Item(None, condition.name, title="alive")
         for action, value in verify.shutdown:
             yield ("verification", f"shutdown {self.names.symbol(action)}"), _plain(value)
-        for name in ("target", "economies", "iterations", "episodes", "learning_rate", "epochs", "clip"):
+        if len(set(map(str, dict(verify.targets).values()))) == 1:
+            yield ("verification", "target"), _plain(str(verify.targets[0][1]))
+        else:
+            for agent, target in verify.targets:
+                yield ("verification", f"target of {agent}"), _plain(str(target))
+        for name in ("economies", "iterations", "episodes", "learning_rate", "epochs", "clip"):
             yield ("verification", name), _plain(getattr(verify, name))
 
 

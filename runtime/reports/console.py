@@ -239,10 +239,18 @@ def verification_table(result: Equilibrium) -> str:
 
 def headlines(result: Equilibrium) -> Iterator[tuple[str, Verdict]]:
     """The two questions, each with its answer."""
-    target = f"{result.target:.2%}".replace(".00", "")
+    target = targets(result)
     nash = "Nash" if not result.given else "competitive"
     yield f"no agent gains more than {target} alone ({nash}):", result.verdicts["individual"]
     yield f"no type gains more than {target} acting as one (team):", result.verdicts["team"]
+
+
+def targets(result: Equilibrium) -> str:
+    """The target, for each type where they differ."""
+    shown = {agent: str(target) for agent, target in result.targets.items()}
+    if len(set(shown.values())) <= 1:
+        return next(iter(shown.values()), "0%")
+    return "the target (" + ", ".join(f"{agent} {target}" for agent, target in shown.items()) + ")"
 
 
 def _budget_lines(rows: tuple[Row, ...]) -> Iterator[str]:
@@ -347,15 +355,22 @@ def _exact_lines(rows: tuple[Row, ...]) -> Iterator[str]:
 
 def _reasons(result: Equilibrium) -> Iterator[str]:
     """Why a row is inconclusive."""
-    limit = f"{result.target:.2%}"
     for row in result.rows:
         one = row.estimate
+        limit = one.target
         match row.open:
             case None:
                 continue
-            case Open.ROUNDING:
+            case Open.SCALE:
                 reason = (
-                    f"payoffs of {_number(one.payoff)} are rounded by more than {limit} of what they are compared with; "
+                    f"its {result.scale.partition(' (')[0]} is 0, as far as can be told, so that a share of it says "
+                    "nothing; write the target as an amount, such as verify.target: "
+                    f"{_number(abs(one.gain.amount.value) or 0.01)} {one.unit}"
+                )
+            case Open.ROUNDING:
+                allowed = f"{limit} of what they are compared with" if limit.unit is None else str(limit)
+                reason = (
+                    f"payoffs of {_number(one.payoff)} are rounded by more than {allowed}; "
                     "write the reward without what no one can change"
                 )
             case Open.BOUNDS:

@@ -9,7 +9,16 @@ from typing import Any
 from rbcc.compiler.backends.docs.document import Block, Heading, Paragraph, Table
 from rbcc.compiler.backends.docs.html import Drawing, html_of
 from rbcc.compiler.util.atomic_write import write_file
-from rbcc.runtime.reports.console import HEAD, explanations, findings, gain_rows, headlines, percent, question
+from rbcc.runtime.reports.console import (
+    HEAD,
+    explanations,
+    findings,
+    gain_rows,
+    headlines,
+    percent,
+    question,
+    targets,
+)
 from rbcc.runtime.reports.plots import BLUE, GREY, panels
 from rbcc.runtime.storage.run_directory import Run
 from rbcc.runtime.verification.best_response.search import CONSTANT, NONE, POLICY, Candidate
@@ -37,10 +46,10 @@ def _blocks(result: Equilibrium) -> Iterator[Block | Drawing]:
         yield Paragraph(
             (
                 "In %, on selection seeds, of each deviator that learns, by its iterations. Blue is the best of them, the "
-                f"dashed line the best that does not learn, the dotted one the target, {percent(result.target)}.",
+                f"dashed line the best that does not learn, the dotted one the target, {targets(result)}.",
             )
         )
-        yield Drawing(_curves(estimates, result.target))
+        yield Drawing(_curves(estimates))
     if told := [(who, *part) for who, parts in explanations(result.rows) for part in parts]:
         yield Heading(2, "What pays")
         yield Table(("who", "by which choices", "adds"), tuple(told))
@@ -87,7 +96,7 @@ def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
             yield before + name, str(value)
 
 
-def _curves(estimates: list[Estimate], target: float) -> str:
+def _curves(estimates: list[Estimate]) -> str:
     """Gain against iterations, a panel for each estimate, as an SVG element."""
     import matplotlib
 
@@ -101,9 +110,9 @@ def _curves(estimates: list[Estimate], target: float) -> str:
             ax.plot(*points, color=BLUE if best else GREY, linewidth=1.5 if best else 0.7, marker="o", markersize=2)
         still = max(candidate.gain for candidate in one.battery if candidate.source in (NONE, CONSTANT, POLICY))
         ax.axhline(still * to_percent, color=BLUE, linewidth=0.7, linestyle="--")
-        ax.axhline(100 * target if one.scale else 0.0, color=GREY, linewidth=0.7, linestyle=":")
+        ax.axhline(one.limit * to_percent, color=GREY, linewidth=0.7, linestyle=":")
         ax.set_title(one.question, fontsize=9, color=GREY)
-        ax.set_yscale("symlog", linthresh=max(100 * target, 0.01))
+        ax.set_yscale("symlog", linthresh=max(one.limit * to_percent, 0.01))
         ax.tick_params(colors=GREY)
         ax.patch.set_visible(False)
         for spine in ax.spines.values():

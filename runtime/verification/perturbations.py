@@ -23,12 +23,12 @@ class Frozen:
     """`action` is always the choice number `choice`, for all agents of its type or for one `member`.
 
     Of an interval `choice` is a share: 0 is its lower end, 1 its upper; of shares it is the number of the member that
-    gets all.
+    gets all. There may be one for each member of the type that the action is over; a negative one changes nothing.
     """
 
     agent: str
     action: str
-    choice: float
+    choice: float | tuple[float, ...]
     member: int | None = None
 
 
@@ -108,9 +108,14 @@ def _all_or_one(policy: Policy, member: int | None) -> jax.Array:
     return jnp.ones_like(members, bool) if member is None else members == member
 
 
+def by_member(choices: jax.Array) -> jax.Array:
+    """Choices of an action for each member of the type that it is over, (n,), as `holding` takes them."""
+    return choices[0] if len(choices) == 1 else choices[:, None, None]
+
+
 def _frozen(policy: Policy, player: Player, plant: Frozen) -> Player:
     who = _all_or_one(policy, plant.member)
-    return holding(policy, player, {plant.action: jnp.asarray(plant.choice)}, who)
+    return holding(policy, player, {plant.action: by_member(jnp.atleast_1d(jnp.asarray(plant.choice)))}, who)
 
 
 def _scaled(policy: Policy, player: Player, plant: Scaled) -> Player:
@@ -134,7 +139,8 @@ def _scaled(policy: Policy, player: Player, plant: Scaled) -> Player:
 def holding(policy: Policy, player: Player, choices: Mapping[str, jax.Array], who: jax.Array) -> Player:
     """`player`, but the agents that `who`, (agents,) or (economies, agents), tells always make these `choices`.
 
-    They are numbers of choices by action, of intervals shares; where one is negative the player chooses.
+    They are numbers of choices by action, of intervals shares, and are broadcast to (repeats, economies, agents); where
+    one is negative the player chooses.
     """
 
     def change(action: ActionSpace, part: jax.Array) -> jax.Array:

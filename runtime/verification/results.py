@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from rbcc.compiler import ir
 from rbcc.runtime.verification.best_response.exact import Answer
 from rbcc.runtime.verification.best_response.learned import Notion
 from rbcc.runtime.verification.best_response.search import POWER, Candidate
@@ -15,9 +16,14 @@ from rbcc.runtime.verification.statistics import CONFIDENCE, ROUNDING, Mean, hol
 from rbcc.runtime.verification.ties import Ties
 
 
+SURE = 3.0
+"""Standard errors by which what gains are compared with has to differ from 0, for a share of it to mean something."""
+
+
 class Open(StrEnum):
     """What keeps a row from a verdict."""
 
+    SCALE = "scale"
     ROUNDING = "rounding"
     BOUNDS = "bounds"
     RISING = "rising"
@@ -37,8 +43,9 @@ class Verdict(StrEnum):
 class Gain:
     """What a deviation pays in the mean.
 
-    `amount` is in units of the payoff, `share` a share of the scale, None if that is 0; `excess` is what the amount is
-    above the target, a share of the scale too. Where the scale is a mean of episodes, both errors have its own in them.
+    `amount` is in units of the payoff, `share` a share of the scale, None if that is 0 as far as can be told; `excess`
+    is what the amount is above the target. Where the scale is a mean of episodes, the errors of the share, and of what
+    is above a share of it, have its own in them.
     """
 
     amount: Mean
@@ -51,17 +58,19 @@ class Gain:
         return self.amount.few or self.excess.few or (self.share is not None and self.share.few)
 
     @classmethod
-    def of(cls, change: np.ndarray, above: np.ndarray, target: float, groups: np.ndarray | None = None) -> Self:
+    def of(cls, change: np.ndarray, above: np.ndarray, target: ir.Target, groups: np.ndarray | None = None) -> Self:
         """That of `change`, where payoffs are `above` those that it is compared with; both (episodes,).
 
         `groups` as in `Mean.of`.
         """
-        amount, whole, share = Mean.of(change, groups), Mean.of(above, groups).value, None
+        amount, compared, share = Mean.of(change, groups), Mean.of(above, groups), None
+        whole = compared.value
         scale = np.sign(whole) * above
-        if whole:  # the error is that of a ratio of two means (delta method)
+        if abs(whole) > SURE * compared.error:  # the error is that of a ratio of two means (delta method)
             ratio = amount.value / abs(whole)
             share = replace(Mean.of((change - ratio * scale) / abs(whole), groups), value=ratio)
-        return cls(amount, share, Mean.of(change - target * scale, groups))
+        allowed = target.value * scale if target.unit is None else target.value
+        return cls(amount, share, Mean.of(change - allowed, groups))
 
 
 @dataclass(frozen=True)
@@ -76,15 +85,15 @@ class Member:
 class Estimate:
     """What the best deviation found pays one type, under one notion, on the test seeds.
 
-    `notions` are the questions it answers: for a type of one agent, both. `payoff` is in its own units; `above` is the
-    payoff above the one that gains are compared with, and `improvement` the payoff above untrained play. `rising` says
-    that a larger budget may change the verdict; `power` is the share of a known gain that the search recovers, None
-    where there was nothing to recover; `others` the change of each other type's mean payoff under the deviation;
-    `agents` the number of the type, `members` the gains of single ones, for individual deviations; `curve` the gain of
-    the best deviator that learned by its iterations, from 0 on, on selection seeds; `left_out` deviations without a
-    finite payoff; `pairing` how many times larger the variance of the gain would be without paired episodes, None if it
-    is 0 with them; `exact` the exact answer, where there is one; `taken` the agents that take each deviation, where
-    they do not all take the same.
+    `notions` are the questions it answers: for a type of one agent, both. `payoff` is in its own `unit`; `above` is
+    the payoff above the one that gains are compared with, and `improvement` the payoff above untrained play. `target`
+    is the largest acceptable gain. `rising` says that a larger budget may change the verdict; `power` is the share of a
+    known gain that the search recovers, None where there was nothing to recover; `others` the change of each other
+    type's mean payoff under the deviation; `agents` the number of the type, `members` the gains of single ones, for
+    individual deviations; `curve` the gain of the best deviator that learned by its iterations, from 0 on, on selection
+    seeds; `left_out` deviations without a finite payoff; `pairing` how many times larger the variance of the gain would
+    be without paired episodes, None if it is 0 with them; `exact` the exact answer, where there is one; `taken` the
+    agents that take each deviation, where they do not all take the same.
     """
 
     agent: str
@@ -93,11 +102,13 @@ class Estimate:
     above: float
     improvement: float
     gain: Gain
+    target: ir.Target
     best: Candidate
     battery: tuple[Candidate, ...]
     rising: bool
     power: float | None
     others: dict[str, float] = field(default_factory=dict)
+    unit: str = "util"
     agents: int = 1
     members: tuple[Member, ...] = ()
     curve: tuple[Candidate, ...] = ()
@@ -115,6 +126,11 @@ class Estimate:
     def scale(self) -> float:
         """What a gain is compared with."""
         return abs(self.above)
+
+    @property
+    def limit(self) -> float:
+        """The target in units of the payoff."""
+        return self.target.limit(self.scale)
 
 
 @dataclass(frozen=True)
@@ -165,7 +181,7 @@ class Equilibrium:
     """
 
     verdicts: dict[str, Verdict]
-    target: float
+    targets: dict[str, ir.Target]
     alive: dict[str, bool]
     indicators: dict[str, float | None]
     rows: tuple[Row, ...]
@@ -188,7 +204,7 @@ def file_name(plants: Sequence[str]) -> str:
     return "equilibrium_planted" if plants else "equilibrium"
 
 
-def judge(found: Sequence[Estimate], target: float, confidence: float = CONFIDENCE) -> tuple[Row, ...]:
+def judge(found: Sequence[Estimate], confidence: float = CONFIDENCE) -> tuple[Row, ...]:
     """Bounds and verdicts of all estimates together.
 
     Bounds are one-sided, each at the level (1 - `confidence`) / number of estimates: all upper bounds hold together
@@ -208,15 +224,17 @@ def judge(found: Sequence[Estimate], target: float, confidence: float = CONFIDEN
     rows = []
     for number, one in enumerate(found):
         shown = one.power is not None and one.power >= POWER
-        coarse = ROUNDING * abs(one.payoff) > target * one.scale
+        coarse = ROUNDING * abs(one.payoff) > one.limit
         missing = {
+            Open.SCALE: one.target.unit is None and one.gain.share is None,
             Open.ROUNDING: coarse,
             Open.BOUNDS: not below[number],
             Open.RISING: one.rising,
             Open.POWER: not shown,
         }
         lacks = next((what for what, misses in missing.items() if misses), None)
-        verdict, reason = _verdict(one, target * one.scale, above[number] or number in singles, lacks)
+        refuted = lacks is not Open.SCALE and (above[number] or number in singles)
+        verdict, reason = _verdict(one, refuted, lacks)
         single = _single(one.members, part / len(members)) if one.members else None
         of_improvement = one.gain.amount.value / abs(one.improvement) if one.improvement else None
         bounds = _bounds(one.gain, part / len(found), doubt / len(found))
@@ -241,12 +259,12 @@ def _single(members: Sequence[Member], level: float) -> Single:
     return Single(best, best.gain.amount.lower(level), None if share is None else share.lower(level))
 
 
-def _verdict(found: Estimate, limit: float, refuted: bool, missing: Open | None) -> tuple[Verdict, Open | None]:
+def _verdict(found: Estimate, refuted: bool, missing: Open | None) -> tuple[Verdict, Open | None]:
     """The verdict on an estimate that is `refuted`, or else lacks something, and what keeps it from one.
 
     Exact numbers decide, where they do.
     """
-    exact = found.exact.within(limit) if found.exact is not None else None
+    exact = found.exact.within(found.limit) if found.exact is not None else None
     if exact is not None:
         return (Verdict.CERTIFIED if exact else Verdict.REFUTED), None
     if refuted and found.exact is not None:  # what was found is within the limit, if not what is possible

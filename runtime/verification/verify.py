@@ -41,6 +41,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.compiler.util.atomic_write import check_writable, write_file
 from rbcc.runtime import prng
@@ -255,11 +256,11 @@ class _Verification:
         alive = {name: bool(ok) for name, ok in jax.device_get(self.model.module.alive(indicators)).items()}
         estimates = [self.estimate(*question, select, test, above, improvement) for question in self.questions()]
         scales = {agent: abs(float(x.mean())) for agent, x in above.items()}
-        rows = judge(estimates, self.settings.target, self.confidence)
+        rows = judge(estimates, self.confidence)
         rows = tuple(self.explained(row, select) for row in rows)
         return Equilibrium(
             verdicts={notion: overall(rows, notion, alive) for notion in get_args(Notion)},
-            target=self.settings.target,
+            targets=dict(self.settings.targets),
             alive=alive,
             indicators={name: float(value) if np.isfinite(value) else None for name, value in indicators.items()},
             rows=rows,
@@ -348,9 +349,9 @@ class _Verification:
 
         questions = self.questions()
         learning = jax.random.fold_in(self.train_key, list(self.policies).index(agent) * 2 + (notion == "team"))
-        target = self.settings.target
+        target = self.settings.target(agent)
         measure = Measure(
-            target * abs(float(above[agent].mean())),
+            target.limit(float(above[agent].mean())),
             -NormalDist().inv_cdf((1 - self.confidence) / len(questions)),
             math.sqrt(self.select[1] / self.test[1]),
         )
@@ -374,6 +375,8 @@ class _Verification:
             above=float(above[agent].mean()),
             improvement=float(improvement[agent].mean()),
             gain=Gain.of(sample.change, above[agent], target, sample.groups),
+            target=target,
+            unit=str(self.model.ir.symbol(f"{agent}.reward").type.unit or "util"),
             best=found.best,
             battery=found.candidates,
             rising=found.rising,
@@ -533,7 +536,7 @@ def _check_finite(payoffs: Payoffs, what: str) -> None:
         raise RunError(f"under {what} the payoff of {wrong} is no finite number: gains cannot be told")
 
 
-def _members(sample: Sample, above: np.ndarray, target: float) -> tuple[Member, ...]:
+def _members(sample: Sample, above: np.ndarray, target: ir.Target) -> tuple[Member, ...]:
     """Gains of single agents, where there are several and each deviates in enough episodes for a standard error that
     means something."""
     if sample.notion == "team":

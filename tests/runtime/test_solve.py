@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import rbcc.runtime.solve
+from rbcc.compiler import ir
 from rbcc.runtime.errors import Diverged, RunError
 from rbcc.runtime.solve import Outcome, Solution, Try, report, solve
 from rbcc.runtime.storage.run_directory import Run
@@ -57,7 +58,7 @@ def test_the_first_equilibrium_ends_it(tmp_path: Path) -> None:
     assert found.verdict is Outcome.SOLVED
     assert found.tries == (found.best,)
     assert found.equilibrium.verdicts == {"individual": Verdict.CERTIFIED, "team": Verdict.REFUTED}
-    assert found.equilibrium.target == 0.02
+    assert found.equilibrium.targets == {"seller": ir.Target(0.02)}
     assert found.best.broken_by is None
     words = report(found)
     assert words.startswith(f"SOLVED in try 1 of 4: {tmp_path / 'a' / 'try-1'}\n")

@@ -250,7 +250,9 @@ class Game:
         found = np.zeros(len(best.gains))
         for deviator, who in deviators:
             if deviator is not None:
-                held = [Frozen(agent, name, float(choice)) for name, choice in deviator.held.items() if choice >= 0]
+                held = [
+                    Frozen(agent, name, tuple(np.asarray(choice).tolist())) for name, choice in deviator.held.items()
+                ]
                 found = np.where(who[: len(found)], self.gains(agent, notion, deviator.network, held), found)
         return Answer(
             float(self.payoffs(agent).mean()),

@@ -29,7 +29,7 @@ from rbcc.runtime.rollout.rollout import (
     rollout,
     sampling,
 )
-from rbcc.runtime.verification.perturbations import Plant, holding, planted
+from rbcc.runtime.verification.perturbations import Plant, by_member, holding, planted
 
 
 Notion = Literal["individual", "team"]
@@ -192,13 +192,18 @@ def _episodes(payoffs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 class Deviator:
     """Another way to play: a network, its optimizer, and the choices that it makes whatever the network says.
 
-    `held` has for each action the number of a choice, of an interval a share, or a negative number where the network
-    chooses.
+    `held` has for each action, for each member of the type that it is over, the number of a choice, of an interval a
+    share, or a negative number where the network chooses.
     """
 
     network: Parameters
     optimizer: Any
     held: dict[str, jax.Array]
+
+
+def repeats(space: ActionSpace) -> int:
+    """For how many members an action is chosen; shares of a whole are one choice."""
+    return 1 if space.shares else space.repeats or 1
 
 
 @dataclass(frozen=True)
@@ -250,7 +255,11 @@ class Deviation:
 
     def first(self, network: Parameters) -> Deviator:
         """A deviator that does what `network` of the type does."""
-        return Deviator(network, fresh_optimizer(network), {name: jnp.float32(-1) for name in self.spaces})
+        return Deviator(
+            network,
+            fresh_optimizer(network),
+            {name: jnp.full(repeats(space), -1, jnp.float32) for name, space in self.spaces.items()},
+        )
 
     def compiled(self) -> Compiled:
         """The program; another thread may ask for it first, so that it is compiled while something else is done."""
@@ -313,7 +322,8 @@ class Deviation:
             team = sampling(self.policy, deviator.network, mask, members)
             own = Player(base.draws, lambda seen, u: team.play(seen, u[: team.draws]))
             who = jnp.ones_like(agents, bool)
-        return {**players, self.agent: holding(self.policy, own, deviator.held, who)}
+        held = {name: by_member(choices) for name, choices in deviator.held.items()}
+        return {**players, self.agent: holding(self.policy, own, held, who)}
 
     def _run(
         self,

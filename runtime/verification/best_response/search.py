@@ -1,7 +1,8 @@
 """The search for a deviation that pays: a battery of candidates for one type under one notion.
 
 1. None: everyone plays as trained.
-2. Constant choices: every combination where there are few, else a grid for each action, all others as trained.
+2. Constant choices: every combination where there are few, else a grid for each action, all others as trained; from the
+   best of these on by coordinate ascent, one action, of one member of the type that it is over, after another.
 3. Policies that are there already: earlier phases of the run, other seeds.
 4. A deviator that goes on learning from the policy of explorers, with no entropy bonus.
 5. Deviators that learn from scratch, from several seeds at two learning rates, by successive halving (Jamieson and
@@ -55,6 +56,9 @@ SURE, TIGHT = 2.0, 0.05
 # Constant choices are tested in this share of the selection seeds first, and in the rest unless they lose there by so
 # many standard errors, for each agent.
 FIRST, CLEAR = 0.25, 3.0
+# Coordinate ascent: how often it goes through all actions, in what share of the selection seeds, by how many standard
+# errors a step has to pay, and for how many members of another type an action is taken apart.
+SWEEPS, ASCENT, STEP, MEMBERS = 2, 1 / 16, 2.0, 6
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,7 @@ class Battery:
     def search(self) -> Found:
         for candidate, deviator in self.known():
             self.consider(candidate, deviator)
+        self.ascend()
         continued, scratch = self.learned()
         for _ in range(DOUBLINGS):
             for learner in (unfinished := self.unfinished(continued, scratch)):
@@ -291,14 +296,48 @@ class Battery:
         choices = constants(self.deviation.spaces)
         self.tell(f"{len(choices)} constant choices")
         for choice in choices:
-            held = {name: jnp.float32(number) for name, number in choice.items()}
-            yield (
-                Candidate(CONSTANT, 0, 0.0, _words(self.deviation.spaces, choice)),
-                replace(self.trained, held=self.trained.held | held),
-            )
+            yield self.constant({name: np.full_like(self.trained.held[name], x) for name, x in choice.items()})
         for name, network in self.others.items():
             self.tell(f"policy of {name}")
             yield Candidate(POLICY, 0, 0.0, name), self.deviation.first(network)
+
+    def constant(self, held: Mapping[str, np.ndarray]) -> tuple[Candidate, Deviator]:
+        """The deviation to the choices `held`, as in `Deviator`."""
+        choices = {name: jnp.asarray(numbers, jnp.float32) for name, numbers in held.items()}
+        words = _words(self.deviation.spaces, held)
+        return Candidate(CONSTANT, 0, 0.0, words), replace(self.trained, held=self.trained.held | choices)
+
+    def ascend(self) -> None:
+        """Tries what coordinate ascent makes of the best constant choices."""
+        coordinates = [
+            (name, members)
+            for name, numbers in self.trained.held.items()
+            for members in (range(len(numbers)) if len(numbers) <= MEMBERS else [slice(None)])
+        ]
+        if len(coordinates) == 1:  # all of its values were tried
+            return
+        still = [(c, d) for c, d, _ in self.tried if c.source in (NONE, CONSTANT)]
+        _, start = max(still, key=lambda one: one[0].gain)
+        held = {name: np.array(numbers) for name, numbers in (start or self.trained).held.items()}
+        batches = max(1, round(ASCENT * self.batches))
+        change, _ = self.gains(start or self.trained, batches)
+        self.tell("constant choices by coordinate ascent")
+        moved = False
+        for _ in range(SWEEPS):
+            steps = 0
+            for name, members in coordinates:
+                for number in _grid(self.deviation.spaces[name]):
+                    other = {**held, name: held[name].copy()}
+                    other[name][members] = number
+                    changed, _ = self.gains(self.constant(other)[1], batches)
+                    better = changed - change
+                    if np.isfinite(better).all() and better.mean() > STEP * better.std() / len(better) ** 0.5:
+                        held, change, steps = other, changed, steps + 1
+            moved |= steps > 0
+            if not steps:
+                break
+        if moved:
+            self.consider(*self.constant(held))
 
     # --- what learns -------------------------------------------------------------------------------------------
 
@@ -399,17 +438,20 @@ def _grid(space: ActionSpace) -> list[float]:
     return [float(number) for number in np.unique(np.linspace(0, last, min(GRID, last + 1)).round())]
 
 
-def _words(spaces: Mapping[str, ActionSpace], choice: Mapping[str, float]) -> str:
-    """Constant choices as people read them: `bake 3, sell 2`, of an interval `bake 5%`, of shares `give all to 3`."""
-    found = []
-    for name, number in choice.items():
-        space = spaces[name]
-        if space.shares:
-            value = f"all to {number:g}"
-        else:
-            value = f"{number:.0%}" if space.interval else f"{space.values[int(number)]:g}"
-        found.append(f"{name.partition('.')[2]} {value}")
-    return ", ".join(found)
+def _words(spaces: Mapping[str, ActionSpace], held: Mapping[str, np.ndarray]) -> str:
+    """Constant choices as people read them: `bake 3, sell 2`, of an interval `bake 5%`, of shares `give all to 3`.
+
+    Of an action over another type each member's, unless they are all the same: `rate[0] 40%, rate[1] 60%`.
+    """
+    words = []
+    for name, numbers in held.items():
+        space, short = spaces[name], name.partition(".")[2]
+        chosen = [(number, x) for number, x in enumerate(numbers) if x >= 0]
+        alike = len(chosen) == len(numbers) and len(set(numbers.tolist())) == 1
+        for number, x in chosen[:1] if alike else chosen:
+            value = f"{x:.0%}" if space.interval else f"all to {x:g}" if space.shares else f"{space.values[int(x)]:g}"
+            words.append(f"{short} {value}" if alike else f"{short}[{number}] {value}")
+    return ", ".join(words)
 
 
 def _best(learners: list[_Learner]) -> _Learner:

@@ -112,7 +112,7 @@ def test_names_of_indices_do_not_count(changed) -> None:
             [("indicators:", "identities: {i: \"price'[j] == set_price[j]\"}\nindicators:")],
             ["identities", "+ i: seller.price'[j] == seller.set_price[j]"],
         ),
-        ([("indicators:", "verify: {target: 2%, iterations: 9}\nindicators:")], ["verification", "~ target: 0.01 -> 0.02", "~ iterations: 800 -> 9"]),
+        ([("indicators:", "verify: {target: 2%, iterations: 9}\nindicators:")], ["verification", "~ target: 1% -> 2%", "~ iterations: 800 -> 9"]),
     ],
 )  # fmt: skip
 def test_one_change(changed, pairs: list[tuple[str, str]], lines: list[str]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import rbcc
+from rbcc.compiler import ir
 from rbcc.runtime import prng
 from rbcc.runtime.economy.model import compile
 from rbcc.runtime.errors import RunError
@@ -174,6 +175,40 @@ def test_learning_stops_where_nothing_is_in_sight() -> None:
     assert max(spent["from scratch"]) > 10
     assert team.power is not None
     assert team.power > 0.9
+
+
+BRACKETS = """
+rbcc: 1
+model: brackets
+horizon: 1
+discount: 1
+agents:
+  bracket: {index: b, count: 3, parameters: {best: [3, 0, 2]}}
+  planner:
+    count: 1
+    actions:
+      rate: {over: bracket, choices: [0, 1, 2, 3]}
+      shift: {choices: [0, 1]}
+    reward: 100 - sum(b, (rate[b] - best[b])^2) - shift
+training: {phases: {learn: {iterations: 1, economies: 2}}}
+"""
+
+
+@pytest.mark.parametrize(("target", "verdict"), [("1%", "REFUTED"), ("20 util", "CERTIFIED"), ("0.5 util", "REFUTED")])
+def test_constant_choices_climb_member_by_member(write_spec: Any, target: str, verdict: str) -> None:
+    """Rates of 2 and a shift leave 94 of 100, rates that are all alike and no shift 95; each at its best has all."""
+    model = compile(write_spec(BRACKETS), {**NO_LEARNING, "verify.target": target})
+    network = initial_state(model, 0).networks["planner"]
+    (head,) = network["choices"]
+    bias = np.zeros((4, 4), np.float32)  # rates of three members, and the shift
+    bias[:3, 2] = bias[3, 1] = 30.0
+    head = {"weight": 0 * head["weight"], "bias": bias.ravel()}
+    result = rbcc.exploitability(model, {"planner": {**network, "choices": [head]}})
+    (row,) = result.rows
+    assert row.estimate.best.name == "rate[0] 3, rate[1] 0, rate[2] 2, shift 0"
+    assert paid(row) == pytest.approx(6)
+    assert row.verdict == verdict
+    assert f"gains more than {target} alone" in verification_table(result)
 
 
 def test_a_model_that_does_not_learn_has_no_networks(write_spec: Any) -> None:
@@ -497,12 +532,12 @@ def mean_of(value: float, error: float, episodes: int = 10**6) -> Mean:
 def one(gain: float, error: float, power: float | None = 1.0, scale: float = 100.0, agent: str = "a") -> Estimate:
     best, share = Candidate("continued", 1, gain), mean_of(gain / scale, error / scale) if scale else None
     known = Gain(mean_of(gain, error), share, mean_of(gain - TARGET * scale, error))
-    return Estimate(agent, ("individual",), scale, scale, scale, known, best, (best,), False, power)
+    return Estimate(agent, ("individual",), scale, scale, scale, known, ir.Target(TARGET), best, (best,), False, power)
 
 
 def of_sample(sample: np.ndarray, scale: float = 100.0) -> Gain:
     """As `Gain.of`, where the scale is known."""
-    return Gain.of(sample, np.full(len(sample), scale), TARGET)
+    return Gain.of(sample, np.full(len(sample), scale), ir.Target(TARGET))
 
 
 @pytest.mark.parametrize(
@@ -517,11 +552,12 @@ def of_sample(sample: np.ndarray, scale: float = 100.0) -> Gain:
         (one(-5.0, 0.1), Verdict.NOT_REFUTED),
         (one(0.0, 0.0), Verdict.NOT_REFUTED),
         (one(2.0, 0.0), Verdict.REFUTED),
-        (one(2.0, 0.0, scale=0.0), Verdict.REFUTED),
+        (one(2.0, 0.0, scale=0.0), Verdict.INCONCLUSIVE),
+        (replace(one(2.0, 0.0, scale=0.0), target=ir.Target(1.0, "util")), Verdict.REFUTED),
     ],
 )
 def test_verdicts(found: Estimate, verdict: Verdict) -> None:
-    (row,) = judge([found], TARGET)
+    (row,) = judge([found])
     assert row.verdict is verdict
     assert row.bounds.upper >= 0
 
@@ -543,7 +579,7 @@ def exact(gain: float, largest: float, attained: bool, found: float) -> Answer:
 )
 def test_exact_answers_decide(estimate: Estimate, answer: Answer, verdict: Verdict) -> None:
     """The target is a gain of 1. What is attained, or was found, refutes; no one who gains more certifies."""
-    (row,) = judge([replace(estimate, exact=answer)], TARGET)
+    (row,) = judge([replace(estimate, exact=answer)])
     assert row.verdict is verdict
 
 
@@ -558,7 +594,7 @@ def test_holm_tests_one_after_another() -> None:
 
 def test_more_confidence_needs_more_distance() -> None:
     """2.5 standard errors below the target are enough at 95 % and not at 99.9 %, where a bound is 3.09 of them wide."""
-    (usual,), (careful,) = judge([one(0.75, 0.1)], TARGET), judge([one(0.75, 0.1)], TARGET, 0.999)
+    (usual,), (careful,) = judge([one(0.75, 0.1)]), judge([one(0.75, 0.1)], 0.999)
     assert (usual.verdict, careful.verdict) == (Verdict.NOT_REFUTED, Verdict.INCONCLUSIVE)
     assert careful.bounds.upper == pytest.approx(0.75 + 3.09 * 0.1, abs=1e-3)
 
@@ -568,10 +604,10 @@ def test_holm_may_tell_what_the_bounds_do_not() -> None:
 
     A bound of two is 1.96 standard errors wide, the test of the last one needs 1.64.
     """
-    first, second = judge([one(9.0, 0.1), one(1.18, 0.1)], TARGET)
+    first, second = judge([one(9.0, 0.1), one(1.18, 0.1)])
     assert first.verdict is second.verdict is Verdict.REFUTED
     assert second.bounds.lower == pytest.approx(1.18 - 1.96 * 0.1, abs=1e-3)
-    below, unclear = judge([one(0.5, 0.1), one(1.18, 0.1)], TARGET)
+    below, unclear = judge([one(0.5, 0.1), one(1.18, 0.1)])
     assert below.verdict is Verdict.NOT_REFUTED
     assert unclear.verdict is Verdict.INCONCLUSIVE
 
@@ -586,7 +622,7 @@ def test_holm_may_tell_what_the_bounds_do_not() -> None:
 )
 def test_a_gain_that_rises_is_no_answer(gains: tuple[float, ...], rises: bool) -> None:
     assert rising([Candidate("continued", 2**k, gain) for k, gain in enumerate(gains)], 0.1, 1.0) is rises
-    (found,) = judge([replace(one(0.2, 0.05), rising=rises)], TARGET)
+    (found,) = judge([replace(one(0.2, 0.05), rising=rises)])
     assert found.verdict is (Verdict.INCONCLUSIVE if rises else Verdict.NOT_REFUTED)
 
 
@@ -604,7 +640,7 @@ def test_bounds_cover_the_mean_as_often_as_they_say() -> None:
     rng, misses = np.random.default_rng(0), 0
     for _ in range(2000):
         sample = rng.exponential(2.0, size=400)
-        (row,) = judge([replace(one(0, 0), gain=of_sample(sample))], TARGET)
+        (row,) = judge([replace(one(0, 0), gain=of_sample(sample))])
         misses += row.bounds.upper < 2.0
     assert 0.035 < misses / 2000 < 0.085  # 5 %, a little more for the skewed exponential
 
@@ -615,7 +651,7 @@ def test_bounds_that_rest_on_a_few_episodes_are_wide() -> None:
     for _ in range(2000):
         sample = 100.0 * (rng.random(400) < 0.01) + rng.normal(size=400)
         gain = of_sample(sample)
-        (row,) = judge([replace(one(0, 0), gain=gain)], TARGET)
+        (row,) = judge([replace(one(0, 0), gain=gain)])
         misses += row.bounds.upper < 1
         narrow += gain.amount.value + 1.645 * gain.amount.error < 1
     assert Mean.of(np.array([0.0, 0.0, 0.0, 4.0])).effective == pytest.approx(144 / 84)  # squares 1, 1, 1, 9
@@ -627,7 +663,7 @@ def test_bounds_hold_together() -> None:
     """Of four questions, all four upper bounds hold in 95 % of cases."""
     rng, missed = np.random.default_rng(0), 0
     for _ in range(2000):
-        found = judge([one(2.0 + 0.1 * rng.standard_normal(), 0.1) for _ in range(4)], TARGET)
+        found = judge([one(2.0 + 0.1 * rng.standard_normal(), 0.1) for _ in range(4)])
         missed += any(row.bounds.upper < 2.0 for row in found)
     assert 0.035 < missed / 2000 < 0.065
 
@@ -640,13 +676,13 @@ def test_one_agent_that_gains_is_not_lost_in_the_mean() -> None:
         return Member(number, Gain(mean_of(gain, 0.1, 400), mean_of(gain / 100, 0.001, 400), excess))
 
     members = tuple(member(number, 8.0 if number == 3 else 0.0) for number in range(10))
-    (row,) = judge([replace(one(0.8, 0.01), members=members)], TARGET)
+    (row,) = judge([replace(one(0.8, 0.01), members=members)])
     assert row.verdict is Verdict.REFUTED
     assert row.single is not None
     assert row.single.member.number == 3
     assert row.single.lower == pytest.approx(7.718, abs=0.001)  # Student's t at 5 % / 2 / 10
     assert row.single.share_lower == pytest.approx(0.07718, abs=1e-5)
-    (row,) = judge([replace(one(0.8, 0.01), members=tuple(member(k, 0.8) for k in range(10)))], TARGET)
+    (row,) = judge([replace(one(0.8, 0.01), members=tuple(member(k, 0.8) for k in range(10)))])
     assert row.verdict is Verdict.NOT_REFUTED
 
 
@@ -656,7 +692,7 @@ def test_agents_at_the_target_are_refuted_as_seldom_as_the_type() -> None:
     for _ in range(1000):
         samples = rng.normal(1.0, 1.0, (10, 100))
         members = tuple(Member(k, of_sample(own)) for k, own in enumerate(samples))
-        (row,) = judge([replace(one(0, 0), gain=of_sample(samples.ravel()), members=members)], TARGET)
+        (row,) = judge([replace(one(0, 0), gain=of_sample(samples.ravel()), members=members)])
         refuted += row.verdict is Verdict.REFUTED
     assert 0.02 < refuted / 1000 < 0.07
 
@@ -669,8 +705,8 @@ def test_a_scale_that_is_a_mean_has_an_error_too() -> None:
     rng, verdicts, outside = np.random.default_rng(0), dict.fromkeys(Verdict, 0), 0
     for _ in range(1000):
         payoff = rng.normal(100.0, 30.0, 400)
-        gain = Gain.of(1.0 + 0.001 * rng.normal(size=400), payoff, TARGET)
-        (row,) = judge([replace(one(0, 0), gain=gain)], TARGET)
+        gain = Gain.of(1.0 + 0.001 * rng.normal(size=400), payoff, ir.Target(TARGET))
+        (row,) = judge([replace(one(0, 0), gain=gain)])
         verdicts[row.verdict] += 1
         assert row.bounds.share_lower is not None
         outside += row.bounds.share_lower > TARGET
@@ -705,7 +741,7 @@ def test_the_share_of_one_agent_covers() -> None:
     rng, missed = np.random.default_rng(0), 0
     for _ in range(1000):
         payoff = rng.normal(100, 20, 200)
-        share = Gain.of(0.05 * payoff + rng.normal(0, 0.1, 200), payoff, TARGET).share
+        share = Gain.of(0.05 * payoff + rng.normal(0, 0.1, 200), payoff, ir.Target(TARGET)).share
         assert share is not None
         missed += share.lower(0.05) > 0.05
     assert 0.03 < missed / 1000 < 0.07
@@ -713,22 +749,22 @@ def test_the_share_of_one_agent_covers() -> None:
 
 def test_gains_that_rounding_hides_are_no_answer() -> None:
     """Payoffs of a million, of which all but 1 is there whatever anyone does."""
-    (row,) = judge([replace(one(0.0, 0.0, scale=1.0), payoff=1e6)], TARGET)
+    (row,) = judge([replace(one(0.0, 0.0, scale=1.0), payoff=1e6)])
     assert (row.verdict, row.open) == (Verdict.INCONCLUSIVE, Open.ROUNDING)
 
 
 def test_shares_of_a_negative_payoff_are_of_its_size() -> None:
     scale = np.array([-90.0, -110.0, -100.0])
-    gain = Gain.of(np.array([4.0, 6.0, 5.0]), scale, TARGET)
+    gain = Gain.of(np.array([4.0, 6.0, 5.0]), scale, ir.Target(TARGET))
     assert gain.share is not None
     assert gain.share.value == pytest.approx(0.05)
     assert gain.excess.value == pytest.approx(4.0)
-    assert Gain.of(np.ones(3), np.zeros(3), TARGET).share is None
+    assert Gain.of(np.ones(3), np.zeros(3), ir.Target(TARGET)).share is None
 
 
 def test_overall_verdict_is_the_worst_of_its_notion() -> None:
     def of(*found: Estimate) -> Verdict:
-        return overall(judge(found, TARGET), "individual", {"works": True})
+        return overall(judge(found), "individual", {"works": True})
 
     good, unclear, bad = one(0.0, 0.01), one(0.0, 0.01, power=None), one(3.0, 0.1)
     sure = replace(good, exact=exact(0.0, 0.0, True, 0.0))
@@ -738,7 +774,7 @@ def test_overall_verdict_is_the_worst_of_its_notion() -> None:
     assert of(good, unclear) is Verdict.INCONCLUSIVE
     assert of(good, unclear, bad) is Verdict.REFUTED
     assert of() is Verdict.CERTIFIED  # no one has a choice
-    assert overall(judge([good], TARGET), "individual", {"works": False}) is Verdict.TRIVIAL
+    assert overall(judge([good]), "individual", {"works": False}) is Verdict.TRIVIAL
 
 
 # --- what is asked for ---------------------------------------------------------------------------------------------
