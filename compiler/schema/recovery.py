@@ -1,10 +1,10 @@
 """What does not fit the keys of a spec: a message for each, and the spec without it, so that the rest is checked."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rbcc.compiler.diagnostics import Diagnostics, Span, suggest
+from rbcc.compiler.diagnostics import Diagnostics, Span, other_languages, suggest
 from rbcc.compiler.schema.introspection import keys_at, keys_of
 from rbcc.compiler.schema.spec import Agent, Spec
 from rbcc.compiler.source import Document, Entry, KeyPath, Mapping, Node, Scalar, Sequence, names_in, path_like
@@ -44,37 +44,6 @@ _LIMITS = {
     "greater_than_equal": ("from", "ge"),
     "less_than": ("below", "lt"),
     "less_than_equal": ("up to", "le"),
-}
-
-# What keys are called elsewhere: by people, and in other languages.
-_OTHER_KEYS = {
-    "var": "'state' of the spec or of an agent type holds what is carried from step to step",
-    "variables": "'state' of the spec or of an agent type holds what is carried from step to step",
-    "varexo": "a shock is drawn in an equation: eps = normal()",
-    "shocks": "a shock is drawn in an equation: eps = normal()",
-    "params": "did you mean 'parameters'?",
-    "constants": "did you mean 'parameters'?",
-    "calibration": "did you mean 'parameters'?",
-    "periods": "did you mean 'horizon'?",
-    "steps": "did you mean 'horizon'?",
-    "T": "did you mean 'horizon'?",
-    "beta": "did you mean 'discount'?",
-    "model_equations": "did you mean 'equations'?",
-    "choices": "did you mean 'actions'?",
-    "observations": "did you mean 'observes'?",
-    "utility": "did you mean 'reward'?",
-    "payoff": "did you mean 'reward'?",
-    "objective": "did you mean 'reward'?",
-    "number": "did you mean 'count'?",
-    "size": "did you mean 'count'?",
-    "initial": "did you mean 'start'?",
-    "init": "did you mean 'start'?",
-    "units": "did you mean 'unit'?",
-    "description": "did you mean 'doc'?",
-    "low": "did you mean 'from'?",
-    "min": "did you mean 'from'?",
-    "high": "did you mean 'to'?",
-    "max": "did you mean 'to'?",
 }
 
 
@@ -235,7 +204,7 @@ class Misfits:
         """The path that an unknown key is meant to be, if that is free."""
         parent = self.document.node(path[:-1])
         if problem["type"] == "extra_forbidden" and isinstance(parent, Mapping):
-            close = suggest(str(path[-1]), keys_at(path[:-1]))
+            close = _nearest(str(path[-1]), keys_at(path[:-1]))
             if close is not None and close not in parent.entries:
                 return (*path[:-1], close)
         return None
@@ -351,7 +320,7 @@ class Misfits:
             rest = _with(self.document.root, path, None, None)
             if whole := path_like(rest, [str(part) for part in path]):
                 return f"did you mean '{'.'.join(map(str, whole))}'?"
-        if close := suggest(name, known):
+        if close := _nearest(name, known):
             return f"did you mean '{close}'?"
         agent_keys = keys_of(Agent)
         at_agent = len(path) == 3 and path[0] == "agents"
@@ -361,9 +330,8 @@ class Misfits:
             return f"'{name}' is a key of an agent type: indent it below one"
         if at_agent and name in keys_of(Spec):
             return f"'{name}' is a key of the spec: indent it less"
-        hint = _OTHER_KEYS.get(name)
-        meant = re.search(r"did you mean '(\w+)'", hint or "")
-        return hint if meant is None or meant.group(1) in known else None
+        hint = other_languages.KEYS.get(name)
+        return None if hint is None or _KEY_NAMED.fullmatch(hint) else hint
 
     def help_for_missing(self, path: KeyPath, problem: Any) -> str:
         name = str(path[-1])
@@ -421,6 +389,15 @@ def _description(path: KeyPath) -> str:
     around = (keys_at(path[:depth]) for depth in reversed(range(len(path))))
     key = next(filter(None, around)).get(str(path[-1]))
     return (key.description if key else None) or "it is needed"
+
+
+_KEY_NAMED = re.compile(r"did you mean '(\w+)'\?")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The key of a table that an author means by `name`: what it is called elsewhere, or the nearest by its letters."""
+    elsewhere = _KEY_NAMED.fullmatch(other_languages.KEYS.get(name, ""))
+    return elsewhere[1] if elsewhere and elsewhere[1] in known else suggest(name, known)
 
 
 def _user_names(path: KeyPath) -> bool:

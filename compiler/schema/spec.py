@@ -21,9 +21,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from rbcc.compiler.diagnostics import Diagnostics
+from rbcc.compiler.diagnostics.other_languages import number_trap
 from rbcc.compiler.ir.types import Precision
 from rbcc.compiler.source import Document
-from rbcc.compiler.source.pitfalls import number_trap
 
 
 def _expression(value: Any) -> Any:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
+from rbcc.compiler.diagnostics import Diagnostics, Label, Span, other_languages, suggest
 from rbcc.compiler.ir.axis_order import merge_axes
 from rbcc.compiler.ir.constants import constant, is_literal, literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
@@ -19,7 +19,6 @@ from rbcc.compiler.ir.units import ONE, Unit
 from rbcc.compiler.primitives import Primitive
 from rbcc.compiler.semantics.occurrences import Mention, What
 from rbcc.compiler.semantics.reserved import DISTRIBUTIONS, KEYWORDS, REDUCTIONS, SPECIAL
-from rbcc.compiler.source.pitfalls import WORDS
 from rbcc.compiler.util.text import counted
 
 
@@ -33,26 +32,6 @@ _DOMAINS = {
 _OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
 
 
-# What other languages call it.
-_OTHER_NAMES = {
-    "ln": "the natural logarithm is log",
-    "pow": "a power is written a^b",
-    "power": "a power is written a^b",
-    "average": "write mean(i, x[i])",
-    "if": "write a if condition else b",
-    "where": "write a if condition else b",
-    "ifelse": "write a if condition else b",
-    "lag": "a value of an earlier step has to be kept in a state",
-    "lead": "the next value of a state is written x'",
-    "expect": "there is no expectation operator: agents learn from what they experience",
-    "E": "there is no expectation operator: agents learn from what they experience",
-    "total": "write sum(i, x[i])",
-    "rand": "write uniform() for a draw between 0 and 1",
-    "randn": "write normal() for a draw with mean 0 and variance 1",
-    "round": "write floor(x + 0.5)",
-    "len": "count(buyer) is the number of agents of the type 'buyer'",
-    "prod": "write product(i, x[i])",
-}
 _PAST = "keep it in a state 'last_{name}', with the equation last_{name}'{index} = {name}{index}"
 
 
@@ -570,8 +549,8 @@ class _Inference:
         pool = {s.name.rpartition(".")[2]: s.name for s in symbols.values() if node.owner in (None, s.owner)}
         pool |= dict.fromkeys((*SPECIAL, *self.scope.local, *self.names.indices, *self.names.broken), "")
         close = suggest(name, pool)
-        if node.name in WORDS:
-            help = WORDS[node.name]
+        if node.name in other_languages.WORDS:
+            help = other_languages.WORDS[node.name]
         elif close is None:
             help = None if self.scope.offers else self.where_to_define(node)
         elif pool[close]:
@@ -733,7 +712,7 @@ class _Inference:
         known = [*self.names.primitives, *REDUCTIONS, *DISTRIBUTIONS]
         close = suggest(name, known)
         help = f"did you mean '{close}'?" if close else "functions of your own come from Python files named under 'use'"
-        help = _OTHER_NAMES.get(name, help)
+        help = other_languages.FUNCTIONS.get(name, help)
         if self.names.candidates(name):
             return self.called_symbol(node, self.names.candidates(name)[0])
         self.names.diagnostics.missing(name, "RB205", f"there is no function '{name}'", node.name_span, help=help)

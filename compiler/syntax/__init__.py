@@ -1,13 +1,10 @@
 """The text of expressions, equations and units as syntax trees."""
 
 from rbcc.compiler.syntax.parser import (
-    EQUATION_HINTS as EQUATION_HINTS,
-    HINTS as HINTS,
     LARGEST as LARGEST,
     MAX_DEPTH as MAX_DEPTH,
     MAX_DIGITS as MAX_DIGITS,
     SMALLEST as SMALLEST,
-    UNIT_HINTS as UNIT_HINTS,
     Argument as Argument,
     Binary as Binary,
     Boolean as Boolean,

@@ -14,10 +14,10 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 from platformdirs import user_cache_path
 
-from rbcc.compiler.diagnostics import Diagnostics, Source, Span
+from rbcc.compiler.diagnostics import Diagnostics, Source, Span, other_languages
+from rbcc.compiler.diagnostics.other_languages import number_trap
 from rbcc.compiler.ir.units import Unit
 from rbcc.compiler.source import Scalar
-from rbcc.compiler.source.pitfalls import number_trap
 
 
 MAX_DEPTH = 100  # later stages walk expressions by recursion, with up to six calls a level of Python's thousand
@@ -491,59 +491,6 @@ _TOKENS = {
 }
 _OPERATORS = {"SIGN", "SCALE", "POWER", "COMPARE", "IF", "AND", "OR"}
 
-# What people write -> what it is called here. Matched at the place where reading stopped.
-HINTS: tuple[tuple[str, str], ...] = (
-    (r"\*\*|(?<=\*)\*", "a power is written x^2"),
-    (r"&&?", "write 'and'"),
-    (r"\|\|?", "write 'or'"),
-    (r"!(?!=)", "write 'not'"),
-    (r"=(?!=)", "equality is tested with =="),
-    (r"AND\b|OR\b|NOT\b", "and, or and not are written in small letters"),
-    (r"\?", "write a if condition else b"),
-    (r"\{", "use ( ) for grouping and [ ] for indices"),
-    (r"@|:=|<-", "an equation is written name = expression"),
-    (r"[“”„«»]", 'these are not the quotes of a keyboard: write "...", or no quotes'),
-    (r"[‘’`´′]", "use the plain ' for a next value"),
-    (r"[−–—]", "use the plain minus sign -"),
-    (r"[×·]", "write * for a product"),
-    (r"[÷]", "write / for a quotient"),
-    (r"[≤≥≠]", "write <=, >= or !="),
-    (r"[²³]", "a power is written x^2"),
-    (r"for\b|in\b", "a sum is written sum(i, x[i])"),
-    (r"(?<=\])\[", "indices stand in one pair of brackets: x[i,j]"),
-    (r"(?<=\])\(\s*-\s*\d", "there are no lags: keep what is past in a state, last_x'[j] = x[j]"),
-    (r"(?<=\])\(\s*\+?\s*\d", "there are no leads: the next value of a state is written x'[j]"),
-    (r"[\u00a0\u2000-\u200b\u202f\u3000\ufeff]", "this is an invisible character that looks like a space: delete it"),
-    (r";", "an equation ends with its line; remove the ';'"),
-    (r"[$€£¥]", "a number stands alone; its unit has a key of its own, 'unit: money'"),
-    (r"%", "a per cent sign follows its number without a space: 5%"),
-    (r"\\", "this is LaTeX; write names and operators as in a program: alpha * x"),
-    (r":", "a value with ':' in it is no expression"),
-    (r"\.(inf|nan|Inf|NaN)", "write a large number, such as 1e9"),
-    (r"_[0-9]", "a number has no '_' in it: write 1000"),
-    (r"(?<=0)[xXoObB][0-9a-fA-F]+", "write the number in decimals"),
-    (r"per\b", "write / for per: money/good"),
-    (r"percent\b", "write 5% for five per cent"),
-    (r",$", "remove the comma"),
-)
-EQUATION_HINTS: tuple[tuple[str, str], ...] = (
-    (r"\.", "a name on the left has no owner: write sold[j]; a state is known by its index"),
-    (r"\d", "an index is a name, not a number; for cases write a if j == 0 else b"),
-    (r"\+=|-=|\*=|/=", "for a new value in the next step write x' = x + ..."),
-    (r"==", "one = defines a value; == tests whether two are equal"),
-    (r"\(\s*\+?\s*1\s*\)", "the next value of a state is written with a prime: x'[j] = ..."),
-    (r"\(\s*-\s*\d", "an equation says what is now, x = ..., or comes next, x' = ...: the past cannot be changed"),
-    (r"[-+*/(]", "the left side is one name: solve the equation for it"),
-    (r"<=|>=|<(?!-)|>", "an equation has one =; a condition that must hold is listed under 'invariants'"),
-    (r"[^\W\d]", "the left side is one name, then comes ="),
-)
-UNIT_HINTS: tuple[tuple[str, str], ...] = (
-    (r"per\b", "write / for per: money/good"),
-    (r"[$€£¥]", "a unit is a name that is listed under 'units', such as money"),
-    (r"[^\W\d]", "a unit has no factor, and * or / between two names"),
-    (r"\(", "units have no brackets: money/good/hour"),
-)
-
 
 def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagnostics) -> None:
     if isinstance(error, UnexpectedCharacters):
@@ -556,10 +503,11 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
         accepted = set(getattr(error, "accepts", None) or getattr(error, "expected", None) or "")
         place, found = len(text.text.rstrip()), ""
     rest = text.text[place:]
-    hints = UNIT_HINTS if start == "unit" else HINTS
+    notations = other_languages.UNITS if start == "unit" else other_languages.EXPRESSIONS
     if start == "equation" and "=" not in text.text[:place]:
-        hints = EQUATION_HINTS + HINTS
-    hint = next((hint for pattern, hint in hints if re.compile(pattern).match(text.text, place)), None)
+        notations = other_languages.EQUATIONS + other_languages.EXPRESSIONS
+    matching = (notation for notation in notations if re.compile(notation.pattern).match(text.text, place))
+    hint = next((notation.help for notation in matching), None)
     if hint is None and start == "equation" and "=" not in text.text:
         hint = "an equation is written name = expression, or name'[i] = expression for a next value"
     if hint is None and not found and text.text.count("(") > text.text.count(")"):
