@@ -6,6 +6,7 @@ Commands that only read specs (compile to IR or JSON, errors, summaries) never i
 import atexit
 import gc
 import json
+import re
 import signal
 import sys
 from dataclasses import replace
@@ -281,11 +282,12 @@ def verify(
     ] = [],  # noqa: B006
     seed: Seed = 0,
     devices: Devices = "all",
+    details: Annotated[bool, typer.Option("--details", help="print all that is known; the page has it, too")] = False,
 ) -> None:
     """Estimate how much any agent could gain by deviating, with confidence bounds."""
     number = _devices(devices)
     from rbcc.runtime.parallel.devices import configure
-    from rbcc.runtime.reports.console import verification_display, verification_table
+    from rbcc.runtime.reports.console import verification_display, verification_summary, verification_table
     from rbcc.runtime.reports.html import write_page
     from rbcc.runtime.verification.verify import Unwritten, verify as run_verification
 
@@ -296,8 +298,9 @@ def verify(
     except Unwritten as error:
         _say(verification_table(error.result))
         raise
-    _say(verification_table(result))
-    typer.echo(f"\npage: {write_page(run, result)}")
+    page = write_page(run, result)
+    _show_verdicts(verification_table(result) if details else verification_summary(result))
+    typer.echo(f"\npage: {page}" + ("" if details else "; --details prints all of it"))
 
 
 @app.command()
@@ -336,7 +339,7 @@ def solve(
             listener=display.update,
             say=display.say,
         )
-    typer.echo(report(found))
+    _show_verdicts(report(found))
     if found.verdict is not Outcome.SOLVED:
         raise typer.Exit(1)
 
@@ -454,6 +457,14 @@ def explain(
 def _say(text: str, err: bool = False) -> None:
     """Prints words for people, of which a spec may have brought in some."""
     typer.echo(printable(text), err=err)
+
+
+def _show_verdicts(text: str) -> None:
+    """Prints the words of a verification; in a terminal the verdicts have their colours."""
+    colours = {"NOT REFUTED": "green", "CERTIFIED": "green", "SOLVED": "green", "REFUTED": "red", "UNSOLVED": "red"}
+    colours |= {"INCONCLUSIVE": "yellow", "TRIVIAL": "yellow"}
+    words = "|".join(sorted(colours, key=len, reverse=True))
+    typer.echo(re.sub(rf"\b({words})\b", lambda m: typer.style(m[0], fg=colours[m[0]], bold=True), printable(text)))
 
 
 def _show(text: str, path: Path | None) -> None:

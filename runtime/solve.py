@@ -22,7 +22,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from rbcc.compiler.util.atomic_write import write_file
 from rbcc.runtime.economy.model import Model, compile
 from rbcc.runtime.errors import Diverged, RunError
-from rbcc.runtime.reports.console import confidence, percent, verification_table
+from rbcc.runtime.reports.console import confidence, percent, verification_summary
 from rbcc.runtime.reports.html import write_page
 from rbcc.runtime.storage.run_directory import Listener, Run, train
 from rbcc.runtime.verification.results import Equilibrium, Row, Verdict
@@ -185,7 +185,7 @@ def solve(
 
 
 def report(solution: Solution) -> str:
-    """The verdict, the gains of the best try as `verify` prints them, and all tries."""
+    """The verdict, the gains of the best try as `verify` prints them in short, and all tries."""
     best, done, result = solution.best, len(solution.tries), solution.equilibrium
     which = f"try {best.number} ({best.folder})"
     if solution.verdict is Outcome.SOLVED:
@@ -205,7 +205,7 @@ def report(solution: Solution) -> str:
         f"together with {1 - CONFIDENCE:.0%}.",
         f"Whether types that act as one could gain (team) is another question, which does not decide here: {team}.",
         "",
-        verification_table(result),
+        verification_summary(result),
         "",
         *_listed([("try", "individual", "team", "largest gain", "indicators"), *map(_cells, solution.tries)]),
     ]

@@ -1,7 +1,12 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+
+# Most of the time of the tests goes into compiling programs that run for a moment.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 
 @pytest.fixture

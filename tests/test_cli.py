@@ -208,14 +208,16 @@ def test_training_tells_what_it_does(folder: Path) -> None:
 def test_verify_prints_a_table_and_writes_json(folder: Path) -> None:
     result = rbcc("verify", "runs/cournot", folder=folder)
     assert result.returncode == 0, result.stderr
-    for words in (
-        "seller  individual",
-        "alive: quantity > 1: yes",
-        "no agent gains more than 1% alone (Nash):",
-        "power",
-        "page: runs/cournot/equilibrium.html",
-    ):
-        assert words in result.stdout
+    first, second, *rest = result.stdout.splitlines()
+    assert first.startswith("no agent gains more than 1% alone (Nash):")
+    assert second.startswith("no type gains more than 1% acting as one (team):")
+    assert any(line.startswith("seller  individual") for line in rest)
+    assert "page: runs/cournot/equilibrium.html" in rest[-1]
+    assert "power" not in result.stdout
+    assert max(map(len, rest[:5])) <= 110
+    details = rbcc("verify", "runs/cournot", "--details", folder=folder).stdout
+    for words in ("alive: quantity > 1: yes", "power", "page: runs/cournot/equilibrium.html"):
+        assert words in details
     assert json.loads((folder / "runs/cournot/equilibrium.json").read_text())["settings"]["test_episodes"] == 512
 
 

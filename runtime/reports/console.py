@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -146,6 +146,9 @@ def verification_display() -> Iterator[Any]:
 
 HEAD = ("type", "deviation", "payoff", "gain", "in %", "lower", "upper", "best deviator", "power", "verdict")
 NUMBERS = ("payoff", "gain", "in %", "lower", "upper", "power")
+SHORT = ("type", "deviation", "in %", "lower", "upper", "best deviator", "verdict")
+SHOWN = 5
+"""Findings that a summary shows."""
 
 
 def gain_rows(result: Equilibrium) -> Iterator[tuple[str, ...]]:
@@ -214,27 +217,76 @@ def findings(result: Equilibrium) -> Iterator[str]:
 
 
 def verification_table(result: Equilibrium) -> str:
-    """The verification on one screen."""
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name in HEAD:
-        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
-    for row in gain_rows(result):
-        table.add_row(*row)
-    console = Console(width=160, highlight=False)
-    with console.capture() as capture:
-        console.print(table)
+    """All that a verification says: the verdicts, the table of gains, and every finding."""
     lines = [
+        *verdict_lines(result),
+        "",
         question(result),
         "",
-        *(line.rstrip() for line in capture.get().rstrip().splitlines()),
+        *_gains(HEAD, gain_rows(result), 160),
         "",
         *_budget_lines(result.rows),
         *(f"what pays: {who}: {_parts(parts)}" for who, parts in explanations(result.rows)),
         *findings(result),
-        "",
-        *(f"{words:<54}{verdict}" for words, verdict in headlines(result)),
     ]
     return "\n".join(lines)
+
+
+def verification_summary(result: Equilibrium) -> str:
+    """The verdicts, the table of gains as it fits into 80 columns, and what there is to know at once."""
+    kept = [HEAD.index(name) for name in SHORT]
+    rows = [[row[place] for place in kept] for row in gain_rows(result)]
+    found = list(_important(result))
+    more = [f"and {counted(len(found) - SHOWN, 'more finding')}"] if len(found) > SHOWN else []
+    lines = [
+        *verdict_lines(result),
+        "",
+        f"gain from deviating, in % of the {result.scale.partition(' (')[0]}; bounds are one-sided, {confidence(result)}:",
+        *_gains(SHORT, rows, 80),
+        *([""] if found else []),
+        *found[:SHOWN],
+        *more,
+    ]
+    return "\n".join(lines)
+
+
+def _gains(head: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
+    """The lines of a table of gains, at most `width` wide: names of deviators are cut where they do not fit."""
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in head:
+        cut = name == "best deviator"
+        table.add_column(
+            name, justify="right" if name in NUMBERS else "left", no_wrap=True, overflow="ellipsis", ratio=cut or None
+        )
+    for row in rows:
+        table.add_row(*row)
+    console = Console(width=width, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    yield from (line.rstrip() for line in capture.get().rstrip().splitlines())
+
+
+def _important(result: Equilibrium) -> Iterator[str]:
+    """What bears on the verdicts, or on how to read them."""
+    yield from (f"not alive: {name} does not hold" for name, ok in result.alive.items() if not ok)
+    yield from (f"what pays: {who}: {_parts(parts)}" for who, parts in explanations(result.rows))
+    yield from _reasons(result)
+    yield from (f"planted: {plant}" for plant in result.plants)
+    for row in result.rows:
+        one = row.estimate
+        if one.exact is None and row.single is not None and row.single.share_lower is not None:
+            gain = row.single.member.gain
+            if gain.share is not None and gain.amount.value > one.limit:
+                yield f"the {one.agent} who surely gains most: {percent(gain.share.value)} (index {row.single.member.number})"
+    yield from (f"edge: {line}" for line in result.edges)
+    yield from _tie_lines(result.ties)
+
+
+def verdict_lines(result: Equilibrium) -> Iterator[str]:
+    """The two questions, each with its answer, in columns."""
+    answers = list(headlines(result))
+    width = max(len(words) for words, _ in answers)
+    yield from (f"{words:<{width}}  {verdict}" for words, verdict in answers)
 
 
 def headlines(result: Equilibrium) -> Iterator[tuple[str, Verdict]]:
