@@ -147,6 +147,8 @@ def verification_display() -> Iterator[Any]:
 HEAD = ("type", "deviation", "payoff", "gain", "in %", "lower", "upper", "best deviator", "power", "verdict")
 NUMBERS = ("payoff", "gain", "in %", "lower", "upper", "power")
 SHORT = ("type", "deviation", "in %", "lower", "upper", "best deviator", "verdict")
+DECIDES = 0.5
+"""The weight of what follows after the last step from which on a summary says so."""
 SHOWN = 5
 """Findings that a summary shows."""
 
@@ -199,6 +201,7 @@ def findings(result: Equilibrium) -> Iterator[str]:
         if one.left_out:
             tried = "; ".join(candidate.words for candidate in one.left_out)
             yield f"left out, for a payoff that is no finite number: {one.question}: {tried}"
+    yield from _after_lines(result, 0.0)
     for agent, values in result.given.items():
         names = ", ".join(values)
         yield f"taken as given: {names}, by {agent} alone; with its influence on {names} it may gain more (Nash)"
@@ -278,6 +281,7 @@ def _important(result: Equilibrium) -> Iterator[str]:
             gain = row.single.member.gain
             if gain.share is not None and gain.amount.value > one.limit:
                 yield f"the {one.agent} who surely gains most: {percent(gain.share.value)} (index {row.single.member.number})"
+    yield from _after_lines(result, DECIDES)
     yield from (f"edge: {line}" for line in result.edges)
     yield from _tie_lines(result.ties)
 
@@ -443,6 +447,16 @@ def _reasons(result: Equilibrium) -> Iterator[str]:
                     f"the search finds {one.power:.0%} of a known gain, less than {POWER:.0%}; raise verify.iterations"
                 )
         yield f"inconclusive: {one.question}: {reason}"
+
+
+def _after_lines(result: Equilibrium, least: float) -> Iterator[str]:
+    """How much of a payoff of an economy that goes on is not played, where it is at least the share `least`."""
+    for agent, weight in result.after.items():
+        if weight >= least:
+            yield (
+                f"what follows after the last step has {weight:.0%} of the weight in the payoff of {agent}: it is valued by "
+                "its trained value network, not played" + ("; a longer horizon makes it less" if least else "")
+            )
 
 
 def _side_effects(rows: tuple[Row, ...]) -> Iterator[str]:

@@ -177,7 +177,8 @@ class Equilibrium:
     `verdicts` answers two questions: `individual`, is it a Nash equilibrium among agents; `team`, is it one among types
     that each act as one. Where agents of a type compete with each other, one excludes the other. `given` has the values
     that single agents of some types take as given: the answer to the first question is that of a competitive
-    equilibrium in these, not of Nash's. An indicator that is no finite number is None.
+    equilibrium in these, not of Nash's. `after` has, for each type of an economy that goes on after its episodes, the
+    weight of what follows among all discounted steps. An indicator that is not a finite number is None.
     """
 
     verdicts: dict[str, Verdict]
@@ -189,6 +190,7 @@ class Equilibrium:
     ties: Ties
     scale: str
     given: dict[str, tuple[str, ...]]
+    after: dict[str, float]
     plants: tuple[str, ...]
     settings: dict[str, Any]
     seconds: float

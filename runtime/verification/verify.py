@@ -268,10 +268,19 @@ class _Verification:
             ties=Search(self.arena, self.networks, self.select[0], select).ties(scales),
             scale=scale,
             given={agent.name: agent.given for agent in self.model.ir.agents if agent.given},
+            after=self.after(),
             plants=plants,
             settings=self.record(),
             seconds=round(time.monotonic() - began, 1),
         )
+
+    def after(self) -> dict[str, float]:
+        """The weight of what follows after the last step, among all discounted steps; of economies that end, none."""
+        if not self.model.ir.continuing:
+            return {}
+        return {
+            a: float(x) ** self.model.ir.horizon for a, x in self.model.module.discounts().items() if a in self.policies
+        }
 
     def questions(self) -> list[tuple[str, Notion]]:
         """All types that have a choice, under both notions; for a type of one agent they are the same question.

@@ -18,7 +18,7 @@ from rbcc.runtime import prng
 from rbcc.runtime.economy.model import compile
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.parallel.devices import SINGLE
-from rbcc.runtime.reports.console import verification_table
+from rbcc.runtime.reports.console import verification_summary, verification_table
 from rbcc.runtime.reports.html import write_page
 from rbcc.runtime.storage.run_directory import Run, train, train_seeds
 from rbcc.runtime.training.loop import initial_state, networks_of
@@ -78,6 +78,20 @@ def test_a_cartel_of_both_gains_an_eighth(verified: Equilibrium) -> None:
     assert found.estimate.exact.found == pytest.approx(found.estimate.exact.gain, rel=0.05)
     assert "\nexact: the gain of seller team is 12." in verification_table(verified)
     assert found.estimate.scale == pytest.approx(900, rel=0.01)
+
+
+def test_the_summary_fits_and_says_what_bears_on_the_verdict(verified: Equilibrium) -> None:
+    assert verified.after == {}
+    lines = verification_summary(verified).splitlines()
+    assert [line.rpartition("  ")[2] for line in lines[:2]] == ["CERTIFIED", "REFUTED"]
+    assert max(map(len, lines[4:7])) <= 80
+    assert any(line.startswith("what pays: seller team gains 12.") for line in lines)
+    later = replace(verified, after={"seller": 0.52}, alive={"quantity > 1": False})
+    lines = verification_summary(later).splitlines()
+    assert "not alive: quantity > 1 does not hold" in lines
+    assert any("52% of the weight in the payoff of seller" in line for line in lines)
+    edges = replace(verified, edges=tuple(f"edge {number}" for number in range(9)))
+    assert verification_summary(edges).endswith("and 5 more findings")
 
 
 def test_result_is_on_disk(duopoly: Run, verified: Equilibrium) -> None:
