@@ -17,8 +17,9 @@ from rbcc.compiler.ir.constants import constant, is_literal, literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE, Unit
 from rbcc.compiler.primitives import Primitive
+from rbcc.compiler.semantics.distributions import DISTRIBUTIONS, Distribution
 from rbcc.compiler.semantics.occurrences import Mention, What
-from rbcc.compiler.semantics.reserved import DISTRIBUTIONS, KEYWORDS, REDUCTIONS, SPECIAL
+from rbcc.compiler.semantics.reserved import KEYWORDS, REDUCTIONS, SPECIAL
 from rbcc.compiler.util.text import counted
 
 
@@ -783,7 +784,8 @@ class _Inference:
         self.report(messages.indices.over_nothing(name, index, node.span, fixes.get(name, text)))
 
     def draw(self, node: syntax.Call) -> ir.Expression | None:
-        name, wanted = node.function, DISTRIBUTIONS[node.function]
+        name, distribution = node.function, DISTRIBUTIONS[node.function]
+        wanted = distribution.arguments
         if not self.scope.draws:
             self.error(
                 "RB208",
@@ -793,18 +795,12 @@ class _Inference:
             )
             return None
         if len(node.arguments) != len(wanted):
-            help = {
-                "normal": "m + s * normal() has the mean m and the standard deviation s",
-                "exponential": "m * exponential() has the mean m",
-                "uniform": "a + (b - a) * uniform() lies between a and b",
-                "bernoulli": "bernoulli(p) is true with probability p",
-            }
             self.error(
                 "RB206",
                 f"{name} takes {counted(len(wanted), 'argument')}, here it has {len(node.arguments)}",
                 node.span,
                 expected=f"{name}({', '.join(wanted)})",
-                help=help.get(name),
+                help=distribution.help,
             )
             return None
         arguments = [self.number(argument.value) for argument in node.arguments]
@@ -817,40 +813,24 @@ class _Inference:
                 return None
         parts: list[ir.Expression] = arguments  # type: ignore[assignment]
         last = literal_value(parts[-1]) if parts else None
-        if last is not None and (last < 0 or (last == 0 and name == "pareto") or (last > 1 and name == "bernoulli")):
-            limits = {"bernoulli": "from 0 to 1", "lognormal": "of at least 0", "pareto": "above 0"}
+        if last is not None and not distribution.allows(last):
             self.error(
                 "RB410", f"no {name} distribution has the {wanted[-1]} {float(last):g}", spans[-1],
-                expected=f"a {wanted[-1]} {limits[name]}",
+                expected=f"a {wanted[-1]} {distribution.limits}",
             )  # fmt: skip
             return None
-        return self.drawn(name, parts)
+        return self.drawn(name, distribution, parts)
 
-    def drawn(self, name: str, arguments: Sequence[ir.Expression]) -> ir.Expression:
+    def drawn(self, name: str, distribution: Distribution, arguments: Sequence[ir.Expression]) -> ir.Expression:
         """A draw for every value of the indices that are bound here."""
         time = max([Time.WITHIN, *(argument.type.time for argument in arguments)])
-        number = Type(Kind.NUMBER, self.scope.bound, ONE, time)
 
-        def fresh(distribution: str, kind: Kind, *parts: ir.Expression) -> ir.Expression:
+        def draw(elementary: str, *parts: ir.Expression) -> ir.Expression:
+            drawn = Type(DISTRIBUTIONS[elementary].kind, self.scope.bound, ONE, time)
             self.names.draws += 1
-            return ir.Draw(distribution, parts, self.names.draws - 1, replace(number, kind=kind))  # type: ignore[arg-type]
+            return ir.Draw(elementary, parts, self.names.draws - 1, drawn)  # type: ignore[arg-type]
 
-        match name:
-            case "normal" | "uniform":
-                return fresh(name, Kind.NUMBER)
-            case "bernoulli":
-                return fresh(name, Kind.FLAG, *arguments)
-            case "lognormal":
-                mu, sigma = arguments
-                spread = ir.Binary("*", sigma, fresh("normal", Kind.NUMBER), number)
-                return ir.Apply("exp", (ir.Binary("+", mu, spread, number),), number)
-        # From the uniform distribution, by the inverse of the distribution function: 1 - u is above 0 and at most 1.
-        rest = ir.Binary("-", constant(1), fresh("uniform", Kind.NUMBER), number)
-        if name == "exponential":
-            return ir.Unary("-", ir.Apply("log", (rest,), number), number)
-        (shape,) = arguments
-        power = ir.Binary("/", constant(-1), shape, replace(shape.type, kind=Kind.NUMBER))
-        return ir.Binary("^", rest, power, number)
+        return distribution.made(draw, *arguments) if distribution.made else draw(name, *arguments)
 
     def apply(self, node: syntax.Call) -> ir.Expression | None:
         primitive = self.names.primitives[node.function]

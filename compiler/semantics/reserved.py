@@ -2,6 +2,7 @@
 
 from rbcc.compiler.schema.introspection import keys_of
 from rbcc.compiler.schema.spec import Learner, Phase, Training
+from rbcc.compiler.semantics.distributions import DISTRIBUTIONS
 
 
 KEYWORDS = frozenset("if else and or not where true false null time horizon public reward".split())
@@ -11,12 +12,6 @@ SPECIAL = ("time", "horizon")
 """Keywords that stand for a value."""
 
 REDUCTIONS = ("sum", "product", "mean", "min", "max", "count")
-
-# Distributions with their arguments. The last three are functions of the first two.
-DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
-    "normal": (), "uniform": (), "bernoulli": ("chance",), "lognormal": ("mu", "sigma"), "exponential": (),
-    "pareto": ("shape",),
-}  # fmt: skip
 
 SETTINGS = frozenset({"types"}.union(*map(keys_of, (Learner, Phase, Training))))
 """Keys of training beside which the settings of an agent type stand under its name."""
