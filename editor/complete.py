@@ -11,8 +11,9 @@ from rbcc.compiler.diagnostics import Source
 from rbcc.compiler.ir.types import Kind, Role, Time
 from rbcc.compiler.schema.introspection import alternatives, form_at, keys_at
 from rbcc.compiler.schema.spec import Expression
-from rbcc.compiler.semantics.expressions import DISTRIBUTIONS, REDUCTIONS, Names, Scope
+from rbcc.compiler.semantics.expressions import Names, Scope
 from rbcc.compiler.semantics.occurrences import What
+from rbcc.compiler.semantics.reserved import DISTRIBUTIONS, REDUCTIONS
 from rbcc.compiler.source import Mapping, shipped_models
 from rbcc.editor import descriptions
 from rbcc.editor.cursor import Place, place_at

@@ -11,7 +11,7 @@ from rbcc.compiler.ir.types import Kind
 from rbcc.compiler.ir.units import ONE
 from rbcc.compiler.primitives import Primitive
 from rbcc.compiler.schema.introspection import Key, alternatives, is_table, keys_at
-from rbcc.compiler.schema.spec import Expression, Name
+from rbcc.compiler.schema.spec import Equations, Expression, Name
 from rbcc.compiler.semantics.expressions import Names
 from rbcc.compiler.semantics.occurrences import Mention, What
 from rbcc.compiler.source import KeyPath
@@ -201,6 +201,8 @@ def _line(span: Span) -> int:
 
 
 def _form(form: Any) -> str:
+    if form == Equations:
+        return "text"
     if form == Expression:
         return "expression"
     if form == Name:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.analysis.accounting import Loose, Missing, Term, flow_tables
 from rbcc.compiler.diagnostics import Label, Span
+from rbcc.compiler.ir.constants import is_literal
 from rbcc.compiler.ir.types import Kind, Role
 from rbcc.compiler.semantics.context import Context, place_of
 from rbcc.compiler.semantics.definitions import Draft
-from rbcc.compiler.semantics.expressions import Scope, infer, is_literal
+from rbcc.compiler.semantics.expressions import Scope, infer
 
 
 def read_accounts(context: Context) -> tuple[ir.Account, ...]:

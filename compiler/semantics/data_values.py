@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Label, Source, Span, suggest
+from rbcc.compiler.diagnostics.other_languages import number_trap
 from rbcc.compiler.ir.types import Kind, Time
 from rbcc.compiler.schema.spec import DataFile
 from rbcc.compiler.semantics.context import Context
 from rbcc.compiler.source import KeyPath, Node, Scalar, Sequence as List
-from rbcc.compiler.source.pitfalls import number_trap
 from rbcc.compiler.syntax import LARGEST, MAX_DIGITS
 from rbcc.compiler.util.text import counted
 

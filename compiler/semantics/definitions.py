@@ -8,12 +8,13 @@ from typing import Any
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Label, Span, suggest
+from rbcc.compiler.ir.constants import literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE, Unit
 from rbcc.compiler.schema.spec import DataFile, State
 from rbcc.compiler.semantics.context import Chain, Context, place_of
 from rbcc.compiler.semantics.data_values import Tables
-from rbcc.compiler.semantics.expressions import Scope, infer, literal_value
+from rbcc.compiler.semantics.expressions import Scope, infer
 from rbcc.compiler.semantics.markov import following, started, stationary
 from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.semantics.systems import Systems

@@ -11,6 +11,7 @@ from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostics, Label, Source, Span, suggest
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE
+from rbcc.compiler.schema.defaults import DEFAULTS
 from rbcc.compiler.schema.spec import AMOUNT, Learner, Phase, Spec, Training, Verify, Window
 from rbcc.compiler.semantics.context import place_of
 from rbcc.compiler.semantics.expressions import Names, Scope, infer
@@ -23,26 +24,6 @@ MAX_JOINT_CHOICES = 4096
 # A deviator learns in so many economies in each iteration, unless the spec says in how many; in short episodes in as
 # many as play so many steps.
 FEWEST_ECONOMIES, FEWEST_STEPS = 64, 256
-
-# What a spec that is silent gets; `rbcc compile --emit ir` shows the resolved settings.
-DEFAULTS = Learner(
-    algorithm="ppo",
-    network=[64, 64],
-    learning_rate="5e-4",
-    epochs=2,
-    period=1,
-    explorers=0.25,
-    clip="0.1",
-    value_weight="0.5",
-    gae="0.95",
-    entropy="0.01",
-    sharpness="6",
-    gradient_clip="2",
-    reward_scale="1",
-    starts=0.0,
-    joint=[],
-    lagrangian={},
-)
 
 
 def check_training(

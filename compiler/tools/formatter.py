@@ -15,7 +15,8 @@ from lark import Token
 
 from rbcc.compiler import syntax
 from rbcc.compiler.diagnostics import CompileError, Diagnostic, Diagnostics, Source, Span
-from rbcc.compiler.schema.spec import Equations, Expression, forms
+from rbcc.compiler.schema.introspection import scalar_forms_at
+from rbcc.compiler.schema.spec import Equations, Expression
 from rbcc.compiler.source import KeyPath, Mapping, Node, Scalar, Sequence, parse, read_file, stands_plain
 from rbcc.compiler.util.atomic_write import write_file
 
@@ -91,7 +92,7 @@ def _same(old: Node, new: Node, path: KeyPath) -> bool:
 
 def _form(path: KeyPath) -> str | None:
     """What the scalar at `path` holds, if it is text of the expression language."""
-    for form in forms(path):
+    for form in scalar_forms_at(path):
         if form == Equations:
             return "equation"
         if form == Expression:

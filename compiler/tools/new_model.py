@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from rbcc.compiler.diagnostics import Diagnostics
-from rbcc.compiler.semantics.expressions import KEYWORDS
+from rbcc.compiler.semantics.reserved import KEYWORDS
 from rbcc.compiler.source import shipped_models
 from rbcc.compiler.util.atomic_write import write_file
 

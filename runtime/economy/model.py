@@ -14,9 +14,9 @@ import numpy as np
 from jax.core import Tracer
 
 from rbcc.compiler import ir
-from rbcc.compiler.backends.jax.axis_order import layout
 from rbcc.compiler.diagnostics import Diagnostic
 from rbcc.compiler.driver import Compiled, compile_spec
+from rbcc.compiler.ir.axis_order import layout
 from rbcc.runtime import prng
 from rbcc.runtime.actions.spaces import ActionSpace, Bounds, action_spaces, divided, within
 from rbcc.runtime.economy.user_functions import check_primitives

@@ -17,9 +17,9 @@ from scipy.sparse.linalg import splu
 
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import suggest
+from rbcc.compiler.ir.constants import constant, literal_value
 from rbcc.compiler.ir.types import Kind
 from rbcc.compiler.ir.units import ONE
-from rbcc.compiler.semantics.expressions import constant, literal_value
 from rbcc.compiler.util.atomic_write import write_file
 from rbcc.compiler.util.text import counted
 from rbcc.runtime.economy.model import Model

@@ -13,11 +13,11 @@ from typing import Any
 
 from rbcc.compiler import ir
 from rbcc.compiler.analysis.accounting.roots import root_of_all, root_of_each
-from rbcc.compiler.backends.jax.axis_order import layout
 from rbcc.compiler.backends.jax.module import emit
+from rbcc.compiler.ir.axis_order import layout
+from rbcc.compiler.ir.constants import literal_value
 from rbcc.compiler.ir.types import Kind, Type
 from rbcc.compiler.optimize.constant_folding import fold
-from rbcc.compiler.semantics.expressions import literal_value
 
 
 CASES = 10
