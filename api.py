@@ -54,7 +54,7 @@ class Check:
 
     @property
     def ok(self) -> bool:
-        """Whether the spec compiles, and all that was tested holds. Warnings are no failure."""
+        """Whether the spec compiles, and all that was tested holds. Warnings are not failure."""
         return self.report.compiled is not None and not (self.audit and self.audit.failures)
 
     def __bool__(self) -> bool:

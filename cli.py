@@ -524,7 +524,7 @@ def _overrides(pairs: list[str]) -> dict[str, object]:
         if not equals or not path.strip():
             raise typer.BadParameter(f"'{pair}' is not PATH=VALUE, such as parameters.eta=0.2", param_hint="--set")
         if not pair.isprintable():
-            raise typer.BadParameter(f"{pair!r} is no text", param_hint="--set")
+            raise typer.BadParameter(f"{pair!r} is not text", param_hint="--set")
         found[path.strip()] = value.strip()
     return found
 

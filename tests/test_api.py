@@ -212,7 +212,7 @@ def test_what_is_no_run_is_refused_in_words() -> None:
         rbcc.compile(0.5)  # type: ignore[arg-type]
     with pytest.raises(rbcc.RunError, match="there is no picture of a Model"):
         rbcc.plot(rbcc.compile("cournot"))  # type: ignore[arg-type]
-    with pytest.raises(rbcc.RunError, match="is no run directory"):
+    with pytest.raises(rbcc.RunError, match="is not a run directory"):
         rbcc.load("nothing/here")
 
 

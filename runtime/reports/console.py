@@ -195,7 +195,7 @@ def findings(result: Equilibrium) -> Iterator[str]:
     for one in (row.estimate for row in result.rows):
         if one.left_out:
             tried = "; ".join(candidate.words for candidate in one.left_out)
-            yield f"left out, for a payoff that is no finite number: {one.question}: {tried}"
+            yield f"left out, for a payoff that is not a finite number: {one.question}: {tried}"
     yield from _after_lines(result, 0.0)
     for agent, values in result.given.items():
         names = ", ".join(values)

@@ -101,7 +101,7 @@ def equivalent(payoffs: Payoffs, wanted: np.ndarray) -> tuple[float, float]:
     if now == 0:
         return 0.0, _error_of_share(payoffs, wanted, 1.0)
     inner, outer = 1.0, 2.0 if now > 0 else 0.5
-    while not lacking(outer) * now <= 0:  # also while it is no number
+    while not lacking(outer) * now <= 0:  # also while it is not a number
         inner, outer = outer, outer * outer
         if not 1 / LARGEST <= outer <= LARGEST:
             return math.nan, math.nan

@@ -95,7 +95,7 @@ class Run:
             known = f"; runs beside it: {', '.join(near)}" if near else "; 'rbcc train model.yaml' makes one"
             if (Path("runs") / folder / "manifest.json").is_file():
                 known = f"; did you mean {Path('runs') / folder}?"
-            raise RunError(f"{folder} is no run directory{known}")
+            raise RunError(f"{folder} is not a run directory{known}")
         try:
             manifest = _from_json(path.read_bytes())
         except (OSError, ValueError) as error:

@@ -144,7 +144,9 @@ class Checks:
     def read(self, nodes: list[ir.Expression], at: Mapping[str, int], record: Record) -> dict[str, str]:
         """The values that expressions read for certain agents, by how they are written."""
         found = {part for node in nodes for part in ir.walk(node) if isinstance(part, ir.Reference)}
-        for root in (node for node in nodes if isinstance(node, ir.Root)):  # what follows from it is no number either
+        for root in (
+            node for node in nodes if isinstance(node, ir.Root)
+        ):  # what follows from it is not a number either
             found = {part for part in found if part.symbol not in root.system.own}
         inner = {one for part in found for one in ir.walk(part) if one is not part}
         outer = sorted(found, key=lambda part: (part in inner, ir.show(part)))
@@ -160,7 +162,7 @@ class Checks:
     # --- values ------------------------------------------------------------------------------------------------
 
     def varies(self, name: str) -> bool:
-        """Whether a name in a record is no parameter."""
+        """Whether a name in a record is not a parameter."""
         return name not in {definition.symbol for definition in self.model.ir.parameters}
 
     def evaluated(self, node: ir.Expression, record: Record) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -200,7 +202,7 @@ class Checks:
     def origin(
         self, node: ir.Expression, at: Mapping[str, int], record: Record
     ) -> tuple[ir.Expression, dict[str, int], str]:
-        """The innermost part of an expression that is no number although all inside it are, the agents for which it is
+        """The innermost part of an expression that is not a number although all inside it are, the agents for which it is
         none, and why."""
         at = dict(at)
         for part in self.parts(node, at, record):
