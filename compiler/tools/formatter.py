@@ -59,7 +59,7 @@ def format_file(path: Path, *, write: bool) -> bool:
 
 
 def format_text(text: str, name: str = "spec") -> str:
-    """`text` in the canonical layout. Raises CompileError if it is not a spec; mistakes in its meaning do not matter."""
+    """`text` in the canonical layout. Raises CompileError if it is not a spec; what it means does not matter."""
     diagnostics = Diagnostics()
     source = Source(name, text.replace("\r\n", "\n").replace("\r", "\n"))
     root = parse(source, diagnostics)

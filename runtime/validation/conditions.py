@@ -202,8 +202,8 @@ class Checks:
     def origin(
         self, node: ir.Expression, at: Mapping[str, int], record: Record
     ) -> tuple[ir.Expression, dict[str, int], str]:
-        """The innermost part of an expression that is not a number although all inside it are, the agents for which it is
-        none, and why."""
+        """The innermost part of an expression that is not a number although all inside it are, for which agents, and
+        why."""
         at = dict(at)
         for part in self.parts(node, at, record):
             if any(isinstance(inner, ir.Draw) for inner in ir.walk(part)):
