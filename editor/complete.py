@@ -137,6 +137,9 @@ class _Offers:
             yield from (self.symbol(action, short(action.name)) for action in actions)
         elif path[0] == "equations":
             yield from self.equation()
+        elif path[0] == "solve" and last == "equations":
+            *_, (_, statement, _) = syntax.statements(self.before + "\0")
+            yield from self.expression(statement.removesuffix("\0"), scope_at(self.known, path) or Scope("here"))
         elif Expression in alternatives(form_at(expression_path(path))):
             scope = scope_at(self.known, path)
             if scope is not None:

@@ -88,6 +88,8 @@ def scope_at(analysis: Analysis, path: KeyPath) -> Scope | None:
     path = expression_path(path)
     if path[:1] == ("equations",):
         return Scope("an equation", tuple(analysis.names.indices) if analysis.names else (), draws=True)
+    if path[:1] == ("solve",) and path[-1:] == ("equations",):
+        return Scope("an equation that is solved", tuple(analysis.names.indices) if analysis.names else ())
     if path in analysis.scopes:
         return analysis.scopes[path]
 

@@ -46,6 +46,8 @@ _PARTS = {
     "state": types.SymbolKind.Field,
     "actions": types.SymbolKind.Event,
     "equations": types.SymbolKind.Namespace,
+    "solve": types.SymbolKind.Namespace,
+    "unknowns": types.SymbolKind.Variable,
     "table": types.SymbolKind.Namespace,
     "equation": types.SymbolKind.Variable,
 }

@@ -37,7 +37,7 @@ def _parts(analysis: Analysis, path: KeyPath) -> Iterator[Part]:
             if isinstance(inner.node, Mapping) and not keys_at(here):
                 yield from _parts(analysis, here)
             continue
-        nested = not path or path[0] == "agents"
+        nested = not path or path[0] in ("agents", "solve")
         parts = tuple(_parts(analysis, here)) if nested and isinstance(inner.node, Mapping) else ()
         if path == ("equations",):
             parts = tuple(_equations(analysis, inner.node.span))

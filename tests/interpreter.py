@@ -6,7 +6,7 @@ index stands for one agent at a time; what is computed is one number per transit
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -135,6 +135,9 @@ class Interpreter:
         return np.stack(parts, axis=-1).reshape(self.transitions, *shape)
 
     def define(self, definition: ir.Definition) -> None:
+        if isinstance(definition.expression, ir.Root):
+            self.solve(definition.expression.system)
+            return
         self.known[definition.symbol] = self.converted(
             definition.symbol, self.array(definition.expression, definition.indices)
         )
@@ -142,6 +145,56 @@ class Interpreter:
     def converted(self, symbol: str, array: Array) -> Array:
         kinds = {Kind.FLAG: np.bool_, Kind.CHOICE: np.int64}
         return np.asarray(array, kinds.get(self.model.symbol(symbol).type.kind, np.float64))
+
+    # --- equations that are solved ----------------------------------------------------------------------------------
+
+    def solve(self, system: ir.System) -> None:
+        """Finds the unknowns of a system; NaN where there is no solution."""
+        ends = [(self.array(one.low, one.indices), self.array(one.high, one.indices)) for one in system.unknowns]
+        low, high = (self.joined(side) for side in zip(*ends, strict=True))
+        found = self.bisected(system, low, high) if system.separate else self.newton(system, low, high)
+        self.gaps(system, found)  # which leaves the unknowns where they are found
+
+    def joined(self, arrays: Sequence[Array]) -> Array:
+        return np.concatenate([array.reshape(self.transitions, -1) for array in arrays], axis=1)
+
+    def gaps(self, system: ir.System, x: Array) -> Array:
+        """Left less right side of all equations, (transitions, equations), for given unknowns."""
+        for one in system.unknowns:
+            shape = [self.model.count(self.model.set_of(index)) for index in one.indices]
+            size = math.prod(shape)
+            self.known[one.symbol], x = x[:, :size].reshape(self.transitions, *shape), x[:, size:]
+        for definition in system.definitions:
+            self.define(definition)
+        sides = [(self.array(e.left, e.indices), self.array(e.right, e.indices)) for e in system.equations]
+        return self.joined([left - right for left, right in sides])
+
+    def bisected(self, system: ir.System, low: Array, high: Array) -> Array:
+        first, last = self.gaps(system, low), self.gaps(system, high)
+        none = (first < 0) == (last < 0)
+        for _ in range(200):
+            middle = low + (high - low) / 2
+            below = (self.gaps(system, middle) < 0) == (first < 0)
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return np.where(none, np.nan, low)
+
+    def newton(self, system: ir.System, low: Array, high: Array) -> Array:
+        x = np.where(low > 0, np.sqrt(np.abs(low * high)), (low + high) / 2)
+        for _ in range(100):
+            now, columns = self.gaps(system, x), []
+            for k in range(x.shape[1]):
+                step = np.zeros_like(x)
+                step[:, k] = 1e-6 * np.maximum(np.abs(x[:, k]), 1e-3)
+                difference = self.gaps(system, x + step) - self.gaps(system, x - step)
+                columns.append(difference / (2 * step[:, k : k + 1]))
+            change = np.linalg.solve(np.stack(columns, axis=-1), now[..., None])[..., 0]
+            share = np.ones((self.transitions, 1))
+            for _ in range(30):
+                further = self.gaps(system, np.clip(x - share * change, low, high))
+                worse = ~(np.linalg.norm(further, axis=1) <= np.linalg.norm(now, axis=1))
+                share = np.where(worse[:, None], share / 2, share)
+            x = np.clip(x - share * change, low, high)
+        return np.where(np.abs(change) <= 1e-8 * np.maximum(np.abs(x), 1e-3), x, np.nan)
 
     # --- observations ------------------------------------------------------------------------------------------
 
@@ -206,6 +259,10 @@ def advance(model: ir.Model, state: Mapping[str, Array], actions: Mapping[str, A
         for definition in model.equations:
             found.define(definition)
         done = state["time"] + 1 >= model.horizon
+        solved = np.ones(transitions, bool)
+        for definition in model.equations:
+            if isinstance(definition.expression, ir.Root):
+                solved &= np.isfinite(found.known[definition.symbol].reshape(transitions, -1)).all(axis=1)
         symbols = [s for s in model.symbols if s.name in found.known]
         states = {s.name[:-1]: found.known[s.name] for s in symbols if s.role is Role.STATE and s.name.endswith("'")}
         violations = {}
@@ -215,7 +272,7 @@ def advance(model: ir.Model, state: Mapping[str, Array], actions: Mapping[str, A
             violations[f"{one.agent}.{one.name}"] = np.where(ended, size, 0) if one.at_end else size
         return Transition(
             {"time": state["time"] + 1, **states},
-            {str(s.owner): found.known[s.name] for s in symbols if s.role is Role.REWARD},
+            {str(s.owner): _where(solved, found.known[s.name]) for s in symbols if s.role is Role.REWARD},
             {s.name: found.known[s.name] for s in symbols if s.role is Role.VALUE},
             {s.name: found.array(s.expression, ()) for s in model.indicators},
             violations,
@@ -224,6 +281,11 @@ def advance(model: ir.Model, state: Mapping[str, Array], actions: Mapping[str, A
             done,
             {o.agent: found.observed(o) for o in model.observations},
         )
+
+
+def _where(solved: Array, reward: Array) -> Array:
+    """A reward, NaN in a step that could not be solved."""
+    return np.where(solved.reshape(-1, *[1] * (reward.ndim - 1)), reward, np.nan)
 
 
 def ends(

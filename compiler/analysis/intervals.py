@@ -138,6 +138,10 @@ class Ranges:
                 return self.reduced(node, values)
             case ir.Draw("uniform" | "bernoulli"):
                 return Interval(0, 1)
+            case ir.Root(symbol, system=system):
+                own = next(one for one in system.unknowns if one.symbol == symbol)
+                low, high = self.of(own.low, values), self.of(own.high, values)
+                return low.hull(high) if low and high else None
         return None
 
     def reduced(self, node: ir.Reduce, values: Environment) -> Interval | None:

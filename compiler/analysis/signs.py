@@ -90,6 +90,8 @@ class _Signs:
                 return min(of(then), of(otherwise))
             case ir.Apply(function, arguments):
                 return self.applied(function, [of(argument) for argument in arguments])
+            case ir.Root(symbol, system=system):
+                return next(of(one.low) for one in system.unknowns if one.symbol == symbol)
             case ir.Reduce("count"):
                 return Sign.NOT_NEGATIVE
             case ir.Reduce("sum", condition=condition, body=body) if condition is not None:
@@ -161,6 +163,8 @@ class _Signs:
                     yield from self.inside(argument, Sign.NOT_NEGATIVE)
             if isinstance(node, ir.Conditional):
                 pending.append(node.condition)
+            elif isinstance(node, ir.Root):
+                continue  # it need not hold for values that are only tried
             elif not (isinstance(node, ir.Reduce) and node.condition is not None):
                 pending += ir.children(node)
 

@@ -55,6 +55,7 @@ CODES = {
     "RB606": "observation without a scale",
     "RB607": "value observed twice",
     "RB608": "end that agents do not see coming",
+    "RB609": "unknowns and equations that do not go together",
     # choices, training and verification
     "RB701": "choices that cannot be offered",
     "RB702": "training setting that does not fit the model",

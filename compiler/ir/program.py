@@ -152,8 +152,23 @@ class Table:
     type: Type
 
 
+@dataclass(frozen=True)
+class Root:
+    """What the unknown `symbol`, at `indices`, is where all equations of `system` hold."""
+
+    symbol: str
+    indices: tuple[str, ...]
+    system: "System"
+    type: Type
+
+    @property
+    def itself(self) -> Reference:
+        """The unknown by its name: what this is, wherever the system was solved already."""
+        return Reference(self.symbol, self.indices, self.type)
+
+
 Expression = (
-    Constant | Table | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw
+    Constant | Table | IndexValue | Reference | Unary | Binary | Conditional | Apply | Reduce | SegmentSum | Draw | Root
 )
 _EXPRESSIONS = get_args(Expression)
 
@@ -208,6 +223,49 @@ class Definition:
     group: str | None
     doc: str | None
     place: Place
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """What a system is solved for: a value between `low` and `high`, which vary over `indices` at most."""
+
+    symbol: str
+    indices: tuple[str, ...]
+    low: Expression
+    high: Expression
+
+
+@dataclass(frozen=True)
+class Equality:
+    """One equation of a system: both sides are numbers, for all that `indices` can stand for; `text` is as written."""
+
+    indices: tuple[str, ...]
+    left: Expression
+    right: Expression
+    text: str
+    doc: str | None
+    place: Place
+
+
+@dataclass(frozen=True)
+class System:
+    """Equations that hold together, and the unknowns for which they do; `name` is its key in the spec.
+
+    `definitions` are the equations of the model by which the sides follow from the unknowns, in order of evaluation.
+    `separate`: there is one unknown and one equation, and each entry of the one depends on the same entry of the other
+    only, so that each can be found by itself.
+    """
+
+    name: str
+    unknowns: tuple[Unknown, ...]
+    definitions: tuple[Definition, ...]
+    equations: tuple[Equality, ...]
+    separate: bool
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The symbols that are computed while it is solved: unknowns, and what follows from them."""
+        return frozenset(one.symbol for one in (*self.unknowns, *self.definitions))
 
 
 @dataclass(frozen=True)
@@ -348,10 +406,10 @@ class Account:
             if flow.source and right is nothing:
                 right = flow.expression
             else:
-                right = Binary("+" if flow.source else "-", right, flow.expression, _joined(right, flow.expression))
+                right = Binary("+" if flow.source else "-", right, flow.expression, joined(right, flow.expression))
         left = changes[0]
         for other in changes[1:]:
-            left = Binary("+", left, other, _joined(left, other))
+            left = Binary("+", left, other, joined(left, other))
         return Identity(self.name, self.indices, left, right, self.place)
 
 
@@ -364,7 +422,8 @@ def change(stock: Expression) -> Expression:
     return replace(changed, type=replace(stock.type, time=Time.NEXT))
 
 
-def _joined(left: Expression, right: Expression) -> Type:
+def joined(left: Expression, right: Expression) -> Type:
+    """The type of a number made from two others; its unit is not told."""
     axes = tuple(dict.fromkeys((*left.type.axes, *right.type.axes)))
     return replace(left.type, kind=Kind.NUMBER, axes=axes, time=max(left.type.time, right.type.time))
 
@@ -584,11 +643,23 @@ def children(node: Expression) -> Iterator[Expression]:
     """The expressions directly inside `node`."""
     if isinstance(node, Table):  # may be long
         return
+    if isinstance(node, Root):
+        yield from _inside(node.system)
+        return
     for name in _fields(type(node)):
         value = getattr(node, name)
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, _EXPRESSIONS):
                 yield item
+
+
+def _inside(system: System) -> Iterator[Expression]:
+    """The expressions of a system, those of nested ones as they stand."""
+    for unknown in system.unknowns:
+        yield from (unknown.low, unknown.high)
+    yield from (definition.expression for definition in system.definitions)
+    for equation in system.equations:
+        yield from (equation.left, equation.right)
 
 
 def walk(node: Expression) -> Iterator[Expression]:
@@ -614,8 +685,23 @@ def expressions(record: Any) -> Iterator[Expression]:
 
 
 def references(node: Expression) -> set[str]:
-    """The names of all symbols that `node` reads."""
-    return {inner.symbol for inner in walk(node) if isinstance(inner, Reference)}
+    """The names of all symbols that `node` reads; a system reads what is not its own."""
+    found, stack = set(), [node]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Root):
+            inside = set().union(*map(references, _inside(node.system)))
+            found |= inside - node.system.own
+            continue
+        if isinstance(node, Reference):
+            found.add(node.symbol)
+        stack += children(node)
+    return found
+
+
+def systems(model: "Model") -> tuple[System, ...]:
+    """The systems that a step solves, in order, but for those that are solved within another."""
+    return tuple(dict.fromkeys(d.expression.system for d in model.equations if isinstance(d.expression, Root)))
 
 
 def with_children(node: Expression, change: Callable[[Expression], Expression]) -> Expression:
@@ -624,6 +710,8 @@ def with_children(node: Expression, change: Callable[[Expression], Expression]) 
     def changed(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(map(changed, value))
+        if isinstance(value, (System, Unknown, Equality, Definition)):
+            return replace(value, **{name: changed(getattr(value, name)) for name in _fields(type(value))})
         return change(value) if isinstance(value, Expression) else value
 
     return replace(node, **{name: changed(getattr(node, name)) for name in _fields(type(node))})
@@ -703,7 +791,16 @@ def _show(node: Expression) -> tuple[str, int]:
             return f"segment_sum({index} to {segment} = {show(choice)}, {show(body)})", ATOM
         case Draw(distribution, arguments, number):
             return f"{distribution}#{number}({', '.join(map(show, arguments))})", ATOM
+        case Root():
+            return _solved(node), ATOM
     raise TypeError(node)
+
+
+def _solved(node: Root) -> str:
+    unknowns = [show(node.itself)] + [one.symbol for one in node.system.unknowns if one.symbol != node.symbol]
+    sides = "; ".join(f"{show(one.left)} == {show(one.right)}" for one in node.system.equations)
+    low, high = next((show(one.low), show(one.high)) for one in node.system.unknowns if one.symbol == node.symbol)
+    return f"solve({', '.join(unknowns)} from {low} to {high}: {sides})"
 
 
 def _number(value: Fraction) -> str:

@@ -10,6 +10,8 @@ from rbcc.compiler.ir.types import Kind, Role
 # What else is computed in a step, after the equations.
 _FIELDS = ("constraints", "identities", "invariants", "indicators")
 _LEAVES = (ir.Constant, ir.IndexValue, ir.Reference)
+# What stands in a system depends on the unknowns that are tried there: the same words mean other values elsewhere.
+_WHOLE = (*_LEAVES, ir.Root)
 
 
 def share(model: ir.Model) -> ir.Model:
@@ -21,10 +23,14 @@ def share(model: ir.Model) -> ir.Model:
 
     def named(node: ir.Expression) -> ir.Expression:
         """`node` with the names of parts that have one."""
+        if isinstance(node, ir.Root):
+            return node
         return known[node] if node in known else ir.with_children(node, named)
 
     def defined(node: ir.Expression, equation: ir.Definition) -> ir.Expression:
         """The same; parts that are used again get a name on the way."""
+        if isinstance(node, ir.Root):
+            return node
         if node in known:
             return known[node]
         inner = ir.with_children(node, lambda child: defined(child, equation))
@@ -63,7 +69,7 @@ def _uses(model: ir.Model) -> Counter[ir.Expression]:
     found: Counter[ir.Expression] = Counter()
 
     def visit(node: ir.Expression) -> None:
-        if isinstance(node, _LEAVES):
+        if isinstance(node, _WHOLE):
             return
         worthwhile = _worthwhile(node)
         found[node] += worthwhile

@@ -246,6 +246,8 @@ def _selected(model: ir.Model, domains: _Domains) -> ir.Model:
         """`node` in something that flows into a root."""
         if isinstance(node, _LEAVES):
             return node
+        if isinstance(node, ir.Root):
+            return outside(node)
         flowing.update(ir.references(node))
         node = ir.with_children(node, inside)
         match node:
@@ -259,6 +261,14 @@ def _selected(model: ir.Model, domains: _Domains) -> ir.Model:
     def outside(node: ir.Expression) -> ir.Expression:
         if isinstance(node, _LEAVES):
             return node
+        if isinstance(node, ir.Root):
+            inner = tuple(
+                replace(d, expression=(inside if flows(d.symbol) else outside)(d.expression))
+                for d in node.system.definitions
+            )
+            rest = ir.with_children(replace(node, system=replace(node.system, definitions=())), outside)
+            assert isinstance(rest, ir.Root)
+            return replace(rest, system=replace(rest.system, definitions=inner))
         roots = (
             set() if isinstance(node, ir.Binary) and node.operator == "/" else {id(a) for a, _ in domains.needs(node)}
         )

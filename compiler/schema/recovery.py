@@ -350,6 +350,10 @@ class Misfits:
             return "write a value; null only removes what an extended spec has"
         if path == ("equations",) and isinstance(value, (str, list)):
             return "equations stand in groups: below 'equations:' a line 'market: |', below that the equations"
+        if path == ("solve",) or (len(path) == 2 and path[0] == "solve"):
+            return "below 'solve:' a name, such as 'goods market:', and below that 'unknowns:' and 'equations:'"
+        if path[:1] == ("solve",) and len(path) == 3 and name == "unknowns":
+            return "each unknown has a line of its own, such as 'rent: {between: [0.01, 100]}'"
         if path[:1] == ("equations",) and isinstance(value, dict):
             return f"write '{name}: |' and below it lines such as x'[j] = y[j]"
         if kinds in ("dict_type", "model_type", "model_attributes_type"):
@@ -408,6 +412,8 @@ def _user_names(path: KeyPath) -> bool:
         "actions",
         "agents",
         "equations",
+        "solve",
+        "unknowns",
         "identities",
         "accounts",
         "sources",

@@ -250,6 +250,24 @@ class Agent(Table):
         return [self.after] if isinstance(self.after, str) else self.after or []
 
 
+class Unknown(Table):
+    """A value that equations are solved for."""
+
+    between: tuple[Expression, Expression] = Field(
+        description="two expressions, known without it: where it is looked for, from one to the other"
+    )
+    over: Name | None = Field(default=None, description="agent type for each member of which there is one")
+    unit: str | None = Field(default=None, description="unit such as money/good; left out: a pure number")
+    doc: str | None = Field(default=None, description="what it is, for people")
+
+
+class System(Table):
+    """Equations that hold within the step, and what they are solved for."""
+
+    unknowns: Annotated[dict[Name, Unknown], Field(min_length=1)] = Field(description="what is solved for")
+    equations: Equations = Field(description="as many as unknowns, one a line, such as demand[j] == supply[j]")
+
+
 class Account(Table):
     """Stocks of one thing: in every step their change is all that comes from sources less all that goes into sinks."""
 
@@ -452,6 +470,7 @@ class Spec(Table):
     public: list[Observation] = Field(default=[], description="what 'public' in 'observes' stands for")
     agents: Annotated[dict[Name, Agent], Field(min_length=1)] = Field(description="the agent types")
     equations: dict[str, Equations] = Field(default={}, description="groups of equations, in any order")
+    solve: dict[str, System] = Field(default={}, description="equations that are solved for unknowns within the step")
     identities: dict[str, Expression] = Field(default={}, description="accounting that must hold in every step")
     accounts: dict[str, Account] = Field(default={}, description="stocks, and all that flows into them and out of them")
     invariants: list[Expression] = Field(default=[], description="conditions that must hold in every step")

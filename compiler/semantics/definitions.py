@@ -17,6 +17,7 @@ from rbcc.compiler.semantics.data_values import Tables
 from rbcc.compiler.semantics.expressions import Scope, infer
 from rbcc.compiler.semantics.markov import following, started, stationary
 from rbcc.compiler.semantics.occurrences import What
+from rbcc.compiler.semantics.systems import Systems
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.util.toposort import Cycle, in_order
 
@@ -42,11 +43,12 @@ class Definitions:
         self.spec, self.document = context.spec, context.document
         self.diagnostics, self.names = context.diagnostics, context.names
         self.tables = Tables(context)
+        self.systems = Systems(context)
         self.lost = False  # whether there may have been equations of which not even the left side could be read
 
     def read(self) -> dict[str, Draft]:
         """All equations and rewards, each by the symbol it defines; values are declared on the way."""
-        drafts: dict[str, Draft] = {}
+        drafts = self.systems.read()
         self.lost = "equations" in self.names.broken
         for group in self.spec.equations:
             scalar = self.document.scalar(("equations", group))
@@ -66,6 +68,15 @@ class Definitions:
             for equation in equations:
                 draft = self.draft(equation, group)
                 if draft is None:
+                    continue
+                if draft.symbol in self.systems.of:
+                    self.diagnostics.error(
+                        "RB604",
+                        f"'{draft.symbol}' is an unknown that is solved for, and has an equation too",
+                        equation.target.span,
+                        help="remove one of the two",
+                        labels=(Label(drafts[draft.symbol].span, "declared at"),),
+                    )
                     continue
                 if draft.symbol in drafts:
                     self.diagnostics.error(
@@ -247,14 +258,20 @@ class Definitions:
 
     def infer(self, drafts: dict[str, Draft]) -> tuple[ir.Definition, ...]:
         needs = {name: list(self.needs(draft.node, draft.home)) for name, draft in drafts.items()}
+        for name, system in self.systems.of.items():
+            needs[name] = [one for node in self.systems.nodes(system) for one in self.needs(node, None)]
+        self.systems.link(needs, drafts)
         found = []
         for name in self.ordered(needs, drafts):
-            definition = self.infer_definition(drafts[name])
+            if name in self.systems.of:
+                definition = self.systems.unknown(name, needs[name], drafts)
+            else:
+                definition = self.infer_definition(drafts[name])
             if definition is not None:
                 found.append(definition)
             elif not name.endswith("'"):
                 self.names.poisoned.add(name)
-        return tuple(found)
+        return self.systems.built(found)
 
     def ordered(self, needs: dict[str, list[str]], drafts: dict[str, Draft]) -> list[str]:
         """The drafts in order of evaluation; those in a cycle are reported and left out."""
@@ -279,6 +296,8 @@ class Definitions:
             help = f"what is carried from step to step is a state: declare it, with a start, and write {written} = ..."
         else:
             help = "one of them must use what is known already: a state, whose new value (x') counts in the next step"
+            if role is Role.VALUE:
+                help += "; or it is an unknown, for which an equation under 'solve' holds"
         labels = []
         for user, needed in pairwise(path):
             inside = syntax.references(drafts[user].node)

@@ -102,6 +102,15 @@ class Equation:
     doc: str | None
 
 
+@dataclass(frozen=True)
+class Equality:
+    """An equation that is solved, as it is written: `left == right` if it is right."""
+
+    node: Expression
+    text: str
+    doc: str | None
+
+
 def children(node: object) -> Iterator[Expression]:
     """The expressions directly inside a node."""
     match node:

@@ -24,6 +24,7 @@ from rbcc.compiler.syntax.ast import (
     Call,
     Comparison,
     Conditional,
+    Equality,
     Equation,
     Expression,
     Number,
@@ -37,6 +38,14 @@ from rbcc.compiler.syntax.errors import explain
 MAX_DEPTH = 100  # later stages walk expressions by recursion, with up to six calls a level of Python's thousand
 MAX_DIGITS = 40
 SMALLEST, LARGEST = 1e-37, 1e38  # what single precision holds, apart from 0
+
+
+_SINGLE = re.compile(r"(?<![=<>!])=(?!=)")
+
+
+def _code(text: str) -> str:
+    """`text` with blanks in place of comments: what is left stands where it stood."""
+    return re.sub(r"#[^\n]*", lambda comment: " " * len(comment.group()), text)
 
 
 class _Failed(Exception):
@@ -60,6 +69,32 @@ def parse_equations(scalar: Scalar, diagnostics: Diagnostics) -> tuple[list[Equa
             # All that could be a left side: YAML may have made one text of several equations.
             broken.update(left_sides(text) or re.findall(r"^[^\W\d]\w*", text) or [""])
     return equations, broken
+
+
+def parse_equalities(scalar: Scalar, diagnostics: Diagnostics) -> tuple[list[Equality], bool]:
+    """The equations of a group that is solved, and whether some cannot be read."""
+    found, broken = [], False
+    for start, text, doc in statements(scalar.text):
+        one = _Text(scalar, start, text)
+        code = _code(text)
+        if single := _SINGLE.search(code):
+            place = single.start()
+            left, right = (" ".join(code[a:b].split()) for a, b in ((0, place), (place + 1, None)))
+            diagnostics.error(
+                "RB201", "an equation that is solved is written with '=='", one.span(place, place + 1),
+                help=f"write {left} == {right}",
+            )  # fmt: skip
+            broken = True
+            continue
+        node = _parse(one, "expression", diagnostics)
+        if node is None:
+            broken = True
+        else:
+            found.append(Equality(node, " ".join(code.split()), doc))  # type: ignore[arg-type]
+    if not found and not broken:
+        diagnostics.error("RB201", "no equation to solve", scalar.span, help="write one a line: left == right")
+        broken = True
+    return found, broken
 
 
 def left_sides(text: str) -> list[str]:

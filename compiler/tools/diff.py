@@ -226,7 +226,22 @@ class _Reader:
 
     def meaning(self, node: ir.Expression, indices: tuple[str, ...] = ()) -> str:
         """The expression as text that does not depend on the names of indices."""
+        if isinstance(node, ir.Root):
+            return self.solved(node)
         return ir.show(self.neutral(node, self.bound(indices, {})))
+
+    def solved(self, node: ir.Root) -> str:
+        """What an unknown solves; what follows from it in between has equations of its own."""
+        unknowns = [
+            f"{self.names.symbol(one.symbol)} from {self.meaning(one.low, one.indices)} to "
+            f"{self.meaning(one.high, one.indices)}"
+            for one in node.system.unknowns
+        ]
+        sides = [
+            f"{self.meaning(one.left, one.indices)} == {self.meaning(one.right, one.indices)}"
+            for one in node.system.equations
+        ]
+        return f"solve({', '.join(unknowns)}: {'; '.join(sides)})"
 
     def bound(self, indices: tuple[str, ...], outer: Mapping[str, str]) -> dict[str, str]:
         """Names for further `indices`: the agent type and a number that tells those of one type apart."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence as SequenceABC
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from lark import Token
 
@@ -213,17 +213,18 @@ class _EquationLine:
     inside: bool  # of an equation, but not its first line
 
 
-def _equation_lines(block: str) -> list[_EquationLine] | None:
-    """The lines of a group of equations, or None if not all of it can be read."""
+def _equation_lines(block: str, sign: Literal["=", "=="] = "=") -> list[_EquationLine] | None:
+    """The lines of a group of equations with `sign` between their sides, or None if not all of it can be read."""
+    kind = "equation" if sign == "=" else "expression"
     lines = block.rstrip("\n").split("\n")
     if len(block.splitlines()) != block.count("\n") + (not block.endswith("\n")):
         return None  # it has line breaks that YAML does not see
     codes: dict[int, tuple[str | None, str]] = {}
     inside: set[int] = set()
     for start, text, _ in syntax.statements(block):
-        tokens, first = syntax.tokens(text, "equation"), block.count("\n", 0, start)
+        tokens, first = syntax.tokens(text, kind), block.count("\n", 0, start)
         spaced = _spaced(tokens) if tokens is not None else {}
-        left, equals, right = spaced.get(1, "").partition("=")
+        left, equals, right = _parted(spaced.get(1, ""), sign)
         if not equals:
             return None
         codes[first] = left.rstrip(), right.lstrip()
@@ -235,6 +236,16 @@ def _equation_lines(block: str) -> list[_EquationLine] | None:
         left, right = codes.get(number, (None, ""))
         found.append(_EquationLine(left, right, (mark + comment).rstrip() or None, number in inside))
     return found
+
+
+def _parted(line: str, sign: str) -> tuple[str, str, str]:
+    """A line at the first `sign` that stands in no bracket."""
+    for place, character in enumerate(line):
+        before = line[:place]
+        depth = sum(map(before.count, "([")) - sum(map(before.count, ")]"))
+        if character == "=" and not depth and line.startswith(sign, place):
+            return before, sign, line[place + len(sign) :]
+    return line, "", ""
 
 
 # --- the walk ------------------------------------------------------------------------------------------------------
@@ -276,6 +287,7 @@ class _Layout:
         self.levels_before: list[_Level] = []
         self.brackets: list[_Bracket] = []
         self.equations: dict[int, list[_EquationLine]] = {}
+        self.equalities: dict[int, tuple[list[_EquationLine], int]] = {}
         self.width = 0
 
     def write(self, root: Mapping) -> str:
@@ -286,6 +298,7 @@ class _Layout:
 
     def read_equations(self, root: Mapping) -> None:
         """Finds the width of the left sides: the equations of a file have their = in one column."""
+        self.read_equalities(root)
         table = root.entries["equations"].node if "equations" in root.entries else None
         for entry in table.entries.values() if isinstance(table, Mapping) else ():
             node = entry.node
@@ -294,6 +307,18 @@ class _Layout:
                 if lines is not None:
                     self.equations[node.span.start] = lines
                     self.width = max(self.width, *(len(line.left or "") for line in lines))
+
+    def read_equalities(self, root: Mapping) -> None:
+        """The equations that are solved: each group has its == in one column."""
+        table = root.entries["solve"].node if "solve" in root.entries else None
+        for entry in table.entries.values() if isinstance(table, Mapping) else ():
+            inner = entry.node.entries.get("equations") if isinstance(entry.node, Mapping) else None
+            node = inner.node if inner is not None else None
+            if isinstance(node, Scalar) and node.quote == "|":
+                lines = _equation_lines(node.text, "==")
+                if lines is not None:
+                    width = max(len(line.left or "") for line in lines)
+                    self.equalities[node.span.start] = lines, width
 
     # --- what stands between values ----------------------------------------------------------------------------
 
@@ -482,9 +507,10 @@ class _Layout:
         if form == "expression":
             text = " ".join(_expression_lines(text) or [text])
         elif form == "equation":
-            lines = _equation_lines(text) or []
+            sign = "=" if _equation_lines(text) else "=="
+            lines = _equation_lines(text, sign) or []
             if len(lines) == 1 and lines[0].left is not None and lines[0].comment is None:
-                text = f"{lines[0].left} = {lines[0].right}"
+                text = f"{lines[0].left} {sign} {lines[0].right}"
         if text == node.text and not node.quote:
             return raw
         return text if stands_plain(text, flow=bool(self.brackets)) else _quoted(text, raw)
@@ -531,19 +557,21 @@ class _Layout:
         self.fresh = True
 
     def block_lines(self, node: Scalar, contents: list[str], form: str | None, indent: int) -> list[_Line]:
-        equations = self.equations.get(node.span.start)
+        equations, width, sign = self.equations.get(node.span.start), self.width, "="
+        if node.span.start in self.equalities:
+            (equations, width), sign = self.equalities[node.span.start], "=="
         if equations is not None:
-            lines = [self.equation_line(line, indent) for line in equations]
+            lines = [self.equation_line(line, indent, width, sign) for line in equations]
             return [line for k, line in enumerate(lines) if line.text or (k and lines[k - 1].text)]
         if form == "expression" and node.quote == "|":
             contents = _expression_lines("\n".join(contents)) or contents
         return [_Line(indent if line else 0, line) for line in contents]
 
-    def equation_line(self, line: _EquationLine, indent: int) -> _Line:
+    def equation_line(self, line: _EquationLine, indent: int, width: int, sign: str) -> _Line:
         if line.left is not None:
-            return _Line(indent, f"{line.left:<{self.width}} = {line.right}".rstrip(), line.comment, equation=True)
+            return _Line(indent, f"{line.left:<{width}} {sign} {line.right}".rstrip(), line.comment, equation=True)
         if line.inside:
-            indent += self.width + len(" = ")
+            indent += width + len(f" {sign} ")
         return _Line(indent if line.right or line.comment else 0, line.right, line.comment, equation=True)
 
 

@@ -50,6 +50,9 @@ def summary(compiled: Compiled, module: str) -> str:
         f"{counted(len(model.parameters), 'parameter')}, {counted(len(model.accounts), 'account')}, "
         f"{counted(len(model.identities), 'identity', 'identities')}, {counted(len(model.invariants), 'invariant')}",
     ]
+    for system in ir.systems(model):
+        unknowns = ", ".join(one.symbol for one in system.unknowns)
+        lines.append(f"solved in each step: {system.name}, for {unknowns}")
     for phase in model.phases:
         fresh = ", fresh optimizer" if phase.fresh_optimizer else ""
         economies = counted(phase.economies, "economy", "economies")

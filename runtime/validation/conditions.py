@@ -13,6 +13,7 @@ from rbcc.compiler import ir
 from rbcc.compiler.backends.jax.expressions import Expressions
 from rbcc.compiler.backends.jax.mangle import local_names
 from rbcc.runtime.economy.model import Actions, Model, Outcome, State
+from rbcc.runtime.validation.roots import ends_of, no_root
 
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -143,6 +144,8 @@ class Checks:
     def read(self, nodes: list[ir.Expression], at: Mapping[str, int], record: Record) -> dict[str, str]:
         """The values that expressions read for certain agents, by how they are written."""
         found = {part for node in nodes for part in ir.walk(node) if isinstance(part, ir.Reference)}
+        for root in (node for node in nodes if isinstance(node, ir.Root)):  # what follows from it is no number either
+            found = {part for part in found if part.symbol not in root.system.own}
         inner = {one for part in found for one in ir.walk(part) if one is not part}
         outer = sorted(found, key=lambda part: (part in inner, ir.show(part)))
         return {ir.show(part): self.text(part, at, record) for part in outer if part.symbol in self.names}
@@ -162,6 +165,7 @@ class Checks:
 
     def evaluated(self, node: ir.Expression, record: Record) -> tuple[np.ndarray, tuple[str, ...]]:
         """The value of an expression, computed as in the generated module, and the indices that its axes are."""
+        node = node.itself if isinstance(node, ir.Root) else node
         code = self.expressions.code(node)
         arrays = self.model.stored({name: jnp.asarray(record[name]) for name in ir.references(node)})
         if "time" in arrays:
@@ -202,7 +206,9 @@ class Checks:
 
     def parts(self, node: ir.Expression, at: Mapping[str, int], record: Record) -> Iterator[ir.Expression]:
         """The parts that the value of `node` is made from."""
-        if isinstance(node, ir.Conditional):
+        if isinstance(node, ir.Root):
+            yield from ends_of(node)
+        elif isinstance(node, ir.Conditional):
             yield node.condition
             taken = np.all(self.value(node.condition, at, record))
             yield node.then if taken else node.otherwise
@@ -225,6 +231,8 @@ class Checks:
                     return f"{shown} is a power of a negative number"
             case ir.Reference():
                 return f"{shown} is none"
+            case ir.Root():
+                return no_root(self, node, at, record)
         value = np.asarray(self.value(node, at, record), float)
         if np.any(np.isnan(value)):
             return f"{shown} has no value there"

@@ -58,7 +58,7 @@ def _steep(
     """The first equation from which the reward of one of `agents` follows that has no finite derivative, in words."""
     flow, targets, guarded = Flow(model.ir), {f"{agent}.reward" for agent in agents}, guards(model.ir)
     for definition in guarded.equations:
-        if flow.delay(definition.symbol, targets) is None:
+        if isinstance(definition.expression, ir.Root) or flow.delay(definition.symbol, targets) is None:
             continue
         found = _derivatives(model, guarded, definition, episodes, constants)
         for name, derivative in found.items():

@@ -3,8 +3,9 @@
 A sum has exact coefficients; a product has factors with powers, and variables that it is summed over. Conditions are
 factors that are 1 or 0, and `a if c else b` is `b + c * (a - b)`; `max`, `min`, `abs` and `clip` are written with the
 positive part of a number; a sum over `j` where `j` is a choice takes the choice in place of `j`; shares that are chosen
-sum to 1. All other functions, and divisions by sums, are factors that are equal if their arguments are. What is shown
-equal is equal for all states, choices, draws and parameters for which its divisions are defined.
+sum to 1; both sides of an equation that is solved are the same. All other functions, and divisions by sums, are factors
+that are equal if their arguments are. What is shown equal is equal for all states, choices, draws and parameters for
+which its divisions are defined.
 """
 
 import re
@@ -15,6 +16,7 @@ from functools import cached_property
 from itertools import chain, count, islice, permutations, product as combinations
 
 from rbcc.compiler import ir
+from rbcc.compiler.analysis.accounting.cleared import Rule, rules
 from rbcc.compiler.ir.types import Kind
 
 
@@ -186,6 +188,8 @@ class Algebra:
         self.shares = {action.symbol for action in model.actions if action.shares}
         self.work = self.names = 0
         self.taken: dict[str, tuple[Sum, ...]] = {}
+        self.rules: Mapping[str, Rule] = {}
+        self.rules = rules(self)
 
     # --- from expressions --------------------------------------------------------------------------------------
 
@@ -405,6 +409,8 @@ class Algebra:
         if not _consistent(powers):
             return number(0)
         bound = self.without_shares(bound, powers)
+        if self.rules and (cleared := self.cleared(bound, powers)) is not None:
+            return times(coefficient, cleared)
         used = frozenset().union(*(atom.variables for atom in powers))
         for variable in bound:
             if variable not in used:
@@ -426,6 +432,21 @@ class Algebra:
                 del powers[atom]
                 return self.without_shares(tuple(variable for variable in bound if variable != last), powers)
         return bound
+
+    def cleared(self, bound: tuple[str, ...], powers: dict[Atom, int]) -> Sum | None:
+        """A product in which a sum is replaced by what an equation that is solved says it is, if there is one."""
+        for atom, power in powers.items():
+            rule = self.rules.get(atom.name) if atom.kind == "value" and power == 1 else None
+            others = [other for other in powers if other is not atom]
+            free = rule.fits(atom, bound, others) if rule is not None else None
+            if rule is None or free is None:
+                continue
+            mine = {str(index) for index, own in zip(atom.indices, rule.indices, strict=True) if own in rule.bound}
+            names = {variable: self.fresh(set_of(variable)) for variable in bound if variable not in mine}
+            rest = self.moved_factors([(other, powers[other]) for other in others], names)
+            at = {index: self.rebuilt_index(one, renaming(names), None) for index, one in free.items()}
+            return self.total(self.multiply(rest, self.moved(rule.instead, at)), names.values())
+        return None
 
     def matched(self, atom: Atom, bound: tuple[str, ...], rest: list[tuple[Atom, int]]) -> Sum | None:
         """The product of `rest` where the two indices of `atom` are the same, if one can take the other's place."""

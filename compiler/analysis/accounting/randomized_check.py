@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rbcc.compiler import ir
+from rbcc.compiler.analysis.accounting.roots import root_of_all, root_of_each
 from rbcc.compiler.backends.jax.module import emit
 from rbcc.compiler.ir.axis_order import layout
 from rbcc.compiler.ir.constants import literal_value
@@ -52,6 +53,7 @@ def trials(model: ir.Model, suspects: Mapping[str, Sequence[ir.Expression]]) -> 
     with np.errstate(all="ignore"):
         try:
             exec(text, scope)
+            scope |= {"root_of_each": root_of_each, "root_of_all": root_of_all}
             cases = [_Case(tried, scope, random) for _ in range(CASES)]
         except Exception:  # a primitive of the model's own may need JAX itself, or not be able to take such numbers
             return {}

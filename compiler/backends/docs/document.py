@@ -297,13 +297,32 @@ class _Writer:
     def equations(self) -> Iterator[Block]:
         """The equations by group, in each as the author wrote them; groups in the order of evaluation."""
         groups: dict[str, list[ir.Definition]] = {}
+        for system in ir.systems(self.model):
+            yield from self.system(system)
         for definition in self.model.equations:
-            if definition.group is not None:
+            if definition.group is not None and not isinstance(definition.expression, ir.Root):
                 groups.setdefault(definition.group, []).append(definition)
         for group, definitions in groups.items():
             yield Heading(3, group)
             definitions.sort(key=lambda definition: definition.place.line)
             yield Equations(tuple(map(self.equation, definitions)))
+
+    def system(self, system: ir.System) -> Iterator[Block]:
+        """The equations that are solved, and for what."""
+        yield Heading(3, system.name)
+        rows = []
+        for one in system.equations:
+            left, right = self.typesetter.equality(one.left, one.right)
+            rows.append(Equation(left, "=", tuple(right), one.text, one.doc))
+        yield Equations(tuple(rows))
+        parts: list[Inline] = ["Solved in each step for "]
+        for number, unknown in enumerate(system.unknowns):
+            shown = f"{unknown.symbol} between {ir.show(unknown.low)} and {ir.show(unknown.high)}"
+            parts += [", " if number else "", Formula(self.typesetter.interval(unknown), shown)]
+            symbol = self.symbols[unknown.symbol]
+            about = ", ".join(part for part in (symbol.doc, _unit(symbol)) if part)
+            parts += [f" ({about})"] if about else []
+        yield Paragraph((*parts, "."))
 
     def constraint(self, constraint: ir.Constraint) -> Equation:
         left = name(constraint.name, [constraint.index] if constraint.index else [])

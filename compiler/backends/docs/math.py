@@ -114,6 +114,16 @@ class Typesetter:
         left = self.symbol(definition.symbol, definition.indices)
         return left, self.lines(definition.expression, room=max(WIDTH - width(left), WIDTH // 2))
 
+    def equality(self, left: ir.Expression, right: ir.Expression) -> tuple[str, list[str]]:
+        """The left side of an equality, and the lines of its right side."""
+        shown = self.number(left)
+        return shown, self.lines(right, room=max(WIDTH - width(shown), WIDTH // 2))
+
+    def interval(self, unknown: ir.Unknown) -> str:
+        """Between which ends an unknown is looked for."""
+        low, high = self.number(unknown.low), self.number(unknown.high)
+        return rf"{self.symbol(unknown.symbol, unknown.indices)} \in \left[{low}, {high}\right]"
+
     def lines(self, node: ir.Expression, *, room: int = WIDTH) -> list[str]:
         """A formula, broken at its outermost sums if it is wider than about `room` letters."""
         first, *others = self.terms(node)
@@ -185,6 +195,8 @@ class Typesetter:
             case ir.Draw(distribution, arguments):
                 inner = ", ".join(self.number(argument) for argument in arguments)
                 return _DRAWS[distribution] + (f"({inner})" if inner else ""), ATOM
+            case ir.Root():
+                return self.parts(node.itself, script, last)
         raise TypeError(node)
 
     def index(self, index: str) -> str:

@@ -103,6 +103,8 @@ class Expressions:
                 return self.segment_sum(node)
             case ir.Draw():
                 return self.draw(node)
+            case ir.Root():  # which is solved before
+                return self.reference(node.itself)
         raise TypeError(node)
 
     def table(self, node: ir.Table) -> Code:

@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 
 from rbcc.compiler import ir
+from rbcc.compiler.backends.jax.roots import NAMES
 from rbcc.compiler.ir.types import Role
 from rbcc.compiler.semantics.reserved import MODULE_NAMES
 
@@ -18,6 +19,11 @@ def seen_name(number: int) -> str:
     return f"seen_{number + 1}"
 
 
+def residual_name(number: int) -> str:
+    """What the function is called by which a system is solved: the number is its place among all."""
+    return f"residual_{number + 1}"
+
+
 def local_names(model: ir.Model) -> dict[str, str]:
     """A Python name for every symbol, no two alike: its own where it can be had, `next_` in front of a next value.
 
@@ -25,6 +31,8 @@ def local_names(model: ir.Model) -> dict[str, str]:
     """
     taken = {*_TAKEN, *(primitive.name for primitive in model.primitives)}
     taken |= {seen_name(k) for k in range(len(model.observations))}
+    systems = ir.systems(model)
+    taken |= {residual_name(k) for k in range(len(systems))} | ({"solved", *NAMES.values()} if systems else set())
     bare = [symbol.name.rpartition(".")[2] for symbol in model.symbols]
     owners, names = Counter(bare), dict[str, str]()
 

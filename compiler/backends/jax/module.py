@@ -10,7 +10,8 @@ from pathlib import PurePath
 
 from rbcc.compiler import ir
 from rbcc.compiler.backends.jax.expressions import Code, Expressions, expand, tuple_text
-from rbcc.compiler.backends.jax.mangle import local_names, seen_name
+from rbcc.compiler.backends.jax.mangle import local_names, residual_name, seen_name
+from rbcc.compiler.backends.jax.roots import NAMES, text_of
 from rbcc.compiler.ir.axis_order import layout
 from rbcc.compiler.ir.precedence import POWER, PRODUCT
 from rbcc.compiler.ir.types import Kind, Role
@@ -48,6 +49,7 @@ class _Module:
         self.model, self.device = model, device
         self.names = local_names(model)
         self.expressions = Expressions(model, self.names)
+        self.systems = ir.systems(model)
 
     def text(self) -> str:
         parts = [
@@ -100,6 +102,7 @@ CHOICES = {{
             yield _DIGITS
         if self.model.held:
             yield _COMPUTED
+        yield from (text_of(kind) for kind in (True, False) if any(one.separate is kind for one in self.systems))
 
     def constants(self) -> str:
         lines = ["    given = given or {}"]
@@ -131,7 +134,7 @@ CHOICES = {{
         expressions = [e for f in features for e in (f.expression, f.scale) if e is not None]
         needed = self.closure(expressions)
         lines = self.inputs([*expressions, *(d.expression for d in needed)])
-        lines += [line for definition in needed for line in self.assignment(definition)]
+        lines += self.assignments(needed)
         common: dict[tuple[ir.Feature, ...], str] = {}
         for observation in observations:
             if observation.shared not in common:
@@ -158,7 +161,7 @@ CHOICES = {{
         expressions = [end for action in actions for end in action.bounds or ()]
         needed = self.closure(expressions)
         lines = self.inputs([*expressions, *(d.expression for d in needed)])
-        lines += [line for definition in needed for line in self.assignment(definition)]
+        lines += self.assignments(needed)
         entries = {}
         for action in actions:
             symbol = self.expressions.symbols[action.symbol]
@@ -176,17 +179,20 @@ CHOICES = {{
         expressions += [side for identity in model.balances for side in (identity.left, identity.right)]
         lines = [*self.inputs(expressions), *self.keys(expressions), '    done = state["time"] + 1 >= HORIZON']
         group: str | None = None
+        solved: set[str] = set()
         for definition in model.equations:
             if definition.group != group and definition.group:
                 lines += ["", f"    # --- {_one_line(definition.group)}"]
             group = definition.group
-            lines += self.assignment(definition)
+            lines += self.assignments([definition], solved)
+        if self.systems:
+            lines += ["", f"    solved = {self.are_solved()}"]
         lines += ["", "    following = {", '        "time": state["time"] + 1,']
         for symbol in model.symbols:
             if symbol.role is Role.STATE and symbol.name.endswith("'"):
                 lines.append(f'        "{symbol.name[:-1]}": {self.names[symbol.name]},')
         lines += ["    }", "    return following, {"]
-        lines += _entries("rewards", {str(s.owner): self.names[s.name] for s in model.symbols if s.role is Role.REWARD})
+        lines += _entries("rewards", {str(s.owner): self.reward(s) for s in model.symbols if s.role is Role.REWARD})
         lines += _entries("values", {s.name: self.names[s.name] for s in model.symbols if s.role is Role.VALUE})
         lines += _entries("indicators", {s.name: number(s.expression) for s in model.indicators})
         lines += _entries("violations", dict(map(self.violation, model.constraints)))
@@ -199,6 +205,16 @@ CHOICES = {{
         return _function(
             f"step(state, actions, key, given=None{self.holding})", title, [*lines, '        "done": done,', "    }"]
         )
+
+    def are_solved(self) -> str:
+        """Whether all unknowns were found."""
+        unknowns = [self.names[one.symbol] for system in self.systems for one in system.unknowns]
+        return " & ".join(f"jnp.all(jnp.isfinite({name}))" for name in unknowns)
+
+    def reward(self, symbol: ir.Symbol) -> str:
+        """A reward; no number in a step that could not be solved, whatever it is made from."""
+        name = self.names[symbol.name]
+        return f"jnp.where(solved, {name}, jnp.nan)" if self.systems else name
 
     def violation(self, constraint: ir.Constraint) -> tuple[str, str]:
         text = self.full(constraint.violation, (constraint.index,) if constraint.index else ())
@@ -307,11 +323,49 @@ CHOICES = {{
                 found.append(definition)
         return found[::-1]
 
-    def assignment(self, definition: ir.Definition) -> list[str]:
-        name, value = self.names[definition.symbol], self.array(definition)
-        if definition.symbol in self.model.held:
-            value = f'held("{definition.symbol}", {value})'
-        return [_comment(definition), f"    {name} = {value}"]
+    def assignments(self, definitions: Iterable[ir.Definition], solved: set[str] | None = None) -> list[str]:
+        """Lines that compute what equations define; `solved` has the names of the systems that are solved already."""
+        lines, solved = [], set() if solved is None else solved
+        for definition in definitions:
+            lines.append(_comment(definition))
+            name = self.names[definition.symbol]
+            if isinstance(definition.expression, ir.Root):
+                system, value = definition.expression.system, name
+                lines += self.solution(system) if system.name not in solved else []
+                solved.add(system.name)
+            else:
+                value = self.array(definition)
+            if definition.symbol in self.model.held:
+                value = f'held("{definition.symbol}", {value})'
+            if value != name:
+                lines.append(f"    {name} = {value}")
+        return lines
+
+    def solution(self, system: ir.System) -> list[str]:
+        """Lines that solve a system: a function of its unknowns that is 0 where it holds, and the search for that."""
+        residual = residual_name(next(k for k, one in enumerate(self.systems) if one.name == system.name))
+        unknowns = [self.names[one.symbol] for one in system.unknowns]
+        lines = [f"    def {residual}({', '.join(unknowns)}):"]
+        lines += [f"        {self.names[d.symbol]} = {self.array(d)}" for d in system.definitions]
+        ends = [(self.stored(u, u.low, u.indices), self.stored(u, u.high, u.indices)) for u in system.unknowns]
+        gaps = [ir.Binary("-", one.left, one.right, ir.joined(one.left, one.right)) for one in system.equations]
+        if system.separate:
+            ((low, high),) = ends
+            gap = self.stored(system.unknowns[0], gaps[0], system.equations[0].indices)
+            return [*lines, f"        return {gap}", f"    {unknowns[0]} = {NAMES[True]}({residual}, {low}, {high})"]
+        parts = [self.full(gap, one.indices) for gap, one in zip(gaps, system.equations, strict=True)]
+        low, high = (tuple_text(side) for side in zip(*ends, strict=True))
+        found = f"{', '.join(unknowns)}{',' if len(unknowns) == 1 else ''}"
+        return [
+            *lines,
+            f"        return {tuple_text(parts)}",
+            f"    {found} = {NAMES[False]}({residual}, {low}, {high})",
+        ]
+
+    def stored(self, unknown: ir.Unknown, expression: ir.Expression, indices: tuple[str, ...]) -> str:
+        """An array with the axes of an unknown, which `indices` stand for in `expression`, in their layout."""
+        order = layout(self.model, self.expressions.symbols[unknown.symbol])
+        return self.full(expression, tuple(indices[k] for k in order))
 
     def array(self, definition: ir.Definition, strict: bool = False) -> str:
         """The value of a definition as an array with all its axes, of the kind of its symbol.
