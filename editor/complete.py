@@ -51,7 +51,7 @@ def complete(source: Source, offset: int, known: Analysis, workspace: Workspace)
         return list(dict.fromkeys(offers.values()))
     if re.match(r"\w*[ \t]*:", source.text[offset:]):  # a key that has its value is changed
         return list(offers.keys(tree_of(source), ""))
-    # A key alone is no YAML: the file is read as if it had a value.
+    # A key alone is not YAML: the file is read as if it had a value.
     whole = source.text[: offset - len(place.before)] + "key_in_the_making: 0" + source.text[offset:]
     return list(offers.keys(tree_of(Source(source.name, whole)), ": "))
 

@@ -20,7 +20,7 @@ from rbcc.editor.workspace import Analysis, short
 
 LONGEST_DEFINITION = 12
 
-# Functions that are no primitives: how they are written, what they give.
+# Functions that are not primitives: how they are written, what they give.
 BUILT_IN = {
     "sum": ("sum(i, x[i])", "The sum over all agents; over some with `sum(i where condition, x[i])`."),
     "product": ("product(i, x[i])", "The product over all agents, or over some: `product(i where condition, x[i])`."),
@@ -100,7 +100,7 @@ def describe_function(name: str, names: Names) -> str | None:
 
 
 def built_in(name: str) -> tuple[str, str]:
-    """How a function of the language that is no primitive is written, and what it gives."""
+    """How a function of the language that is not a primitive is written, and what it gives."""
     return BUILT_IN.get(name, (f"{name}(...)", ""))
 
 

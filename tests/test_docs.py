@@ -90,6 +90,17 @@ def test_python_in_the_readme_runs() -> None:
     assert jax.tree.map(lambda x: x.shape, names["out"].rewards["consumer"]) == (7,)  # type: ignore[attr-defined]
 
 
+def test_python_in_its_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All blocks, one after another, as in a notebook."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for text in blocks("docs/python.md", "python"):
+        exec(text, names)
+    assert isinstance(names["found"], rbcc.Equilibrium)
+    assert repr(names["moments"]) in read("docs/python.md")
+    assert {"gains.png", "training.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
 def test_the_primitive_in_the_readme_is_one(write_spec, tmp_path: Path) -> None:
     (text,) = (block for block in blocks("README.md", "python") if "@primitive" in block)
     (tmp_path / "mine.py").write_text(text, encoding="utf-8")

@@ -22,7 +22,7 @@ class Diagnostics:
 
     `specs` names the spec that was asked for, and after it those that it extends. In `sorted` they come in this order,
     and what they use before them (overrides, primitives, data: their mistakes are causes of others).
-    `broken` holds names whose definition was reported and left out: that they are missing later is no news.
+    `broken` holds names whose definition was reported and left out: that they are missing later is not news.
     After `MAX_ERRORS` errors it raises CompileError: nobody reads more, and the time they take has a bound.
     """
 

@@ -131,7 +131,7 @@ EXPRESSIONS: tuple[Notation, ...] = (
     Notation(r"[$€£¥]", "1 + $5", "a number stands alone; its unit has a key of its own, 'unit: money'"),
     Notation(r"%", "1 + 5 %", "a per cent sign follows its number without a space: 5%"),
     Notation(r"\\", "\\alpha", "this is LaTeX; write names and operators as in a program: alpha * x"),
-    Notation(r":", "a : b", "a value with ':' in it is no expression"),
+    Notation(r":", "a : b", "a value with ':' in it is not an expression"),
     Notation(r"\.(inf|nan|Inf|NaN)", "1 + .inf", "write a large number, such as 1e9"),
     Notation(r"_[0-9]", "1 + 1_000", "a number has no '_' in it: write 1000"),
     Notation(r"(?<=0)[xXoObB][0-9a-fA-F]+", "1 + 0x1F", "write the number in decimals"),
@@ -181,7 +181,7 @@ NUMBERS: tuple[Number, ...] = (
     Number(
         rf"{_SIGN}0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)",
         "0x1F",
-        lambda text: Trap(f"'{text}' is no decimal number", f"write {int(text, 0)}"),
+        lambda text: Trap(f"'{text}' is not a decimal number", f"write {int(text, 0)}"),
     ),
     Number(
         rf"{_SIGN}[0-9]+(_[0-9]+)+(\.[0-9]*)?",
@@ -214,12 +214,12 @@ NUMBERS: tuple[Number, ...] = (
     Number(
         rf"{_SIGN}\.?(inf|Inf|INF|infinity|Infinity|oo)|\.?(nan|NaN|NAN)",
         ".inf",
-        lambda text: Trap(f"'{text}' is no finite number", "write a large number, such as 1e6"),
+        lambda text: Trap(f"'{text}' is not a finite number", "write a large number, such as 1e6"),
     ),
     Number(
         rf"({_SIGN}[0-9.]+)\s+(%|percent|per cent)",
         "5 percent",
-        lambda text: Trap(f"'{text}' is no number", f"write {text.split()[0]}%"),
+        lambda text: Trap(f"'{text}' is not a number", f"write {text.split()[0]}%"),
     ),
     Number(
         r"[$€£¥]\s*[0-9.,]+|[0-9.,]+\s*[$€£¥]",

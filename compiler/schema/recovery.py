@@ -126,7 +126,7 @@ class Misfits:
         return strangers
 
     def is_unknown_type(self, path: KeyPath) -> bool:
-        """Whether `path` is that of settings under `training` for something that is no agent type."""
+        """Whether `path` is that of settings under `training` for something that is not an agent type."""
         place = path[:1] if len(path) == 2 else path[:2] if len(path) == 4 else ()
         known = (*keys_at(path[:-1]), *self.agent_types())
         return place in (("training",), ("training", "phases")) and path[-1] not in known
@@ -169,7 +169,7 @@ class Misfits:
         agent = set(names) <= set(keys_of(Agent)) and path[0] != "agents"
         self.diagnostics.error(
             "RB101",
-            f"{_listed(names)} are no keys of {_table_name(path)}",
+            f"{_listed(names)} are not keys of {_table_name(path)}",
             self.document.key(path),
             help=f"they are keys of an agent type: is the line 'agents:' missing above '{path[-1]}'?"
             if agent

@@ -92,7 +92,7 @@ class _Reader:
             return None
         symbol = self.symbol_in(found)
         if symbol is None:
-            self.wrong(node, f"'{ir.show(found)}' is no stock", "a state that is a number")
+            self.wrong(node, f"'{ir.show(found)}' is not a stock", "a state that is a number")
             return None
         if symbol.role is not Role.STATE or symbol.name.endswith("'") or symbol.type.kind is not Kind.NUMBER:
             self.wrong(node, f"'{symbol.name}' is {_a(symbol)}, and no stock", "a state that is a number")

@@ -275,7 +275,7 @@ class Tables:
         if _NUMBER.fullmatch(text) and abs(value := float(text)) <= LARGEST:
             return value
         self.diagnostics.error(
-            "RB112", f"'{text}' in column '{title}' is no number" if text else f"an empty cell in column '{title}'",
+            "RB112", f"'{text}' in column '{title}' is not a number" if text else f"an empty cell in column '{title}'",
             table.cell(number, column), expected="a number such as 0.5", labels=(table.used,),
             help=f"write decimals with a point: {text.replace(',', '.')}" if re.fullmatch(r"[-+]?\d+,\d+", text) else None,
         )  # fmt: skip

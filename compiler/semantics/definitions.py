@@ -136,7 +136,7 @@ class Definitions:
             self.diagnostics.missing(
                 index,
                 "RB303",
-                f"'{index}' is no index",
+                f"'{index}' is not an index",
                 target.index_spans[k],
                 expected=f"one of: {names.listed_indices()}",
                 help=help,
@@ -509,7 +509,7 @@ class Definitions:
         return started(chain, shares, span)
 
     def within_chain(self, chain: Chain, value: ir.Expression, span: Span) -> None:
-        """Reports a start that is no value of the chain."""
+        """Reports a start that is not a value of the chain."""
         known = {float(one) for one in chain.values}
         literal = literal_value(value)
         given = value.values if isinstance(value, ir.Table) else () if literal is None else (float(literal),)

@@ -629,7 +629,7 @@ class _Inference:
         """A name with round brackets behind it: another language's index, lag or lead, or a missing product."""
         name, index = node.function, self.index_text(node.function)
         given = [argument.value for argument in node.arguments]
-        help = f"'{name}' is no function; a product needs *"
+        help = f"'{name}' is not a function; a product needs *"
         shift = (
             self.expression(given[0])
             if len(given) == 1 and isinstance(given[0], (syntax.Number, syntax.Unary))

@@ -249,7 +249,7 @@ class _Training:
         return tuple(parameters), tuple(windows)
 
     def no_parameter(self, key: str, path: KeyPath, symbol: ir.Symbol | None) -> None:
-        """What is annealed is no parameter, or one with an index."""
+        """What is annealed is not a parameter, or one with an index."""
         if key in self.names.broken:
             return
         known = [s.name for s in self.names.symbols.values() if s.role is Role.PARAMETER and not s.sets]
@@ -277,7 +277,7 @@ class _Training:
             if key.rpartition(".")[2] not in self.names.broken:
                 self.diagnostics.error(
                     "RB702",
-                    f"'{key}' is no choice from a list of numbers",
+                    f"'{key}' is not a choice from a list of numbers",
                     self.document.key(path),
                     expected="type.choice, such as baker.hours",
                     help=f"did you mean '{close}'?" if close and close != key else None,

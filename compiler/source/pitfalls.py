@@ -126,7 +126,7 @@ class _Reader:
             message = "an equation outside a group, or with too little indentation"
             return Trap(message, "equations stand under 'name: |', all indented deeper than the name"), span
         if text.startswith(("//", "%", "--", "/*")):
-            return Trap("this line is no key with a value", "a comment starts with #"), span
+            return Trap("this line is not a key with a value", "a comment starts with #"), span
         return Trap("':' is missing", f"write {text}:" if re.fullmatch(r"\w+", text) else "write key: value"), span
 
     def bracket(self) -> tuple[Trap, Span, tuple[Label, ...]]:
@@ -156,7 +156,7 @@ class _Reader:
             return Trap("a second ': ' in one value", _QUOTES), self.here()
         if above.lstrip().startswith(("//", "%", "--", "/*")):
             row = next(number for number in range(self.row - 1, -1, -1) if self.line(number) == above)
-            return Trap("this line is no key with a value", "a comment starts with #"), self.whole(row)
+            return Trap("this line is not a key with a value", "a comment starts with #"), self.whole(row)
         if re.match(r"\s+\w+'?(\[[^\]]*\])?\s*=(?!=)", above):
             fix = "write a line with a name above them, such as 'market: |', and indent them below it"
             return Trap("the equations above belong to no group", fix), self.whole(self.row)

@@ -144,7 +144,7 @@ def statements(block: str) -> list[tuple[int, str, str | None]]:
 
 
 def tokens(text: str, start: Literal["expression", "equation"]) -> list[Token] | None:
-    """The tokens of `text`, comments left out, or None if it is no expression or equation."""
+    """The tokens of `text`, comments left out, or None if it is not an expression or equation."""
     try:
         reading = _parser().parse_interactive(text, start=start)
         found = reading.exhaust_lexer()

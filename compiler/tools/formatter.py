@@ -31,7 +31,7 @@ _MARKER = re.compile(r"(?:---|\.\.\.)(?=\s|$)|%[^\n]*")
 def format_files(paths: Iterable[Path], *, write: bool) -> tuple[dict[Path, bool], tuple[Diagnostic, ...]]:
     """Which files were not in the canonical layout, and why others cannot be; `write` puts the former into it.
 
-    A file that is no spec is left as it is. Files are replaced whole or not at all.
+    A file that is not a spec is left as it is. Files are replaced whole or not at all.
     """
     changed, diagnostics = {}, Diagnostics()
     for path in paths:
@@ -45,7 +45,7 @@ def format_files(paths: Iterable[Path], *, write: bool) -> tuple[dict[Path, bool
 def format_file(path: Path, *, write: bool) -> bool:
     """Whether the file at `path` was not in the canonical layout; `write` puts it there.
 
-    Raises CompileError, and leaves the file as it is, if it is no spec.
+    Raises CompileError, and leaves the file as it is, if it is not a spec.
     """
     diagnostics = Diagnostics()
     source = read_file(path, None, diagnostics)
@@ -59,7 +59,7 @@ def format_file(path: Path, *, write: bool) -> bool:
 
 
 def format_text(text: str, name: str = "spec") -> str:
-    """`text` in the canonical layout. Raises CompileError if it is no spec; mistakes in its meaning do not matter."""
+    """`text` in the canonical layout. Raises CompileError if it is not a spec; what it means does not matter."""
     diagnostics = Diagnostics()
     source = Source(name, text.replace("\r\n", "\n").replace("\r", "\n"))
     root = parse(source, diagnostics)

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rbcc.compiler.util.text import counted
+from rbcc.runtime.reports.gains import gains
 from rbcc.runtime.storage.run_directory import Run
 from rbcc.runtime.training.loop import Progress
 from rbcc.runtime.verification.best_response.search import POWER
@@ -155,21 +156,15 @@ SHOWN = 5
 
 def gain_rows(result: Equilibrium) -> Iterator[tuple[str, ...]]:
     """The table of gains, under `HEAD`; where they are exact, from what was found to what there is at most."""
-    for row in result.rows:
-        one, bounds = row.estimate, row.bounds
-        payoff, found = one.payoff, one.gain.amount.value
-        shares = [one.gain.share.value if one.gain.share else None, bounds.share_lower, bounds.share_upper]
-        if one.exact is not None:
-            payoff, found = one.exact.payoff, one.exact.found
-            shares = [x / one.scale if one.scale else None for x in (found, found, one.exact.gain)]
+    for row in gains(result):
         yield (
-            one.agent,
-            " = ".join(one.notions),
-            _number(payoff),
-            _number(found),
-            *map(percent, shares),
-            one.best.words,
-            "-" if one.power is None else f"{min(one.power, 1):.0%}",
+            row.type,
+            row.deviation,
+            _number(row.payoff),
+            _number(row.gain),
+            *map(percent, (row.share, row.share_lower, row.share_upper)),
+            row.best_deviator,
+            "-" if row.power is None else f"{min(row.power, 1):.0%}",
             str(row.verdict),
         )
 
@@ -200,7 +195,7 @@ def findings(result: Equilibrium) -> Iterator[str]:
     for one in (row.estimate for row in result.rows):
         if one.left_out:
             tried = "; ".join(candidate.words for candidate in one.left_out)
-            yield f"left out, for a payoff that is no finite number: {one.question}: {tried}"
+            yield f"left out, for a payoff that is not a finite number: {one.question}: {tried}"
     yield from _after_lines(result, 0.0)
     for agent, values in result.given.items():
         names = ", ".join(values)

@@ -438,7 +438,7 @@ def _shown(frame: pd.DataFrame, digits: int = DIGITS) -> pd.DataFrame:
     for column in frame.columns:
         if column.endswith("_error") or column == "error":
             continue
-        error = frame.get(f"{column}_error", frame.get("error") if column == "response" else None)
+        error = frame.get(f"{column}_error", frame.get("error") if column in ("response", "difference") else None)
         values = [_text(value, digits) for value in frame[column]]
         if error is not None:
             values = [f"{value} ({_text(own, 2)})" for value, own in zip(values, error, strict=True)]

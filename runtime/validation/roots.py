@@ -51,7 +51,7 @@ def _alone(name: str, sides: Callable[[float], tuple[float, float]], low: float,
     for x, gap in ((low, gaps[0]), (high, gaps[-1])):
         if np.isnan(gap):
             left, right = sides(x)
-            return f"at {name} = {x:.6g} its equation is no number: {left:.6g} on the left, {right:.6g} on the right"
+            return f"at {name} = {x:.6g} its equation is not a number: {left:.6g} on the left, {right:.6g} on the right"
     apart = (gaps[0] < 0) == (gaps[-1] < 0) and gaps[0] != 0 and gaps[-1] != 0
     if apart:
         ends = ", ".join(f"{_pair(sides(x))} at {name} = {x:.6g}" for x in (low, high))

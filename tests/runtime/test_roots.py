@@ -269,7 +269,7 @@ def test_all_holds_where_there_is_a_solution(market: Callable[..., Model]) -> No
             "(0 if price[j] * unit_good > 3 * sum(i, budget[i]) / 46 else 2) * supply[j] == supply[j]", "1000",
             ["the sides jump past each other at price[j] = 3:"],
         ),
-        ("sqrt(price[j] * unit_good / sum(i, budget[i]) - 0.1) == 1", "1000", ["at price[j] = 0.1 its equation is no number"]),
+        ("sqrt(price[j] * unit_good / sum(i, budget[i]) - 0.1) == 1", "1000", ["at price[j] = 0.1 its equation is not a number"]),
         ("sum(i, bought[i,j]) + 0 * mean(k, price[k]) / price[j] * supply[j] == supply[j]", "5", ["no solution was found"]),
     ],
 )  # fmt: skip
@@ -285,7 +285,7 @@ def test_a_failure_is_located(market: Callable[..., Model], equation: str, high:
 
 
 def test_no_reward_where_nothing_is_solved(market: Callable[..., Model]) -> None:
-    """A condition hides what is no number, but not from those who learn or verify."""
+    """A condition hides what is not a number, but not from those who learn or verify."""
     for high, finite in (("1000", True), ("5", False)):
         model = market(high=high)
         state = model.reset(jax.random.key(0))

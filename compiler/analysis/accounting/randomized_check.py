@@ -108,7 +108,7 @@ class _Case:
         self.sides = result["identities"]
 
     def gain(self, account: str) -> Any:
-        """What the stocks of an account gain beyond what it declares, or None if that is no number."""
+        """What the stocks of an account gain beyond what it declares, or None if that is not a number."""
         import numpy as np
 
         found = np.subtract(*self.sides[account])

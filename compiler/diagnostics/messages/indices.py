@@ -19,7 +19,7 @@ def unknown(name: str, span: Span, known: str, close: str | None) -> Diagnostic:
     """`known` lists all indices; `close` is the one that `name` may be meant to be."""
     return error(
         "RB303",
-        f"'{name}' is no index",
+        f"'{name}' is not an index",
         span,
         expected=f"one of: {known}",
         help=f"did you mean '{close}'?" if close else f"a second one of a type is declared so: 'index: [i, {name}]'",
