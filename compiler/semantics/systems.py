@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Label
+from rbcc.compiler.ir.constants import literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.semantics.context import Context, place_of
-from rbcc.compiler.semantics.expressions import DISTRIBUTIONS, Scope, a_kind, infer, literal_value
+from rbcc.compiler.semantics.expressions import Scope, a_kind, infer
 from rbcc.compiler.semantics.occurrences import What
+from rbcc.compiler.semantics.reserved import DISTRIBUTIONS
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.util.text import counted
 
