@@ -119,7 +119,7 @@ class Environment(ParallelEnv):  # pyright: ignore[reportMissingTypeArgument, re
 
 
 def _space(part: Part) -> spaces.Space[Any]:
-    choices = spaces.Discrete(part.choices[0]) if len(part.choices) == 1 else spaces.MultiDiscrete(part.choices)
+    choices = spaces.Discrete(part.choices[0]) if len(part.choices) == 1 else spaces.MultiDiscrete(list(part.choices))
     numbers = spaces.Box(0.0, 1.0, (part.numbers,), np.float32)
     if part.choices and part.numbers:
         return spaces.Dict({CHOICES: choices, NUMBERS: numbers})

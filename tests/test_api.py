@@ -102,7 +102,7 @@ def test_gains_as_table_and_bars(run: rbcc.Run, found: rbcc.Equilibrium) -> None
     assert "individual" in found._repr_html_()
     frame = found.to_frame()
     assert list(frame["deviation"]) == ["individual", "team"]
-    assert (frame["lower"] <= frame["upper"] + 1e-3).all()  # exact numbers, up to rounding
+    assert np.all(frame["lower"] <= frame["upper"] + 1e-3)  # exact numbers, up to rounding
     np.testing.assert_allclose(frame["share"] * frame["target"] / frame["share_target"], frame["gain"], rtol=1e-6)
     assert_drawn(found)
     assert_drawn(run.folder)
@@ -186,7 +186,7 @@ def test_short_episodes_have_a_table_and_no_correlations(run: rbcc.Run) -> None:
 def test_checks_are_true_or_false(write_spec) -> None:
     good = rbcc.check("closed_rbc", fast=True)
     assert good
-    assert good.to_frame()["proved"].any()
+    assert np.any(good.to_frame()["proved"])
     assert repr(good).startswith("Check(ok: 0 errors")
     bad = rbcc.check(write_spec("rbcc: 1\nextends: cournot\nmodel: m\nparameters: {cost: {value: 2, unit: mony}}\n"))
     assert not bad

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,31 +10,17 @@ from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Label, Span, suggest
 from rbcc.compiler.ir.constants import literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
-from rbcc.compiler.ir.units import ONE, Unit
+from rbcc.compiler.ir.units import ONE
 from rbcc.compiler.schema.spec import DataFile, State
 from rbcc.compiler.semantics.context import Chain, Context, place_of
 from rbcc.compiler.semantics.data_values import Tables
+from rbcc.compiler.semantics.drafts import Draft
 from rbcc.compiler.semantics.expressions import Scope, infer
 from rbcc.compiler.semantics.markov import following, started, stationary
 from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.semantics.systems import Systems
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.util.toposort import Cycle, in_order
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A definition before inference; `home` is the agent type whose names come first in it."""
-
-    symbol: str
-    indices: tuple[str, ...]
-    node: syntax.Expression
-    unit: Unit | None
-    text: str
-    group: str | None
-    doc: str | None
-    span: Span
-    home: str | None
 
 
 class Definitions:

@@ -249,19 +249,21 @@ def verification_summary(result: Equilibrium) -> str:
 
 
 def _gains(head: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
-    """The lines of a table of gains, at most `width` wide: names of deviators are cut where they do not fit."""
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name in head:
-        cut = name == "best deviator"
-        table.add_column(
-            name, justify="right" if name in NUMBERS else "left", no_wrap=True, overflow="ellipsis", ratio=cut or None
-        )
-    for row in rows:
-        table.add_row(*row)
-    console = Console(width=width, highlight=False)
-    with console.capture() as capture:
-        console.print(table)
-    yield from (line.rstrip() for line in capture.get().rstrip().splitlines())
+    """The lines of a table of gains, at most `width` wide if names of deviators can be cut to that."""
+    cells = [list(head), *map(list, rows)]
+    named = head.index("best deviator")
+    widths = [max(len(row[place]) for row in cells) for place in range(len(head))]
+    least = len(head[named])
+    room = max(least, width - sum(widths) + widths[named] - 2 * (len(head) - 1))
+    widths[named] = min(widths[named], room)
+    for row in cells:
+        if len(row[named]) > room:
+            row[named] = row[named][: room - 1] + "…"
+        aligned = [
+            cell.rjust(wide) if name in NUMBERS else cell.ljust(wide)
+            for name, cell, wide in zip(head, row, widths, strict=True)
+        ]
+        yield "  ".join(aligned).rstrip()
 
 
 def _important(result: Equilibrium) -> Iterator[str]:

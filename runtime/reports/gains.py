@@ -39,7 +39,8 @@ def gains(result: Equilibrium) -> Iterator[GainRow]:
         shares = (one.gain.share.value if one.gain.share else None, bounds.share_lower, bounds.share_upper)
         if one.exact is not None:
             payoff, amounts = one.exact.payoff, (one.exact.found, one.exact.found, one.exact.gain)
-            shares = tuple(amount / one.scale if one.scale else None for amount in amounts)
+            found, most = (amount / one.scale if one.scale else None for amount in amounts[1:])
+            shares = found, found, most
         yield GainRow(
             one.agent,
             " = ".join(one.notions),

@@ -150,7 +150,9 @@ def correlation_curves(frame: "pd.DataFrame", relative_to: str) -> "Picture":
             (list(shifts), other, BLUE, f"with {relative_to}"),
             (list(range(1, LAGS + 1)), own, ORANGE, "with itself"),
         ):
-            values, errors = ([float(row[f"{column}{end}"]) for column in columns] for end in ("", "_error"))
+            values, errors = (
+                [float(np.asarray(row[f"{column}{end}"])) for column in columns] for end in ("", "_error")
+            )
             ax.errorbar(lags, values, 2 * np.array(errors), color=color, marker="o", markersize=3, linewidth=1)
             ax.plot([], [], color=color, label=label)
         ax.axhline(0, color=GREY, linewidth=0.6)
@@ -173,7 +175,7 @@ def response_curves(frame: "pd.DataFrame", shock: str) -> "Picture":
         ax.axhline(0, color=GREY, linewidth=0.6)
         ax.set_title(str(name), fontsize=9)
         ax.set_xlabel("step", fontsize=8)
-        ax.set_ylabel(str(own["unit"].iloc[0]), fontsize=8)
+        ax.set_ylabel(str(np.asarray(own["unit"])[0]), fontsize=8)
     return figure
 
 
@@ -189,7 +191,7 @@ def difference_bars(frame: "pd.DataFrame", before: str, after: str) -> "Picture"
         ax.axhline(0, color=GREY, linewidth=0.6)
         ax.set_xticks(range(len(own)), [who.replace(" fifth", "\nfifth") for who in own["agents"]], fontsize=7)
         ax.set_title(name, fontsize=9)
-        ax.set_ylabel(str(own["unit"].iloc[0]), fontsize=8)
+        ax.set_ylabel(str(np.asarray(own["unit"])[0]), fontsize=8)
     return figure
 
 

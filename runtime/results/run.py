@@ -99,7 +99,7 @@ class Runs(Sequence[Run]):
         """The metrics of all runs below each other, the first column the `seed`."""
         frames = [run.to_frame().assign(seed=run.manifest["seed"]) for run in self.runs]
         found = pd.concat(frames, ignore_index=True)
-        return found[["seed", *(column for column in found if column != "seed")]]
+        return found.reindex(columns=["seed", *(column for column in found if column != "seed")])
 
     def to_xarray(self) -> "xr.Dataset":
         """The same with the dimensions seed, phase and iteration, NaN where a run has no record."""

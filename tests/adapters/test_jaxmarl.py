@@ -121,7 +121,7 @@ def test_spaces_contain_what_they_sample() -> None:
         Box(0.0, 1.0, (4,)),
         Dict({"a": Discrete(2), "b": Box(0, 1, (1,))}),
     ):
-        assert space.contains(space.sample(jax.random.key(0)))
+        assert space.contains(space.sample(jax.random.key(0)))  # type: ignore[arg-type]
     assert not MultiDiscrete((2, 5)).contains(jnp.array([2, 0]))
     assert not Discrete(3).contains(-1)
 

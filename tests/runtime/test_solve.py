@@ -63,7 +63,7 @@ def test_the_first_equilibrium_ends_it(tmp_path: Path) -> None:
     words = report(found)
     assert words.startswith(f"SOLVED in try 1 of 4: {tmp_path / 'a' / 'try-1'}\n")
     assert "is another question, which does not decide here: REFUTED." in words
-    assert "no agent gains more than 2% alone (Nash):             CERTIFIED" in words
+    assert "no agent gains more than 2% alone (Nash):         CERTIFIED" in words
     assert json.loads((tmp_path / "a" / "solution.json").read_text())["verdict"] == "SOLVED"
 
 
