@@ -106,7 +106,7 @@ def test_all_tries_together_err_with_five_percent(unsolved: Solution) -> None:
     for one, percent in zip(unsolved.tries, ("96.96%", "99.24%"), strict=True):
         words = report(replace(unsolved, best=one))
         assert f"Try {one.number} is tested with {percent} confidence" in words
-        assert f"hold together, one-sided, {percent}." in words
+        assert f"bounds are one-sided, {percent}:" in words
 
 
 def test_no_two_seeds_are_the_same(unsolved: Solution) -> None:
