@@ -268,6 +268,7 @@ def test_agents_that_differ_in_what_they_do_not_see(write_spec: Any, tmp_path: P
     assert rows(verify(trained.folder))["individual"].verdict is Verdict.CERTIFIED
 
 
+@pytest.mark.slow
 def test_agents_that_gain_by_other_deviations(write_spec: Any, tmp_path: Path) -> None:
     """Untrained they bake half of the time: the first gains 2.5 by baking always, the others 0.5 by never."""
     text = DIFFERENT.replace("ITERATIONS", "1").replace("learning_rate: 1e-2", "learning_rate: 0")
@@ -464,6 +465,7 @@ def test_a_single_agent_that_takes_values_as_given_is_asked_both_questions(tmp_p
     assert "taken as given: price, by seller alone" in verification_table(result)
 
 
+@pytest.mark.slow
 def test_damaged_policies_beside_a_run_are_left_out(tmp_path: Path) -> None:
     phases = {"training.phases": "{learn: {iterations: 2, economies: 8}, more: {iterations: 2, economies: 8}}"}
     runs = train_seeds("cournot", phases, seeds=range(2), out=tmp_path / "runs")
