@@ -13,7 +13,9 @@ import rbcc
 pytestmark = pytest.mark.skipif(find_spec("pettingzoo") is None, reason="needs pettingzoo")
 
 
-@pytest.mark.parametrize("name", ["cournot", "cournot_interval", pytest.param("open_rbc_small", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["cournot", "cournot_interval", pytest.param("open_rbc_small", marks=pytest.mark.slow)]
+)
 def test_the_test_of_pettingzoo(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     from pettingzoo.test import parallel_api_test
 
