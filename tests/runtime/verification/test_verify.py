@@ -332,6 +332,7 @@ def test_the_gain_of_the_best_is_not_that_of_the_luckiest(write_spec: Any) -> No
     assert abs(np.mean(tested)) < 3 * error
 
 
+@pytest.mark.slow
 def test_pairing_is_measured(write_spec: Any, tmp_path: Path) -> None:
     """A payoff is luck, of variance 100, plus a stake, drawn uniformly from 0 to 9, of variance 8.25; the best is 9."""
     run = train(write_spec(NOISY.replace("REWARD", "10 * luck + stake[j]")), out=tmp_path / "a")
@@ -342,6 +343,7 @@ def test_pairing_is_measured(write_spec: Any, tmp_path: Path) -> None:
     assert team.estimate.pairing == pytest.approx((2 * 100 + 8.25 / 2) / (8.25 / 2), rel=0.1)
 
 
+@pytest.mark.slow
 def test_other_policies_are_tried(tmp_path: Path) -> None:
     """Earlier phases, and other seeds that lie beside: a seed that learned has what one that did not can gain."""
     phases = {"training.phases": "{learn: {iterations: 2, economies: 8}, more: {iterations: 150, economies: 16}}"}
