@@ -2,12 +2,14 @@
 
     import rbcc
 
-    model = rbcc.compile("models/open_rbc.yaml")
-    run = rbcc.train("models/open_rbc_small.yaml", out="runs/small")
-    equilibrium = rbcc.verify("runs/small")
-    solution = rbcc.solve("models/cournot.yaml")
+    model = rbcc.compile("cournot")
+    run = rbcc.train(model)  # or rbcc.load("runs/cournot")
+    found = rbcc.verify(run)
+    found.to_frame()
+    found.plot()
 
-Names are imported when first used: `import rbcc` does not import JAX.
+Each verb takes a path, or what the verb before returned (`rbcc.api`). Names are imported when first used:
+`import rbcc` does not import JAX.
 """
 
 from importlib import import_module
@@ -15,30 +17,50 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
+    from rbcc.api import (
+        Check as Check,
+        Description as Description,
+        check as check,
+        compare as compare,
+        compile as compile,
+        doc as doc,
+        exploitability as exploitability,
+        irf as irf,
+        load as load,
+        moments as moments,
+        plot as plot,
+        simulate as simulate,
+        solve as solve,
+        train as train,
+        verify as verify,
+    )
     from rbcc.compiler.diagnostics import CompileError as CompileError
     from rbcc.compiler.primitives import primitive as primitive
-    from rbcc.runtime.economy.model import Model as Model, compile as compile
+    from rbcc.runtime.economy.model import Model as Model
     from rbcc.runtime.errors import RunError as RunError
-    from rbcc.runtime.reports.dataset import simulate as simulate
-    from rbcc.runtime.solve import Solution as Solution, solve as solve
-    from rbcc.runtime.storage.run_directory import Run as Run, train as train
-    from rbcc.runtime.verification.results import Equilibrium as Equilibrium
-    from rbcc.runtime.verification.verify import exploitability as exploitability, verify as verify
+    from rbcc.runtime.results.equilibrium import Equilibrium as Equilibrium, Solution as Solution
+    from rbcc.runtime.results.run import Run as Run, Runs as Runs
+    from rbcc.runtime.results.tables import (
+        Comparison as Comparison,
+        Moments as Moments,
+        Responses as Responses,
+    )
+
+_VERBS = "compile check train verify solve simulate moments irf compare plot doc load exploitability".split()
 
 _PLACES = {
+    **dict.fromkeys((*_VERBS, "Check", "Description"), "rbcc.api"),
     "CompileError": "rbcc.compiler.diagnostics",
     "primitive": "rbcc.compiler.primitives",
-    "Equilibrium": "rbcc.runtime.verification.results",
-    "exploitability": "rbcc.runtime.verification.verify",
-    "verify": "rbcc.runtime.verification.verify",
-    "Run": "rbcc.runtime.storage.run_directory",
     "RunError": "rbcc.runtime.errors",
-    "train": "rbcc.runtime.storage.run_directory",
-    "simulate": "rbcc.runtime.reports.dataset",
-    "Solution": "rbcc.runtime.solve",
-    "solve": "rbcc.runtime.solve",
     "Model": "rbcc.runtime.economy.model",
-    "compile": "rbcc.runtime.economy.model",
+    "Equilibrium": "rbcc.runtime.results.equilibrium",
+    "Solution": "rbcc.runtime.results.equilibrium",
+    "Run": "rbcc.runtime.results.run",
+    "Runs": "rbcc.runtime.results.run",
+    "Comparison": "rbcc.runtime.results.tables",
+    "Moments": "rbcc.runtime.results.tables",
+    "Responses": "rbcc.runtime.results.tables",
 }
 
 

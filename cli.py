@@ -412,6 +412,39 @@ def irf(
 
 
 @app.command()
+def compare(
+    before: Folder,
+    after: Folder,
+    consumption: Annotated[
+        list[str],
+        typer.Option(
+            metavar="TYPE=VALUE",
+            help="the value that is a type's consumption: also tell what share of it makes up for the difference",
+        ),
+    ] = [],  # noqa: B006
+    episodes: Annotated[int, typer.Option(help="episodes to play of each run", min=2)] = 256,
+    seed: Seed = 0,
+    digits: Digits = 4,
+    out: Table = None,
+) -> None:
+    """Print who is better off in which of two runs, by type and fifth of agents, with standard errors."""
+    from rbcc.runtime.reports.moments import table, write_table
+    from rbcc.runtime.reports.welfare import compare as run_comparison, legend_of_comparison
+
+    named: dict[str, str] = {}
+    for pair in consumption:
+        agent, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"'{pair}' is not TYPE=VALUE", param_hint="--consumption")
+        named[agent.strip()] = value.strip()
+    found = run_comparison(before, after, consumption=named, episodes=episodes, seed=seed)
+    legend = legend_of_comparison(found, str(before), str(after))
+    _say(f"{legend}\n\n{table(found.set_index(['type', 'agents']), digits)}")
+    if out:
+        write_table(found, out)
+
+
+@app.command()
 def plot(
     run: Folder,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="folder for the pictures; default: the run")] = None,
@@ -491,7 +524,7 @@ def _overrides(pairs: list[str]) -> dict[str, object]:
         if not equals or not path.strip():
             raise typer.BadParameter(f"'{pair}' is not PATH=VALUE, such as parameters.eta=0.2", param_hint="--set")
         if not pair.isprintable():
-            raise typer.BadParameter(f"{pair!r} is no text", param_hint="--set")
+            raise typer.BadParameter(f"{pair!r} is not text", param_hint="--set")
         found[path.strip()] = value.strip()
     return found
 

@@ -11,8 +11,9 @@ from rbcc.compiler.diagnostics import Source
 from rbcc.compiler.ir.types import Kind, Role, Time
 from rbcc.compiler.schema.introspection import alternatives, form_at, keys_at
 from rbcc.compiler.schema.spec import Expression
-from rbcc.compiler.semantics.expressions import DISTRIBUTIONS, REDUCTIONS, Names, Scope
+from rbcc.compiler.semantics.expressions import Names, Scope
 from rbcc.compiler.semantics.occurrences import What
+from rbcc.compiler.semantics.reserved import DISTRIBUTIONS, REDUCTIONS
 from rbcc.compiler.source import Mapping, shipped_models
 from rbcc.editor import descriptions
 from rbcc.editor.cursor import Place, place_at
@@ -50,7 +51,7 @@ def complete(source: Source, offset: int, known: Analysis, workspace: Workspace)
         return list(dict.fromkeys(offers.values()))
     if re.match(r"\w*[ \t]*:", source.text[offset:]):  # a key that has its value is changed
         return list(offers.keys(tree_of(source), ""))
-    # A key alone is no YAML: the file is read as if it had a value.
+    # A key alone is not YAML: the file is read as if it had a value.
     whole = source.text[: offset - len(place.before)] + "key_in_the_making: 0" + source.text[offset:]
     return list(offers.keys(tree_of(Source(source.name, whole)), ": "))
 

@@ -1,4 +1,4 @@
-"""Where a cursor stands in the text of a spec, read from indentation alone: half-typed lines are no YAML."""
+"""Where a cursor stands in the text of a spec, read from indentation alone: half-typed lines are not YAML."""
 
 import re
 from dataclasses import dataclass

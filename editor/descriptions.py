@@ -11,7 +11,7 @@ from rbcc.compiler.ir.types import Kind
 from rbcc.compiler.ir.units import ONE
 from rbcc.compiler.primitives import Primitive
 from rbcc.compiler.schema.introspection import Key, alternatives, is_table, keys_at
-from rbcc.compiler.schema.spec import Expression, Name
+from rbcc.compiler.schema.spec import Equations, Expression, Name
 from rbcc.compiler.semantics.expressions import Names
 from rbcc.compiler.semantics.occurrences import Mention, What
 from rbcc.compiler.source import KeyPath
@@ -20,7 +20,7 @@ from rbcc.editor.workspace import Analysis, short
 
 LONGEST_DEFINITION = 12
 
-# Functions that are no primitives: how they are written, what they give.
+# Functions that are not primitives: how they are written, what they give.
 BUILT_IN = {
     "sum": ("sum(i, x[i])", "The sum over all agents; over some with `sum(i where condition, x[i])`."),
     "product": ("product(i, x[i])", "The product over all agents, or over some: `product(i where condition, x[i])`."),
@@ -100,7 +100,7 @@ def describe_function(name: str, names: Names) -> str | None:
 
 
 def built_in(name: str) -> tuple[str, str]:
-    """How a function of the language that is no primitive is written, and what it gives."""
+    """How a function of the language that is not a primitive is written, and what it gives."""
     return BUILT_IN.get(name, (f"{name}(...)", ""))
 
 
@@ -201,6 +201,8 @@ def _line(span: Span) -> int:
 
 
 def _form(form: Any) -> str:
+    if form == Equations:
+        return "text"
     if form == Expression:
         return "expression"
     if form == Name:

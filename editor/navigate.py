@@ -105,7 +105,7 @@ def scope_at(analysis: Analysis, path: KeyPath) -> Scope | None:
 
 
 def _spot(analysis: Analysis, offset: int) -> Spot | None:
-    """Where `offset` lies in the file as it is or, if that is no YAML, as it was."""
+    """Where `offset` lies in the file as it is or, if that is not YAML, as it was."""
     if analysis.tree is not None:
         return spot_at(analysis.tree, offset)
     before = analysis.before(offset)

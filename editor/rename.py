@@ -48,7 +48,7 @@ def rename(workspace: Workspace, path: Path, offset: int, name: str) -> dict[Pat
     mention = renamable(workspace, path, offset)
     analysis = workspace.analysis(path)
     if not name.isidentifier():
-        raise Refused(f"'{name}' is no name: letters, digits and _, not starting with a digit")
+        raise Refused(f"'{name}' is not a name: letters, digits and _, not starting with a digit")
     family = _family(workspace, analysis, mention)
     places: dict[Path, dict[int, Span]] = {}
     for one in family:

@@ -304,5 +304,5 @@ def start() -> None:
     answers = logging.getLogger("pygls.protocol.json_rpc")
     answers.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], JsonRpcException)))
     output = sys.stdout.buffer
-    with redirect_stdout(sys.stderr):  # what a Python file that a spec uses prints is no answer to the editor
+    with redirect_stdout(sys.stderr):  # what a Python file that a spec uses prints is not an answer to the editor
         server.start_io(stdout=output)

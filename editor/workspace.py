@@ -10,7 +10,7 @@ from pathlib import Path
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span
 from rbcc.compiler.driver import Reading, examine
-from rbcc.compiler.schema.introspection import keys_at
+from rbcc.compiler.schema.introspection import alternatives, keys_at
 from rbcc.compiler.schema.spec import Expression
 from rbcc.compiler.semantics.expressions import Names, Scope
 from rbcc.compiler.semantics.occurrences import Mention, What
@@ -252,7 +252,7 @@ def entry_at(tree: Mapping, path: KeyPath) -> Entry | None:
 
 def expression_path(path: KeyPath) -> KeyPath:
     """The place of the expression at `path`, where a bare value may stand for a table with one key."""
-    keys = (key for key in keys_at(path).values() if key.required and key.form == Expression)
+    keys = (key for key in keys_at(path).values() if key.required and Expression in alternatives(key.form))
     return (*path, *(key.name for key in keys))
 
 

@@ -30,7 +30,7 @@ from rbcc.runtime.verification.verify import Sample, verify
 
 SETTINGS = {"verify.economies": 1024, "verify.iterations": 400, "verify.episodes": 262144}
 ALIKE = 0.01
-"""Gains below this share of their scale are no gains, of which a relative error could be told."""
+"""Gains below this share of their scale are not gains, of which a relative error could be told."""
 REPEATS, EPISODES, SELECTION, TARGET = 1000, 4096, 1024, 0.01
 
 

@@ -215,7 +215,7 @@ def formatted(_: Case) -> Outcome:
 
 
 def undefined(text: str) -> list[str]:
-    """The global names that a module's functions read and nothing defines. Raises SyntaxError if it is no Python."""
+    """The global names that a module's functions read and nothing defines. Raises SyntaxError if it is not Python."""
     compile(text, "module.py", "exec")
     tree = ast.parse(text)
     known = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} | set(dir(builtins))

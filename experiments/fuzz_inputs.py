@@ -485,7 +485,7 @@ def _overridden(random: Random, base: str, text: str) -> Case:
 
 
 def _extending(random: Random, base: str, text: str) -> Case:
-    """Specs that extend others, themselves, or what is no spec."""
+    """Specs that extend others, themselves, or what is not a spec."""
     parent = random.choice(
         ("base.yaml", "base.yaml", "base.yaml", "model.yaml", "./base.yaml", "base", ".", "..", "/", "", "nowhere.yaml", "/dev/zero", "/dev/stdin",
          "'a\\0b'", '"a\\0b"', "a" * 300, "a/" * 3000, "~", "[base.yaml]", "{a: 1}", "1", "closed_rbc", "base.yaml/x", "\ufeffbase.yaml", "bäse.yaml")

@@ -121,6 +121,39 @@ def late_tax(run: Path) -> Found:
     return {"tax": (1.0, float(indicator(run, "tax")[0]))}
 
 
+def markov_perfect(choke: float, slope: float, adjustment: float, discount: float) -> np.ndarray:
+    """The plan of a seller of `dynamic_duopoly` in the Markov-perfect equilibrium: a constant, and slopes in its own
+    quantity and the other's. Each value is quadratic in (1, own quantity, other's); both policies are iterated at once.
+    """
+    value, policy = np.zeros((3, 3)), np.array([0.0, 1.0, 0.0])
+    profit = np.array([[0, choke / 2, 0], [choke / 2, -slope - adjustment, -slope / 2], [0, -slope / 2, 0]])
+    for _ in range(10_000):
+        rival = policy[[0, 2, 1]]
+        following = np.array([[1, 0, 0], [0, 0, 0], rival])  # without what is planned, which moves the second
+        moved = discount * value[1] @ following + np.array([0, adjustment, 0])
+        planned = moved / (adjustment - discount * value[1, 1])
+        ahead = following + np.outer([0, 1, 0], planned)
+        cost = np.outer(planned, planned) * adjustment - adjustment * (np.outer(planned, [0, 1, 0]) * 2)
+        value = profit - (cost + cost.T) / 2 + discount * ahead.T @ value @ ahead
+        policy = planned
+    return policy
+
+
+def dynamic_duopoly(run: Path) -> Found:
+    constant, own, other = markov_perfect(10, 2, 12, 0.96)
+    quantity = constant / (1 - own - other)
+    episodes = rbcc.simulate(run, episodes=256)
+    before, plans = (episodes[name].values[:, :4].reshape(-1, 2) for name in ("seller.quantity", "seller.plan"))
+    known = np.concatenate([np.insert(before, 0, 1, axis=1), np.insert(before[:, ::-1], 0, 1, axis=1)])
+    slopes = np.linalg.lstsq(known, np.concatenate([plans[:, 0], plans[:, 1]]), rcond=None)[0]
+    return {
+        "quantity in the long run": (quantity, float(indicator(run, "quantity", 200)[-50:].mean())),
+        "price in the long run": (10 - 4 * quantity, float(indicator(run, "price", 200)[-50:].mean())),
+        "slope in the own quantity": (own, float(slopes[1])),
+        "slope in the other's": (other, float(slopes[2])),
+    }
+
+
 def hansen(run: Path) -> Found:
     table = moments(run, relative_to="output", hp=1600, steps=1500, burn=100, paths=100)
     exact = {"output": 1.804, "consumption": 0.524, "investment": 5.763, "hours": 1.373}
@@ -140,6 +173,7 @@ CASES = (
     Case("brock_mirman_shocks", "Brock and Mirman (1972)", brock_mirman_shocks),
     Case("consumption_saving", "backward recursion", consumption_saving),
     Case("fish_war", "Levhari and Mirman (1980)", fish_war),
+    Case("dynamic_duopoly", "linear-quadratic recursion; QuantEcon", dynamic_duopoly),
     Case("cournot_interval", "first-order condition", cournot),
     Case("price_takers", "price is marginal cost", price_takers),
     Case("bertrand_linear", "first-order condition", bertrand),

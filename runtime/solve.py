@@ -12,12 +12,11 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from enum import Enum, StrEnum
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import count
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from rbcc.compiler.util.atomic_write import write_file
 from rbcc.runtime.economy.model import Model, compile
@@ -27,6 +26,7 @@ from rbcc.runtime.reports.html import write_page
 from rbcc.runtime.storage.run_directory import Listener, Run, train
 from rbcc.runtime.verification.results import Equilibrium, Row, Verdict
 from rbcc.runtime.verification.statistics import CONFIDENCE
+from rbcc.runtime.verification.stored import read
 from rbcc.runtime.verification.verify import origin, verify
 
 
@@ -184,6 +184,25 @@ def solve(
     return solution
 
 
+def load(folder: str | Path) -> Solution:
+    """What `solve` wrote into a folder. Raises RunError if it is not finished, or damaged."""
+    folder = Path(folder)
+    path = folder / "solution.json"
+    if not path.is_file():
+        raise RunError(f"{folder} has no solution yet; go on with it with: rbcc solve SPEC --out {folder} --resume")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        tries = []
+        for number, one in enumerate(data["tries"], 1):
+            where = folder / one["name"]
+            equilibrium = None if "trouble" in one else read(where / "equilibrium.json")
+            tries.append(Try(number, where, one["seed"], one["seconds"], equilibrium, one.get("trouble", "")))
+        best = next(one for one in tries if one.folder.name == data["best"] and one.equilibrium)
+        return Solution(Outcome(data["verdict"]), tuple(tries), best, data.get("limit", len(tries)), folder)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise RunError(f"{path} is damaged, or does not fit the tries beside it: {error or 'no best try'}") from None
+
+
 def report(solution: Solution) -> str:
     """The verdict, the gains of the best try as `verify` prints them in short, and all tries."""
     best, done, result = solution.best, len(solution.tries), solution.equilibrium
@@ -302,27 +321,12 @@ def _verified(where: Path, model: Model, seed: int, asked: Mapping[str, Any]) ->
         return None
     run = Run.open(where)
     try:
-        found = _decoded(Equilibrium, json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError):  # damaged, or of another version: it is made again
+        found = read(path)
+    except ValueError:  # it is made again
         return None
     wanted = {**origin(run), **asked, "digest": model.ir.digest}
     same = all(found.settings.get(name) == value for name, value in wanted.items())
     return found if same and run.finished and run.manifest["seed"] == seed else None
-
-
-def _decoded(kind: Any, data: Any) -> Any:
-    """The record, or what else is of the type `kind`, that `dataclasses.asdict` and JSON made `data` of."""
-    outer, inner = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        types = get_type_hints(kind)
-        return kind(**{field.name: _decoded(types[field.name], data[field.name]) for field in fields(kind)})  # pyright: ignore[reportCallIssue]
-    if outer in (Union, UnionType):
-        return None if data is None else _decoded(next(one for one in inner if one is not type(None)), data)
-    if outer is tuple:
-        return tuple(_decoded(inner[0], item) for item in data)
-    if outer is dict:
-        return {name: _decoded(inner[1], value) for name, value in data.items()}
-    return kind(data) if isinstance(kind, type) and issubclass(kind, Enum) else data
 
 
 # --- words and data ------------------------------------------------------------------------------------------------
@@ -382,5 +386,6 @@ def _summary(solution: Solution, model: Model, path: str | Path, seed: int) -> d
         "digest": model.ir.digest,
         "targets": {agent: str(target) for agent, target in solution.equilibrium.targets.items()},
         "seed": seed,
+        "limit": solution.limit,
         "tries": [described(one) for one in solution.tries],
     }

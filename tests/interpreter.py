@@ -180,6 +180,7 @@ class Interpreter:
 
     def newton(self, system: ir.System, low: Array, high: Array) -> Array:
         x = np.where(low > 0, np.sqrt(np.abs(low * high)), (low + high) / 2)
+        change = np.full_like(x, np.inf)
         for _ in range(100):
             now, columns = self.gaps(system, x), []
             for k in range(x.shape[1]):

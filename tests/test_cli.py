@@ -97,7 +97,7 @@ def test_set_changes_the_model() -> None:
     assert (result.returncode, result.stdout) == (1, "")
     assert "did you mean 'count'?" in result.stderr
     assert "is not PATH=VALUE" in rbcc("compile", "open_rbc", "--set", "nonsense").stderr
-    assert "is no text" in rbcc("compile", "cournot", "--set", "title=\udcff").stderr
+    assert "is not text" in rbcc("compile", "cournot", "--set", "title=\udcff").stderr
 
 
 def test_null_removes() -> None:
@@ -262,7 +262,7 @@ def test_check_as_data(tmp_path: Path) -> None:
 def test_no_run(command: str, tmp_path: Path) -> None:
     result = rbcc(command, "nothing", folder=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith("error: nothing is no run directory")
+    assert result.stderr.startswith("error: nothing is not a run directory")
 
 
 def test_a_run_that_is_not_finished_is_not_verified(folder: Path, tmp_path: Path) -> None:

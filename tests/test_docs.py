@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from test_imports import COMPILER, RUNTIME
 
 import rbcc
 from rbcc.cli import app
@@ -89,6 +90,17 @@ def test_python_in_the_readme_runs() -> None:
     assert jax.tree.map(lambda x: x.shape, names["out"].rewards["consumer"]) == (7,)  # type: ignore[attr-defined]
 
 
+def test_python_in_its_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All blocks, one after another, as in a notebook."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for text in blocks("docs/python.md", "python"):
+        exec(text, names)
+    assert isinstance(names["found"], rbcc.Equilibrium)
+    assert repr(names["moments"]) in read("docs/python.md")
+    assert {"gains.png", "training.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
 def test_the_primitive_in_the_readme_is_one(write_spec, tmp_path: Path) -> None:
     (text,) = (block for block in blocks("README.md", "python") if "@primitive" in block)
     (tmp_path / "mine.py").write_text(text, encoding="utf-8")
@@ -135,11 +147,29 @@ def test_the_warnings_in_the_docs_are_all() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    pages = "accounting commands editor language verification".split()
-    for file in ("README.md", "bench/README.md", *(f"docs/{page}.md" for page in pages)):
+    pages = sorted(path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "docs").glob("*.md"))
+    for file in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", *pages):
         path = CHECKOUT / file
         for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
             assert link.startswith("https://") or (path.parent / link).exists(), f"{file}: {link}"
+
+
+def test_files_named_for_contributors_exist() -> None:
+    named = set(re.findall(r"`((?:compiler|runtime|tests|models|experiments)/[\w./]*)`", read("CONTRIBUTING.md")))
+    assert named
+    assert [path for path in sorted(named) if not (CHECKOUT / path).exists()] == []
+
+
+def test_the_order_of_stages_in_the_docs_is_the_one_that_is_tested() -> None:
+    for side, stages in (("compiler", COMPILER), ("runtime", RUNTIME)):
+        (line,) = re.findall(rf"^{side}: +(.*)$", read("docs/architecture.md"), re.MULTILINE)
+        assert re.split(" < |, ", line) == stages
+
+
+def test_lines_of_the_generated_module_in_the_docs() -> None:
+    text = compile_spec("closed_rbc").python()
+    (block,) = re.findall(r"```python\n(.*?)```", read("docs/architecture.md"), re.DOTALL)
+    assert [line for line in block.splitlines() if line.strip() and line.strip() not in text] == []
 
 
 def test_the_difference_in_the_docs_is_what_the_command_prints() -> None:

@@ -19,6 +19,9 @@ ROOT = Path(rbcc.__path__[0])
 CHECKOUT = Path(__file__).parent.parent
 ECONOMY = r"consumers?|firms?|governments?|wages?|tax(es)?|prices?|households?|workers?"
 
+OPTIONAL = {"rbcc.editor.server": "pygls", "rbcc.adapters.pettingzoo": "pettingzoo"}
+"""Modules that need what is not always installed."""
+
 needs_pygls = pytest.mark.skipif(find_spec("pygls") is None, reason="needs pygls")
 in_checkout = pytest.mark.skipif(not (CHECKOUT / "pyproject.toml").is_file(), reason="needs a checkout")
 
@@ -26,7 +29,7 @@ in_checkout = pytest.mark.skipif(not (CHECKOUT / "pyproject.toml").is_file(), re
 def modules() -> list[str]:
     outside = ("rbcc.tests", "rbcc.bench", "rbcc.typings", "rbcc.docs", "rbcc.experiments", "rbcc.build", "rbcc.runs")
     found = pkgutil.walk_packages(rbcc.__path__, "rbcc.")
-    outside += () if find_spec("pygls") else ("rbcc.editor.server",)
+    outside += tuple(module for module, needed in OPTIONAL.items() if not find_spec(needed))
     return [module.name for module in found if not module.name.startswith(outside)]
 
 
@@ -53,7 +56,7 @@ def test_no_source_file_is_loaded_under_two_names() -> None:
 def test_every_package_is_listed() -> None:
     listed = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {"rbcc", "rbcc.models"}
-    for top in ("compiler", "editor", "runtime"):
+    for top in ("adapters", "compiler", "editor", "runtime"):
         folders |= {
             "rbcc." + ".".join(path.parent.relative_to(CHECKOUT).parts)
             for path in (CHECKOUT / top).rglob("*.py")
@@ -62,7 +65,7 @@ def test_every_package_is_listed() -> None:
     assert set(listed) == folders
 
 
-@pytest.mark.parametrize("package", ["compiler", "editor", "runtime"])
+@pytest.mark.parametrize("package", ["adapters", "compiler", "editor", "runtime"])
 def test_nothing_knows_an_economy(package: str) -> None:
     for path in (ROOT / package).rglob("*"):
         if path.suffix in (".py", ".lark"):
@@ -93,7 +96,8 @@ def test_front_end_does_not_import_jax(code: str) -> None:
 
 
 def test_public_names() -> None:
-    for name in ("compile", "train", "verify", "simulate", "primitive", "CompileError", "RunError", "Model"):
+    verbs = "check solve moments irf compare plot doc load exploitability Runs Moments Responses Comparison".split()
+    for name in ("compile", "train", "verify", "simulate", "primitive", "CompileError", "RunError", "Model", *verbs):
         assert getattr(rbcc, name) is not None
         assert name in dir(rbcc)
     with pytest.raises(AttributeError, match="has no attribute 'complie'"):

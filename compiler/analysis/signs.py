@@ -7,7 +7,7 @@ from typing import Any
 
 from rbcc.compiler import ir
 from rbcc.compiler.analysis.intervals import Interval, Ranges
-from rbcc.compiler.semantics.expressions import constant, literal_value
+from rbcc.compiler.ir.constants import constant, literal_value
 
 
 class Sign(IntEnum):

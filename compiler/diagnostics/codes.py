@@ -19,7 +19,7 @@ CODES = {
     "RB106": "code that cannot be silenced",
     "RB110": "list or table that does not fit the agents",
     "RB111": "CSV file that cannot be read as a table",
-    "RB112": "cell of a CSV file that is no number",
+    "RB112": "cell of a CSV file that is not a number",
     "RB113": "Markov chain that cannot be",
     # expressions and names
     "RB201": "expression that cannot be read",
@@ -71,7 +71,7 @@ CODES = {
     # accounts
     "RB901": "flow without an other end",
     "RB902": "declared flow that no equation has",
-    "RB903": "entry of an account that is no stock",
+    "RB903": "entry of an account that is not a stock",
     "RB904": "account in two units",
     "RB905": "unit of account without an account",
 }

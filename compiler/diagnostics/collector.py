@@ -1,7 +1,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, MAX_PLACES, Diagnostic, Label, Severity, Span
+from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, MAX_PLACES, Diagnostic, Label, Severity, Span, error
 from rbcc.compiler.diagnostics.render import render_text
 
 
@@ -22,7 +22,7 @@ class Diagnostics:
 
     `specs` names the spec that was asked for, and after it those that it extends. In `sorted` they come in this order,
     and what they use before them (overrides, primitives, data: their mistakes are causes of others).
-    `broken` holds names whose definition was reported and left out: that they are missing later is no news.
+    `broken` holds names whose definition was reported and left out: that they are missing later is not news.
     After `MAX_ERRORS` errors it raises CompileError: nobody reads more, and the time they take has a bound.
     """
 
@@ -38,8 +38,13 @@ class Diagnostics:
 
     def missing(self, name: str, code: str, message: str, span: Span, **details: object) -> None:
         """An error about a `name` that means nothing: reported where it is first met, other places are added to it."""
-        if not self.again(name, code, span):
-            self._missing[code, name] = self.error(code, message, span, **details)
+        self.add_missing(name, error(code, message, span, **details))
+
+    def add_missing(self, name: str, diagnostic: Diagnostic) -> None:
+        """Keeps an error about a `name` that means nothing, as `missing` does."""
+        assert diagnostic.span is not None
+        if not self.again(name, diagnostic.code, diagnostic.span):
+            self._missing[diagnostic.code, name] = self.add(diagnostic)
 
     def again(self, name: str, code: str, span: Span) -> bool:
         """Whether it was reported already that `name` means nothing; then `span` is added to the places."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 from rbcc.compiler.diagnostics.codes import CODES
 
@@ -67,6 +68,11 @@ class Span:
         line, column = self.source.position(self.start)
         return f"{self.source.name}:{line}:{column}"
 
+    @property
+    def words(self) -> str:
+        """The characters as one line."""
+        return " ".join(self.source.text[self.start : self.end].split())
+
 
 @dataclass(frozen=True)
 class Label:
@@ -96,6 +102,14 @@ class Diagnostic:
     def __post_init__(self) -> None:
         if self.code not in CODES:
             raise ValueError(f"unregistered diagnostic code {self.code}")
+
+
+def error(code: str, message: str, span: Span | None = None, **details: Any) -> Diagnostic:
+    return Diagnostic(code, Severity.ERROR, message, span, **details)
+
+
+def warning(code: str, message: str, span: Span | None = None, **details: Any) -> Diagnostic:
+    return Diagnostic(code, Severity.WARNING, message, span, **details)
 
 
 def suggest(name: str, candidates: Iterable[str]) -> str | None:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import cache, cached_property
 from typing import Any, Literal, TypeVar, get_args
 
+from rbcc.compiler.ir.precedence import ATOM, CONDITIONAL, NOT, OF_OPERATOR, OR, POWER, PRODUCT, UNARY
 from rbcc.compiler.ir.types import Kind, Precision, Role, Time, Type
 from rbcc.compiler.ir.units import Unit
 from rbcc.compiler.util.text import counted
@@ -740,61 +741,58 @@ def rebuild(node: Any, change: Any) -> Any:
 
 # --- printing ------------------------------------------------------------------------------------------------------
 
-_PRECEDENCE = {"or": 1, "and": 2, "==": 4, "!=": 4, "<": 4, "<=": 4, ">": 4, ">=": 4}
-_PRECEDENCE |= {"+": 5, "-": 5, "*": 6, "/": 6, "^": 8}
 
-
-def show(node: Expression, outer: int = 0) -> str:
-    """An expression in the language of specs."""
-    text, own = _show(node)
-    return f"({text})" if own < outer else text
+def show(node: Expression, outer: int = CONDITIONAL) -> str:
+    """An expression in the language of specs, in brackets if it binds less tightly than `outer`."""
+    text, precedence = _show(node)
+    return f"({text})" if precedence < outer else text
 
 
 def _show(node: Expression) -> tuple[str, int]:
     match node:
         case Constant(bool() as value):
-            return str(value).lower(), 9
+            return str(value).lower(), ATOM
         case Constant(name=str() as name):
-            return "horizon" if name == "horizon" else f"count({name})", 9
+            return "horizon" if name == "horizon" else f"count({name})", ATOM
         case Constant(Fraction() as value):
-            return _number(value), 9 if value.denominator == 1 and value >= 0 else 6
+            return _number(value), ATOM if value.denominator == 1 and value >= 0 else PRODUCT
         case Table(values, indices):
             numbers = ", ".join(str(v).lower() if isinstance(v, bool) else f"{v:.12g}" for v in values[:6])
             more = f", ... {len(values)} in all" if len(values) > 6 else ""
-            return f"table[{', '.join(indices)}]({numbers}{more})", 9
+            return f"table[{', '.join(indices)}]({numbers}{more})", ATOM
         case IndexValue(index):
-            return index, 9
+            return index, ATOM
         case Reference(symbol, indices):
             inner = ", ".join(i if isinstance(i, str) else show(i) for i in indices)
             # Schedules and indicators have names that no spec can give.
             symbol = symbol.rpartition(".")[2].removeprefix("@") if symbol.startswith("@") else symbol
-            return f"{symbol}[{inner}]" if indices else symbol, 9
+            return f"{symbol}[{inner}]" if indices else symbol, ATOM
         case Unary("not", operand):
-            return f"not {show(operand, 3)}", 3
+            return f"not {show(operand, NOT)}", NOT
         case Unary(_, operand):
-            return f"-{show(operand, 7)}", 7
+            return f"-{show(operand, UNARY)}", UNARY
         case Binary("^", left, right):
-            return f"{show(left, 9)}^{show(right, 8)}", 8
+            return f"{show(left, ATOM)}^{show(right, POWER)}", POWER
         case Binary(operator, left, right):
-            own = _PRECEDENCE[operator]
-            return f"{show(left, own)} {operator} {show(right, own + 1)}", own
+            precedence = OF_OPERATOR[operator]
+            return f"{show(left, precedence)} {operator} {show(right, precedence + 1)}", precedence
         case Conditional(condition, then, otherwise):
-            return f"{show(then, 1)} if {show(condition, 1)} else {show(otherwise)}", 0
+            return f"{show(then, OR)} if {show(condition, OR)} else {show(otherwise)}", CONDITIONAL
         case Apply(function, arguments):
-            return f"{function}({', '.join(map(show, arguments))})", 9
+            return f"{function}({', '.join(map(show, arguments))})", ATOM
         case Reduce(operator, indices, condition, body):
             where = f" where {show(condition)}" if condition is not None else ""
             inside = ", ".join(indices) + where
             return (
                 f"{operator}({inside})" if operator == "count" else f"{operator}({inside}, {show(body)})",
-                9,
+                ATOM,
             )
         case SegmentSum(index, segment, choice, body):
-            return f"segment_sum({index} to {segment} = {show(choice)}, {show(body)})", 9
+            return f"segment_sum({index} to {segment} = {show(choice)}, {show(body)})", ATOM
         case Draw(distribution, arguments, number):
-            return f"{distribution}#{number}({', '.join(map(show, arguments))})", 9
+            return f"{distribution}#{number}({', '.join(map(show, arguments))})", ATOM
         case Root():
-            return _solved(node), 9
+            return _solved(node), ATOM
     raise TypeError(node)
 
 
@@ -842,7 +840,7 @@ def _model_lines(model: Model) -> Iterator[str]:
     for observation in model.observations:
         yield f"  {observation.agent}"
         for feature in observation.features:
-            scale = f" / {show(feature.scale, 6)}" if feature.scale is not None else ""
+            scale = f" / {show(feature.scale, PRODUCT)}" if feature.scale is not None else ""
             yield f"    {feature.name}: {feature.encoding} {show(feature.expression)}{scale}, {feature.size} numbers"
     for title, statements in (
         ("invariants", model.invariants),

@@ -4,7 +4,7 @@ from math import floor
 from typing import TypeVar
 
 from rbcc.compiler import ir
-from rbcc.compiler.semantics.expressions import literal_value
+from rbcc.compiler.ir.constants import literal_value
 
 
 _EXACT = {"abs": abs, "min": min, "max": max, "floor": lambda x: Fraction(floor(x))}

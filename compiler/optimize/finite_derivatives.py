@@ -19,9 +19,10 @@ from typing import Any, Literal
 
 from rbcc.compiler import ir
 from rbcc.compiler.analysis.intervals import Interval, Ranges
+from rbcc.compiler.ir.axis_order import merge_axes
+from rbcc.compiler.ir.constants import constant, literal_value
 from rbcc.compiler.ir.types import Kind, Type
 from rbcc.compiler.primitives import Domain
-from rbcc.compiler.semantics.expressions import constant, literal_value, merge_axes
 
 
 _DIFFERENTIATED = ("parameters", "starts", "actions", "equations", "observations", "constraints", "indicators")

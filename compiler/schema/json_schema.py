@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
-from rbcc.compiler.schema.spec import ByType, Shorthand, Spec, Table
-from rbcc.compiler.semantics.training import DEFAULTS
+from rbcc.compiler.schema.defaults import DEFAULTS
+from rbcc.compiler.schema.introspection import tables
+from rbcc.compiler.schema.spec import ByType, Shorthand, Spec
 
 
 Schema = dict[str, Any]
@@ -18,28 +19,27 @@ def schema() -> Schema:
     A spec that extends another may leave out any key, and give null to remove one.
     """
     root = Spec.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
-    tables: dict[str, Schema] = {**root.pop("$defs"), "Spec": root}
-    for name, table in _defaults().items():
-        tables["Learner"]["properties"][name]["description"] += f"; by default {table}"
-    classes = {table.__name__: table for table in _tables(Table)}
-    for name, table in tables.items():
+    schemas: dict[str, Schema] = {**root.pop("$defs"), "Spec": root}
+    for name, value in _defaults().items():
+        schemas["Learner"]["properties"][name]["description"] += f"; by default {value}"
+    classes = {table.__name__: table for table in tables()}
+    for name, table in schemas.items():
         _tidy(table)
         if issubclass(classes[name], ByType):
             del table["properties"]["types"]
             table["additionalProperties"] = {"$ref": "#/$defs/Learner"}
-    parts = {name + PART: _part(table) for name, table in tables.items()}
-    found = tables | parts
-    for name, table in found.items():
+    definitions = schemas | {name + PART: _part(table) for name, table in schemas.items()}
+    for name, table in definitions.items():
         form = classes[name.removesuffix(PART)]
         if issubclass(form, Shorthand):
-            found[name] = {"anyOf": [table, table["properties"][form.short]], "description": table["description"]}
+            definitions[name] = {"anyOf": [table, table["properties"][form.short]], "description": table["description"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "description": root["description"],
         "if": {"required": ["extends"]},
         "then": {"$ref": f"#/$defs/Spec{PART}"},
         "else": {"$ref": "#/$defs/Spec"},
-        "$defs": found,
+        "$defs": definitions,
     }
 
 
@@ -48,13 +48,7 @@ def _defaults() -> dict[str, str]:
     return {name: str(value) for name, value in DEFAULTS.model_dump().items() if value not in (None, [], {})}
 
 
-def _tables(table: type[Table]) -> Iterator[type[Table]]:
-    for inner in table.__subclasses__():
-        yield inner
-        yield from _tables(inner)
-
-
-def _inside(node: Schema) -> Iterator[Schema]:
+def _subschemas(node: Schema) -> Iterator[Schema]:
     """The schemas directly inside one."""
     yield from node.get("properties", {}).values()
     yield from node.get("anyOf", [])
@@ -75,7 +69,7 @@ def _tidy(node: Schema) -> None:
         node |= options[0]
     elif options:
         node["anyOf"] = options
-    for inner in _inside(node):
+    for inner in _subschemas(node):
         _tidy(inner)
 
 
@@ -85,7 +79,7 @@ def _part(table: Schema) -> Schema:
     pending = [found]
     while pending:
         node = pending.pop()
-        pending += _inside(node)
+        pending += _subschemas(node)
         node.pop("required", None)
         node.pop("minProperties", None)
         if "$ref" in node:

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pydantic import BaseModel
-
-from rbcc.compiler.diagnostics import Diagnostics, Span, suggest
+from rbcc.compiler.diagnostics import Diagnostics, Span, other_languages, suggest
+from rbcc.compiler.schema.introspection import keys_at, keys_of
+from rbcc.compiler.schema.spec import Agent, Spec
 from rbcc.compiler.source import Document, Entry, KeyPath, Mapping, Node, Scalar, Sequence, names_in, path_like
 from rbcc.compiler.syntax import left_sides
 
@@ -46,47 +46,12 @@ _LIMITS = {
     "less_than_equal": ("up to", "le"),
 }
 
-# What keys are called elsewhere: by people, and in other languages.
-_OTHER_KEYS = {
-    "var": "'state' of the spec or of an agent type holds what is carried from step to step",
-    "variables": "'state' of the spec or of an agent type holds what is carried from step to step",
-    "varexo": "a shock is drawn in an equation: eps = normal()",
-    "shocks": "a shock is drawn in an equation: eps = normal()",
-    "params": "did you mean 'parameters'?",
-    "constants": "did you mean 'parameters'?",
-    "calibration": "did you mean 'parameters'?",
-    "periods": "did you mean 'horizon'?",
-    "steps": "did you mean 'horizon'?",
-    "T": "did you mean 'horizon'?",
-    "beta": "did you mean 'discount'?",
-    "model_equations": "did you mean 'equations'?",
-    "choices": "did you mean 'actions'?",
-    "observations": "did you mean 'observes'?",
-    "utility": "did you mean 'reward'?",
-    "payoff": "did you mean 'reward'?",
-    "unknown": "did you mean 'unknowns'? It is a table: 'rent: {between: [0.01, 100]}'",
-    "solver": "did you mean 'solve'?",
-    "clearing": "did you mean 'solve'?",
-    "implicit": "did you mean 'solve'?",
-    "objective": "did you mean 'reward'?",
-    "number": "did you mean 'count'?",
-    "size": "did you mean 'count'?",
-    "initial": "did you mean 'start'?",
-    "init": "did you mean 'start'?",
-    "units": "did you mean 'unit'?",
-    "description": "did you mean 'doc'?",
-    "low": "did you mean 'from'?",
-    "min": "did you mean 'from'?",
-    "high": "did you mean 'to'?",
-    "max": "did you mean 'to'?",
-}
-
 
 class Misfits:
     """Reports what does not fit, once, and leaves it out of `document`."""
 
-    def __init__(self, spec: type[BaseModel], document: Document, diagnostics: Diagnostics):
-        self.spec, self.document, self.diagnostics = spec, document, diagnostics
+    def __init__(self, document: Document, diagnostics: Diagnostics):
+        self.document, self.diagnostics = document, diagnostics
         self.touched: set[KeyPath] = set()
         self.repairs = 0
         self.unknown_overrides()
@@ -117,7 +82,7 @@ class Misfits:
         meant = {path: self.meant(path, group[0]) for path, group in found.items()}
         found = {path: group for path, group in found.items() if path not in meant.values()}
         nameless = [str(path[1]) for path in found if len(path) > 1 and path[0] == "agents"]
-        nameless = [name for name in dict.fromkeys(nameless) if name in self.keys_of_agents]
+        nameless = [name for name in dict.fromkeys(nameless) if name in keys_of(Agent)]
         if nameless:
             self.report_nameless(nameless)
             if {"index", "count"} & set(nameless):
@@ -161,17 +126,17 @@ class Misfits:
         return strangers
 
     def is_unknown_type(self, path: KeyPath) -> bool:
-        """Whether `path` is that of settings under `training` for something that is no agent type."""
+        """Whether `path` is that of settings under `training` for something that is not an agent type."""
         place = path[:1] if len(path) == 2 else path[:2] if len(path) == 4 else ()
-        own = self.keys_beside(path[:-1])
-        return place in (("training",), ("training", "phases")) and path[-1] not in (*own, *self.agent_types())
+        known = (*keys_at(path[:-1]), *self.agent_types())
+        return place in (("training",), ("training", "phases")) and path[-1] not in known
 
     def agent_types(self) -> list[str]:
         agents = self.document.root.entries.get("agents")
         return list(agents.node.entries) if agents and isinstance(agents.node, Mapping) else []
 
     def report_unknown_type(self, path: KeyPath) -> None:
-        close = suggest(str(path[-1]), [*self.keys_beside(path[:-1]), *self.agent_types()])
+        close = suggest(str(path[-1]), [*keys_at(path[:-1]), *self.agent_types()])
         self.diagnostics.error(
             "RB702",
             f"'{path[-1]}' is neither a setting nor an agent type with choices",
@@ -201,10 +166,10 @@ class Misfits:
         )
 
     def report_strangers(self, path: KeyPath, names: list[str]) -> None:
-        agent = set(names) <= set(self.keys_of_agents) and path[0] != "agents"
+        agent = set(names) <= set(keys_of(Agent)) and path[0] != "agents"
         self.diagnostics.error(
             "RB101",
-            f"{_listed(names)} are no keys of {_table_name(path)}",
+            f"{_listed(names)} are not keys of {_table_name(path)}",
             self.document.key(path),
             help=f"they are keys of an agent type: is the line 'agents:' missing above '{path[-1]}'?"
             if agent
@@ -239,7 +204,7 @@ class Misfits:
         """The path that an unknown key is meant to be, if that is free."""
         parent = self.document.node(path[:-1])
         if problem["type"] == "extra_forbidden" and isinstance(parent, Mapping):
-            close = suggest(str(path[-1]), self.keys_beside(problem["loc"][:-1]))
+            close = _nearest(str(path[-1]), keys_at(path[:-1]))
             if close is not None and close not in parent.entries:
                 return (*path[:-1], close)
         return None
@@ -269,7 +234,7 @@ class Misfits:
         problem, document = problems[0], self.document
         name = str(path[-1]) if path else "the spec"
         if problem["type"] == "extra_forbidden":
-            known = self.keys_beside(problem["loc"][:-1])
+            known = list(keys_at(path[:-1]))
             self.diagnostics.error(
                 "RB101",
                 f"'{name}' is not a key of {_table_name(path[:-1])}",
@@ -284,7 +249,7 @@ class Misfits:
                 document.span(path[:-1]),
                 expected=_WORDS["tuple_type"],
                 found=f"a list of {len(problem['input'])}",
-                help=self.description(problem["loc"][:-1]),
+                help=_description(path[:-1]),
             )
         elif problem["type"] == "missing" and (name in self.diagnostics.broken or self.is_misplaced(path)):
             pass  # the message about what stands in its place says it all
@@ -342,7 +307,7 @@ class Misfits:
         if path != ("agents",):
             return False
         root = self.document.root.entries
-        inside = [entry for key, entry in root.items() if key not in self.spec.model_fields]
+        inside = [entry for key, entry in root.items() if key not in keys_of(Spec)]
         for table in (root[key].node for key in ("parameters", "state") if key in root):
             inside += table.entries.values() if isinstance(table, Mapping) else []
         return bool(self.diagnostics.broken & _LIKE_AN_AGENT) or any(
@@ -355,24 +320,23 @@ class Misfits:
             rest = _with(self.document.root, path, None, None)
             if whole := path_like(rest, [str(part) for part in path]):
                 return f"did you mean '{'.'.join(map(str, whole))}'?"
-        if close := suggest(name, known):
+        if close := _nearest(name, known):
             return f"did you mean '{close}'?"
-        agent_keys = self.keys_of_agents
+        agent_keys = keys_of(Agent)
         at_agent = len(path) == 3 and path[0] == "agents"
         if len(path) == 1 and isinstance(node, Mapping) and _LIKE_AN_AGENT & set(node.entries):
             return "agent types stand under 'agents:', indented by two more spaces"
         if len(path) == 1 and name in agent_keys:
             return f"'{name}' is a key of an agent type: indent it below one"
-        if at_agent and name in self.spec.model_fields:
+        if at_agent and name in keys_of(Spec):
             return f"'{name}' is a key of the spec: indent it less"
-        hint = _OTHER_KEYS.get(name)
-        meant = re.search(r"did you mean '(\w+)'", hint or "")
-        return hint if meant is None or meant.group(1) in known else None
+        hint = other_languages.KEYS.get(name)
+        return None if hint is None or _KEY_NAMED.fullmatch(hint) else hint
 
     def help_for_missing(self, path: KeyPath, problem: Any) -> str:
         name = str(path[-1])
         example = {"rbcc": "1", "model": "my_economy", "horizon": "10", "count": "10", "start": "0", "value": "0"}
-        text = f"add '{name}: {example.get(name, '...')}': {self.description(problem['loc'])}"
+        text = f"add '{name}: {example.get(name, '...')}': {_description(path)}"
         if len(path) == 1:
             misplaced = next((p for p in _paths(self.document.root) if len(p) > 1 and p[-1] == name), None)
             if misplaced is not None:
@@ -404,7 +368,7 @@ class Misfits:
         if kinds == "list_type" and isinstance(value, (str, int, float)):
             return f"write [{value}]"
         if kinds == "tuple_type" or (kinds == "too_long" and problem["ctx"]["field_type"] == "Tuple"):
-            return self.description(problem["loc"])
+            return _description(path)
         if kinds == "literal_error" and isinstance(value, str):
             close = suggest(value, re.findall(r"'([^']+)'", problem["ctx"]["expected"]))
             return f"did you mean '{close}'?" if close else None
@@ -423,28 +387,21 @@ class Misfits:
             )
         return None
 
-    @property
-    def keys_of_agents(self) -> Iterable[str]:
-        return self.model_at(("agents", "any")).model_fields
 
-    # --- the tables of the spec ----------------------------------------------------------------------------------
+def _description(path: KeyPath) -> str:
+    """What the key at `path` is for, in the innermost table around it."""
+    around = (keys_at(path[:depth]) for depth in reversed(range(len(path))))
+    key = next(filter(None, around)).get(str(path[-1]))
+    return (key.description if key else None) or "it is needed"
 
-    def model_at(self, loc: tuple[str | int, ...]) -> type[BaseModel]:
-        """The table that pydantic was reading at `loc`."""
-        model = self.spec
-        for part in loc:
-            field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
-            inner = _models_in(field.annotation) if field else []
-            model = inner[0] if inner else model
-        return model
 
-    def keys_beside(self, loc: tuple[str | int, ...]) -> list[str]:
-        return [f.alias or name for name, f in self.model_at(loc).model_fields.items() if name != "types"]
+_KEY_NAMED = re.compile(r"did you mean '(\w+)'\?")
 
-    def description(self, loc: tuple[str | int, ...]) -> str:
-        fields = self.model_at(loc[:-1]).model_fields.items()
-        field = next((f for n, f in fields if loc[-1] in (n, f.alias)), None)
-        return (field.description if field else None) or "it is needed"
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The key of a table that an author means by `name`: what it is called elsewhere, or the nearest by its letters."""
+    elsewhere = _KEY_NAMED.fullmatch(other_languages.KEYS.get(name, ""))
+    return elsewhere[1] if elsewhere and elsewhere[1] in known else suggest(name, known)
 
 
 def _user_names(path: KeyPath) -> bool:
@@ -507,12 +464,6 @@ def _spec_path(document: Document, problem: Any) -> KeyPath:
 def _backwards(path: KeyPath) -> tuple[tuple[int, int, str], ...]:
     """A key by which paths sort, items of lists by number."""
     return tuple((part, 0, "") if isinstance(part, int) else (-1, 0, part) for part in path)
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]
 
 
 def _listed(names: list[str]) -> str:

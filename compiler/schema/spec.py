@@ -4,11 +4,8 @@ Values that hold expressions are kept as written; `rbcc.compiler.semantics` read
 """
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,9 +21,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from rbcc.compiler.diagnostics import Diagnostics
+from rbcc.compiler.diagnostics.other_languages import number_trap
 from rbcc.compiler.ir.types import Precision
-from rbcc.compiler.source import Document, KeyPath
-from rbcc.compiler.source.pitfalls import number_trap
+from rbcc.compiler.source import Document
 
 
 def _expression(value: Any) -> Any:
@@ -451,12 +448,6 @@ class Moments(Table):
     )
 
 
-# An agent type's settings stand beside these keys, so it cannot have their names.
-RESERVED_TYPES = frozenset(
-    (field.alias or name) for table in (Learner, Phase, Training) for name, field in table.model_fields.items()
-)
-
-
 class Spec(Table):
     """A model of an economy."""
 
@@ -492,42 +483,6 @@ class Spec(Table):
     )
 
 
-def forms(path: KeyPath, form: Any = Spec) -> Iterator[Any]:
-    """What may stand at `path` of a spec: annotations such as `Expression`, that of a shorthand's key included."""
-    origin, inner = get_origin(form), get_args(form)
-    if origin in (Union, UnionType):
-        for option in inner:
-            yield from forms(path, option)
-    elif isinstance(form, type) and issubclass(form, Table):
-        yield from _forms_in_table(path, form)
-    elif not path:
-        yield form
-    elif origin is Annotated:
-        yield from forms(path, inner[0])
-    elif origin is list and isinstance(path[0], int):
-        yield from forms(path[1:], inner[0])
-    elif origin is dict:
-        yield from forms(path[1:], inner[1])
-
-
-def _forms_in_table(path: KeyPath, table: type[Table]) -> Iterator[Any]:
-    hints = _hints(table)
-    if not path:
-        if issubclass(table, Shorthand):
-            yield from forms((), hints[table.short])
-        return
-    name = next((name for name, field in table.model_fields.items() if path[0] == (field.alias or name)), None)
-    if name is not None and name != "types":
-        yield from forms(path[1:], hints[name])
-    elif issubclass(table, ByType):
-        yield from forms(path[1:], Learner)
-
-
-@cache
-def _hints(table: type[Table]) -> dict[str, Any]:
-    return get_type_hints(table, include_extras=True)
-
-
 def read(document: Document, diagnostics: Diagnostics) -> tuple[Spec, Document] | None:
     """The spec in `document`, with every misfit of key and value in `diagnostics`.
 
@@ -541,7 +496,7 @@ def read(document: Document, diagnostics: Diagnostics) -> tuple[Spec, Document] 
             return Spec.model_validate(document.plain), document
     from rbcc.compiler.schema.recovery import Misfits  # most specs need none of it
 
-    misfits = Misfits(Spec, document, diagnostics)
+    misfits = Misfits(document, diagnostics)
     while True:
         try:
             return Spec.model_validate(misfits.document.plain), misfits.document

@@ -6,10 +6,11 @@ from dataclasses import replace
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.analysis.accounting import Loose, Missing, Term, flow_tables
 from rbcc.compiler.diagnostics import Label, Span
+from rbcc.compiler.ir.constants import is_literal
 from rbcc.compiler.ir.types import Kind, Role
 from rbcc.compiler.semantics.context import Context, place_of
 from rbcc.compiler.semantics.definitions import Draft
-from rbcc.compiler.semantics.expressions import Scope, infer, is_literal
+from rbcc.compiler.semantics.expressions import Scope, infer
 
 
 def read_accounts(context: Context) -> tuple[ir.Account, ...]:
@@ -91,7 +92,7 @@ class _Reader:
             return None
         symbol = self.symbol_in(found)
         if symbol is None:
-            self.wrong(node, f"'{ir.show(found)}' is no stock", "a state that is a number")
+            self.wrong(node, f"'{ir.show(found)}' is not a stock", "a state that is a number")
             return None
         if symbol.role is not Role.STATE or symbol.name.endswith("'") or symbol.type.kind is not Kind.NUMBER:
             self.wrong(node, f"'{symbol.name}' is {_a(symbol)}, and no stock", "a state that is a number")

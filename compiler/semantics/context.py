@@ -10,8 +10,9 @@ from rbcc.compiler.analysis.accounting import FlowTable
 from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
 from rbcc.compiler.ir.units import ONE, Unit
 from rbcc.compiler.schema.spec import Spec
-from rbcc.compiler.semantics.expressions import REDUCTIONS, Names
+from rbcc.compiler.semantics.expressions import Names
 from rbcc.compiler.semantics.occurrences import What
+from rbcc.compiler.semantics.reserved import REDUCTIONS
 from rbcc.compiler.source import Document, KeyPath
 
 

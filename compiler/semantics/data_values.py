@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Label, Source, Span, suggest
+from rbcc.compiler.diagnostics.other_languages import number_trap
 from rbcc.compiler.ir.types import Kind, Time
 from rbcc.compiler.schema.spec import DataFile
 from rbcc.compiler.semantics.context import Context
 from rbcc.compiler.source import KeyPath, Node, Scalar, Sequence as List
-from rbcc.compiler.source.pitfalls import number_trap
 from rbcc.compiler.syntax import LARGEST, MAX_DIGITS
 from rbcc.compiler.util.text import counted
 
@@ -275,7 +275,7 @@ class Tables:
         if _NUMBER.fullmatch(text) and abs(value := float(text)) <= LARGEST:
             return value
         self.diagnostics.error(
-            "RB112", f"'{text}' in column '{title}' is no number" if text else f"an empty cell in column '{title}'",
+            "RB112", f"'{text}' in column '{title}' is not a number" if text else f"an empty cell in column '{title}'",
             table.cell(number, column), expected="a number such as 0.5", labels=(table.used,),
             help=f"write decimals with a point: {text.replace(',', '.')}" if re.fullmatch(r"[-+]?\d+,\d+", text) else None,
         )  # fmt: skip

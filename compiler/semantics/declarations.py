@@ -4,22 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from rbcc.compiler import ir
-from rbcc.compiler.backends.jax.mangle import MODULE_NAMES
 from rbcc.compiler.diagnostics import Label, Source, Span
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE
 from rbcc.compiler.primitives import BUILTIN, Primitive, PrimitiveError, load_file
-from rbcc.compiler.schema.spec import RESERVED_TYPES, State
+from rbcc.compiler.schema.spec import State
 from rbcc.compiler.semantics.context import Context, place_of
-from rbcc.compiler.semantics.expressions import DISTRIBUTIONS, KEYWORDS, REDUCTIONS
 from rbcc.compiler.semantics.markov import read_chain
 from rbcc.compiler.semantics.occurrences import What
+from rbcc.compiler.semantics.reserved import KEYWORDS, NOT_AGENT_TYPES, NOT_FUNCTIONS
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.util.toposort import Cycle, in_order
 
 
 MAX_CHOICES = 10_000
-_UNUSABLE = {*KEYWORDS, *REDUCTIONS, *DISTRIBUTIONS, "since", *MODULE_NAMES}
 
 
 def declare(context: Context) -> tuple[ir.Action, ...] | None:
@@ -50,7 +48,7 @@ class _Declarations:
                 continue
             try:
                 mine = load_file(path, {**BUILTIN, **found})
-                for clash in sorted(set(mine) & _UNUSABLE):
+                for clash in sorted(set(mine) & NOT_FUNCTIONS):
                     raise PrimitiveError(f"'{clash}' cannot name a function: it means something else")
                 found |= mine
             except PrimitiveError as error:
@@ -75,7 +73,7 @@ class _Declarations:
             self.context.define(What.AGENT, name, "agents", name)
             span = self.context.key("agents", name)
             indices = [agent.index] if isinstance(agent.index, str) else agent.index or []
-            if name in RESERVED_TYPES or name in KEYWORDS:
+            if name in NOT_AGENT_TYPES:
                 fine = False
                 self.diagnostics.error(
                     "RB208",

@@ -2,38 +2,25 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Label, Span, suggest
+from rbcc.compiler.ir.constants import literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
-from rbcc.compiler.ir.units import ONE, Unit
+from rbcc.compiler.ir.units import ONE
 from rbcc.compiler.schema.spec import DataFile, State
 from rbcc.compiler.semantics.context import Chain, Context, place_of
 from rbcc.compiler.semantics.data_values import Tables
-from rbcc.compiler.semantics.expressions import Scope, infer, literal_value
+from rbcc.compiler.semantics.drafts import Draft
+from rbcc.compiler.semantics.expressions import Scope, infer
 from rbcc.compiler.semantics.markov import following, started, stationary
 from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.semantics.systems import Systems
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.util.toposort import Cycle, in_order
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A definition before inference; `home` is the agent type whose names come first in it."""
-
-    symbol: str
-    indices: tuple[str, ...]
-    node: syntax.Expression
-    unit: Unit | None
-    text: str
-    group: str | None
-    doc: str | None
-    span: Span
-    home: str | None
 
 
 class Definitions:
@@ -135,7 +122,7 @@ class Definitions:
             self.diagnostics.missing(
                 index,
                 "RB303",
-                f"'{index}' is no index",
+                f"'{index}' is not an index",
                 target.index_spans[k],
                 expected=f"one of: {names.listed_indices()}",
                 help=help,
@@ -508,7 +495,7 @@ class Definitions:
         return started(chain, shares, span)
 
     def within_chain(self, chain: Chain, value: ir.Expression, span: Span) -> None:
-        """Reports a start that is no value of the chain."""
+        """Reports a start that is not a value of the chain."""
         known = {float(one) for one in chain.values}
         literal = literal_value(value)
         given = value.values if isinstance(value, ir.Table) else () if literal is None else (float(literal),)

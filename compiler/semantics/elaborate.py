@@ -6,15 +6,18 @@ from dataclasses import replace
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.analysis.signs import positive
 from rbcc.compiler.diagnostics import suggest
+from rbcc.compiler.ir.axis_order import merge_axes
+from rbcc.compiler.ir.constants import is_literal, literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE
 from rbcc.compiler.semantics.accounts import check_accounts, read_accounts
 from rbcc.compiler.semantics.context import Context, place_of
 from rbcc.compiler.semantics.declarations import declare
 from rbcc.compiler.semantics.definitions import Definitions
-from rbcc.compiler.semantics.expressions import KEYWORDS, Scope, infer, is_literal, literal_value, merge_axes
+from rbcc.compiler.semantics.expressions import Scope, infer
 from rbcc.compiler.semantics.observations import Observations
 from rbcc.compiler.semantics.occurrences import What
+from rbcc.compiler.semantics.reserved import KEYWORDS
 from rbcc.compiler.semantics.training import check_training, check_verification
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.util.toposort import in_order

@@ -5,33 +5,23 @@ expression is still examined.
 """
 
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
+from rbcc.compiler.diagnostics import Diagnostic, Diagnostics, Label, Span, messages, other_languages, suggest
+from rbcc.compiler.ir.axis_order import merge_axes
+from rbcc.compiler.ir.constants import constant, is_literal, literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE, Unit
 from rbcc.compiler.primitives import Primitive
+from rbcc.compiler.semantics.distributions import DISTRIBUTIONS, Distribution
 from rbcc.compiler.semantics.occurrences import Mention, What
-from rbcc.compiler.source.pitfalls import WORDS
+from rbcc.compiler.semantics.reserved import KEYWORDS, REDUCTIONS, SPECIAL
 from rbcc.compiler.util.text import counted
 
-
-REDUCTIONS = ("sum", "product", "mean", "min", "max", "count")
-# Distributions with their arguments. The last three are functions of the first two.
-DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
-    "normal": (), "uniform": (), "bernoulli": ("chance",), "lognormal": ("mu", "sigma"), "exponential": (),
-    "pareto": ("shape",),
-}  # fmt: skip
-SPECIAL = ("time", "horizon")
-KEYWORDS = frozenset("if else and or not where true false null time horizon public reward".split())
-"""Words of the language: nothing in a spec can have such a name."""
-
-MAX_BITS = 10_000  # of a number that is computed here, exactly
 
 _DOMAINS = {
     "log": ("the logarithm", syntax.SMALLEST, syntax.LARGEST, "something above 0"),
@@ -41,31 +31,6 @@ _DOMAINS = {
 """Functions that do not have a value everywhere: in words, from where to where they have one, and that in words."""
 
 _OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
-
-
-_EXACT = {"+": operator.add, "-": operator.sub, "*": operator.mul}
-
-# What other languages call it.
-_OTHER_NAMES = {
-    "ln": "the natural logarithm is log",
-    "pow": "a power is written a^b",
-    "power": "a power is written a^b",
-    "average": "write mean(i, x[i])",
-    "if": "write a if condition else b",
-    "where": "write a if condition else b",
-    "ifelse": "write a if condition else b",
-    "lag": "a value of an earlier step has to be kept in a state",
-    "lead": "the next value of a state is written x'",
-    "expect": "there is no expectation operator: agents learn from what they experience",
-    "E": "there is no expectation operator: agents learn from what they experience",
-    "total": "write sum(i, x[i])",
-    "rand": "write uniform() for a draw between 0 and 1",
-    "randn": "write normal() for a draw with mean 0 and variance 1",
-    "round": "write floor(x + 0.5)",
-    "len": "count(buyer) is the number of agents of the type 'buyer'",
-    "prod": "write product(i, x[i])",
-}
-_PAST = "keep it in a state 'last_{name}', with the equation last_{name}'{index} = {name}{index}"
 
 
 @dataclass
@@ -180,26 +145,12 @@ def infer(node: syntax.Expression, scope: Scope, names: Names) -> ir.Expression 
     return _Inference(scope, names).expression(node)
 
 
-@ir.remembered
-def is_literal(node: ir.Expression) -> bool:
-    """Whether `node` consists of written numbers only, and so has no unit of its own."""
-    return isinstance(node, (ir.Constant, ir.Unary, ir.Binary)) and all(map(is_literal, ir.children(node)))
-
-
-def constant(value: Fraction | float | bool) -> ir.Constant:
-    """A written number; a float stands for its shortest decimal."""
-    if isinstance(value, bool):
-        return ir.Constant(value, Type(Kind.FLAG, unit=ONE))
-    return ir.Constant(Fraction(repr(value)) if isinstance(value, float) else Fraction(value), Type(unit=ONE))
-
-
-def merge_axes(*parts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(axis for part in parts for axis in part))
-
-
 class _Inference:
     def __init__(self, scope: Scope, names: Names):
         self.scope, self.names = scope, names
+
+    def report(self, finding: Diagnostic) -> None:
+        self.names.diagnostics.add(finding)
 
     def error(self, code: str, message: str, span: Span, **details: Any) -> None:
         self.names.diagnostics.error(code, message, span, **details)
@@ -235,13 +186,7 @@ class _Inference:
     def number(self, node: syntax.Expression) -> ir.Expression | None:
         found = self.expression(node)
         if found is not None and found.type.kind is Kind.CHOICE:
-            self.error(
-                "RB401",
-                f"a choice of one {found.type.of} is not a number",
-                node.span,
-                help=f"compare it with an index ({_text(node.span)} == {self.index_of(found.type.of)}), or look "
-                f"something up with it (x[{_text(node.span)}])",
-            )
+            self.report(messages.kinds.choice_as_number(node.span, str(found.type.of), self.index_of(found.type.of)))
             return None
         return found
 
@@ -249,13 +194,7 @@ class _Inference:
         found = self.expression(node)
         if found is not None and found.type.kind is not Kind.FLAG:
             against = self.index_of(found.type.of) if found.type.kind is Kind.CHOICE else None
-            self.error(
-                "RB401",
-                f"a {found.type.kind} stands where a condition is needed",
-                node.span,
-                expected="a comparison or a flag",
-                help=f"compare it: {_text(node.span)} {f'== {against}' if against else '> 0'}",
-            )
+            self.report(messages.kinds.no_condition(node.span, found.type.kind, against))
             return None
         return found
 
@@ -275,13 +214,7 @@ class _Inference:
         first, unit = known[0][1], known[0][0].type.unit
         for part, span in known[1:]:
             if part.type.unit != unit:
-                self.error(
-                    "RB501",
-                    f"{what} have different units",
-                    span,
-                    expected=f"{unit}, the unit of '{_text(first)}'",
-                    found=f"{part.type.unit}, the unit of '{_text(span)}'",
-                )
+                self.report(messages.units.differ(what, first, str(unit), span, str(part.type.unit)))
                 return False, None
         for part, span in parts:
             self.bare(part, span, unit)
@@ -292,12 +225,7 @@ class _Inference:
         if unit in (None, ONE) or self.scope.bare_numbers or not is_literal(part):
             return
         if any(isinstance(n, ir.Constant) and n.value not in (0, False) for n in ir.walk(part)):
-            self.names.diagnostics.warning(
-                "RB503",
-                f"'{_text(span)}' has no unit, but stands beside a value in {unit}",
-                span,
-                help=f"make it a parameter with 'unit: {unit}'",
-            )
+            self.report(messages.units.number_without_unit(span, str(unit)))
 
     # --- operators ---------------------------------------------------------------------------------------------
 
@@ -322,78 +250,49 @@ class _Inference:
                 unit = None if a is None or b is None else a * b
             case "/":
                 if literal_value(right) == 0:
-                    self.error("RB401", "a division by zero", node.right.span, expected="something that is not 0")
+                    self.report(messages.kinds.division_by_zero(node.right.span))
                     return None
                 unit = None if a is None or b is None else a / b
             case _:
                 if literal_value(left) == 0 and (literal_value(right) or 0) < 0:
-                    self.error("RB401", "a division by zero", node.span)
+                    self.report(messages.kinds.division_by_zero(node.span, divisor=False))
                     return None
                 if (literal_value(left) or 0) < 0 and (literal_value(right) or Fraction(0)).denominator != 1:
-                    self.error(
-                        "RB401", "a power of a negative number", node.span, expected="a whole number as its exponent"
-                    )
+                    self.report(messages.kinds.power_of_negative(node.span))
                     return None
                 unit = self.power(left, right, node)
         result = ir.Binary(node.operator, left, right, _joined(Kind.NUMBER, unit, left, right))  # type: ignore[arg-type]
         if not _can_hold(result):
-            self.error(
-                "RB401", "a number that a computer cannot hold", node.span,
-                expected=f"0, or numbers from {syntax.SMALLEST:g} to {syntax.LARGEST:g}",
-            )  # fmt: skip
+            self.report(messages.kinds.beyond_computers(node.span, syntax.SMALLEST, syntax.LARGEST))
             return None
         return result
 
-    def pure(self, unit: Unit | None) -> str:
-        return f"divide by something in {unit}, such as a parameter {{value: 1, unit: {unit}}}"
-
     def power(self, base: ir.Expression, exponent: ir.Expression, node: syntax.Binary) -> Unit | None:
         if self.names.units and exponent.type.unit not in (None, ONE):
-            self.error(
-                "RB501",
-                "an exponent has a unit",
-                node.right.span,
-                expected="a pure number",
-                found=f"{exponent.type.unit}, the unit of '{_text(node.right.span)}'",
-                help=self.pure(exponent.type.unit),
-            )
+            self.report(messages.units.exponent(node.right.span, str(exponent.type.unit)))
             return None
         if base.type.unit in (None, ONE):
             return base.type.unit
         value = literal_value(exponent)
         if value is None and self.names.units:
-            self.names.diagnostics.warning(
-                "RB504",
-                f"what unit this power has depends on the value of '{_text(node.right.span)}'",
-                node.span,
-                expected="an exponent that is a written number, or a base without a unit",
-                help=f"the units of what is made from it are not checked; {self.pure(base.type.unit)}",
-            )
+            self.report(messages.units.depends_on_exponent(node.span, node.right.span, str(base.type.unit)))
         return None if value is None else base.type.unit**value
 
     def comparison(self, node: syntax.Comparison) -> ir.Expression | None:
         left, right = self.expression(node.left), self.expression(node.right)
         if left is None or right is None:
             return None
-        kinds = {left.type.kind, right.type.kind}
-        if Kind.CHOICE in kinds or kinds == {Kind.INDEX}:
-            if kinds - {Kind.CHOICE, Kind.INDEX} or left.type.of != right.type.of:
-                self.error(
-                    "RB302",
-                    f"{a_kind(left)} is compared with {a_kind(right)}",
-                    node.span,
-                    help=self.comparable(left, node.left.span)
-                    if left.type.of
-                    else self.comparable(right, node.right.span),
+        compared = {left.type.kind, right.type.kind}
+        if Kind.CHOICE in compared or compared == {Kind.INDEX}:
+            if compared - {Kind.CHOICE, Kind.INDEX} or left.type.of != right.type.of:
+                choice, span = (left, node.left.span) if left.type.of else (right, node.right.span)
+                agent, index = str(choice.type.of), self.index_of(choice.type.of)
+                self.report(
+                    messages.kinds.different_members(node.span, a_kind(left), a_kind(right), span, agent, index)
                 )
                 return None
-            if node.operator not in ("==", "!=") and Kind.CHOICE in kinds:
-                self.error(
-                    "RB401",
-                    f"choices have no order: '{node.operator}' cannot compare them",
-                    node.span,
-                    expected="== or !=",
-                )
+            if node.operator not in ("==", "!=") and Kind.CHOICE in compared:
+                self.report(messages.kinds.choices_in_order(node.span, node.operator))
                 return None
         else:
             fits, _ = self.agree([(left, node.left.span), (right, node.right.span)], "the two sides of a comparison")
@@ -401,23 +300,19 @@ class _Inference:
                 return None
         return ir.Binary(node.operator, left, right, _joined(Kind.FLAG, ONE, left, right))  # type: ignore[arg-type]
 
-    def comparable(self, choice: ir.Expression, span: Span) -> str:
-        index, agent = self.index_of(choice.type.of), choice.type.of
-        return f"compare it with an index of {agent}: {_text(span)} == {index}; an index counts from 0: {index} == 2"
-
     def conditional(self, node: syntax.Conditional) -> ir.Expression | None:
         condition = self.flag(node.condition)
         then, otherwise = self.expression(node.then), self.expression(node.otherwise)
         if condition is None or then is None or otherwise is None:
             return None
-        kinds = {then.type.kind, otherwise.type.kind}
-        if Kind.CHOICE in kinds and (len(kinds) > 1 or then.type.of != otherwise.type.of):
-            self.error("RB401", f"one branch is {a_kind(then)}, the other {a_kind(otherwise)}", node.span)
+        branches = {then.type.kind, otherwise.type.kind}
+        if Kind.CHOICE in branches and (len(branches) > 1 or then.type.of != otherwise.type.of):
+            self.report(messages.kinds.different_branches(node.span, a_kind(then), a_kind(otherwise)))
             return None
         fits, unit = self.agree([(then, node.then.span), (otherwise, node.otherwise.span)], "the two branches")
         if not fits:
             return None
-        kind = then.type.kind if len(kinds) == 1 and Kind.INDEX not in kinds else Kind.NUMBER
+        kind = then.type.kind if len(branches) == 1 and Kind.INDEX not in branches else Kind.NUMBER
         joined = _joined(kind, unit, condition, then, otherwise)
         return ir.Conditional(condition, then, otherwise, replace(joined, of=then.type.of))
 
@@ -461,30 +356,28 @@ class _Inference:
         unknown = sorted(self.choices_behind(symbol) - self.scope.known)
         if self.scope.known and symbol.role is Role.VALUE and symbol.type.time is Time.CHOSEN:
             known = f"the result of {', '.join(unknown)}"
-        words = f"is {known}, too late for {self.scope.purpose}"
+        name, purpose, span, labels = _shown(node), self.scope.purpose, node.name_span, self.declared(symbol)
+        help = self.known_sooner(node, symbol, unknown)
         if self.scope.offers:
-            words = f"cannot be used in {self.scope.purpose}"
-        index = f"[{','.join(symbol.type.axes)}]" if symbol.type.axes else ""
-        help = None
+            self.report(messages.timing.not_offered(name, purpose, span, self.scope.offers, help, labels))
+            return
+        expected = _OFFERS.get(self.scope.latest, f"something {self.scope.latest.words}")
+        self.report(messages.timing.too_late(name, known, purpose, span, expected, help, labels))
+
+    def known_sooner(self, node: syntax.Reference, symbol: ir.Symbol, unknown: Sequence[str]) -> str | None:
+        """What could be used in place of a value that is not known yet because of the choices `unknown`."""
         if node.primed:
-            help = f"use the value at the start of the step, '{node.name}'"
-        elif self.scope.latest is Time.NOW and symbol.name in self.names.held:
-            help = f"in the next step it is known as the state '{self.names.held[symbol.name]}': observe that"
-        elif self.scope.latest is Time.NOW and symbol.type.time in (Time.CHOSEN, Time.WITHIN):
-            help = "agents can see the value of the step before: " + _PAST.format(name=node.name, index=index)
+            return messages.timing.use_now(node.name)
+        if self.scope.latest is Time.NOW and symbol.name in self.names.held:
+            return messages.timing.observe_state(self.names.held[symbol.name])
+        if self.scope.latest is Time.NOW and symbol.type.time in (Time.CHOSEN, Time.WITHIN):
+            index = f"[{','.join(symbol.type.axes)}]" if symbol.type.axes else ""
             owners = dict.fromkeys(name.partition(".")[0] for name in unknown)
-            if symbol.type.time is Time.CHOSEN and self.scope.home and self.scope.home not in owners:
-                help += f"; or let the type choose later in the step: 'after: {', '.join(owners)}'"
-        elif self.scope.latest is Time.FIXED and not self.scope.offers and symbol.type.time > Time.FIXED:
-            help = "what changes from step to step is a state or a value, with an equation"
-        self.error(
-            "RB601",
-            f"'{_shown(node)}' {words}",
-            node.name_span,
-            expected=self.scope.offers or _OFFERS.get(self.scope.latest, f"something {self.scope.latest.words}"),
-            help=help,
-            labels=self.declared(symbol),
-        )
+            later = symbol.type.time is Time.CHOSEN and self.scope.home and self.scope.home not in owners
+            return messages.timing.of_the_step_before(node.name, index, ", ".join(owners) if later else None)
+        if self.scope.latest is Time.FIXED and not self.scope.offers and symbol.type.time > Time.FIXED:
+            return messages.timing.CHANGES
+        return None
 
     def index_value(self, node: syntax.Reference) -> ir.Expression | None:
         self.names.mention(What.INDEX, node.name, node.name_span)
@@ -504,26 +397,12 @@ class _Inference:
             )
         else:
             help = f"take a sum or a mean over it: mean({index}, ...)"
-        self.error(
-            "RB303",
-            f"index '{index}' has no range here",
-            span,
-            expected=f"an index that does: {', '.join(self.scope.bound)}" if self.scope.bound else None,
-            help=help,
-        )
+        self.report(messages.indices.unbound(index, span, self.scope.bound, help))
 
     def no_index(self, name: str, span: Span) -> None:
         close = suggest(name, self.names.indices)
-        self.names.diagnostics.missing(
-            name,
-            "RB303",
-            f"'{name}' is no index",
-            span,
-            expected=f"one of: {self.names.listed_indices()}",
-            help=f"did you mean '{close}'?"
-            if close
-            else f"a second one of a type is declared so: 'index: [i, {name}]'",
-        )
+        message = messages.indices.unknown(name, span, self.names.listed_indices(), close)
+        self.names.diagnostics.add_missing(name, message)
 
     def declared(self, symbol: ir.Symbol) -> tuple[Label, ...]:
         span = self.names.spans.get(symbol.name)
@@ -574,7 +453,9 @@ class _Inference:
             close = suggest(node.owner, self.names.agents)
             help = f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.names.agents)}"
             if node.owner in ("L", "F", "D", "S"):  # Stata's operators
-                help = "there are no lag operators: " + _PAST.format(name=node.name, index=self.index_text(node.name))
+                help = "there are no lag operators: " + messages.timing.kept_in_state(
+                    node.name, self.index_text(node.name)
+                )
             missing(node.owner, "RB202", f"there is no agent type '{node.owner}'", node.name_span, help=help)
             return
         if node.owner is None and node.name in self.names.agents:
@@ -599,8 +480,8 @@ class _Inference:
         pool = {s.name.rpartition(".")[2]: s.name for s in symbols.values() if node.owner in (None, s.owner)}
         pool |= dict.fromkeys((*SPECIAL, *self.scope.local, *self.names.indices, *self.names.broken), "")
         close = suggest(name, pool)
-        if node.name in WORDS:
-            help = WORDS[node.name]
+        if node.name in other_languages.WORDS:
+            help = other_languages.WORDS[node.name]
         elif close is None:
             help = None if self.scope.offers else self.where_to_define(node)
         elif pool[close]:
@@ -627,39 +508,23 @@ class _Inference:
         wanted = ", ".join(self.index_of(agent) for agent in symbol.sets)
         short = node.name + ("'" if node.primed else "")
         if any(self.is_time(part) for part in given):
-            self.names.diagnostics.missing(
-                f"{symbol.name} in time",
-                "RB301",
-                f"'{_shown(node)}' has no index of time",
-                node.span,
-                expected=f"{short}[{wanted}]" if wanted else f"{short} without [ ]",
-                help="x is the value in this step, x' a state in the next; for that of the step before, "
-                + _PAST.format(name=node.name, index=f"[{wanted}]" if wanted else ""),
-            )
+            past = messages.timing.kept_in_state(node.name, f"[{wanted}]" if wanted else "")
+            message = messages.indices.of_time(_shown(node), node.span, short, wanted, past)
+            self.names.diagnostics.add_missing(f"{symbol.name} in time", message)
             return None
         if len(given) != len(symbol.sets):
-            self.error(
-                "RB301",
-                f"'{_shown(node)}' has {counted(len(symbol.sets), 'index', 'indices')}, here it is given {len(given)}",
-                node.span,
-                expected=f"{short}[{wanted}]" if wanted else f"{short} without [ ]",
-                help=f"for the total write sum({wanted}, {short}[{wanted}])"
-                if not given and len(symbol.sets) == 1
-                else None,
-                labels=self.declared(symbol),
+            needed, total = counted(len(symbol.sets), "index", "indices"), not given and len(symbol.sets) == 1
+            labels = self.declared(symbol)
+            self.report(
+                messages.indices.wrong_number(_shown(node), node.span, needed, len(given), short, wanted, total, labels)
             )
             return None
         names = [part.name if self.is_bound(part) else None for part in given]  # type: ignore[union-attr]
         if None not in names and [self.names.indices[name] for name in names if name] != list(symbol.sets):
             order = [next((n for n in names if n and self.names.indices[n] == one), None) for one in symbol.sets]
             if len(set(order)) == len(order) and None not in order:
-                self.error(
-                    "RB302",
-                    f"the indices of '{_shown(node)}' are the wrong way round",
-                    node.span,
-                    expected=f"{short}[{', '.join(map(str, order))}]",
-                    labels=self.declared(symbol),
-                )
+                labels = self.declared(symbol)
+                self.report(messages.indices.wrong_way_round(_shown(node), node.span, short, map(str, order), labels))
                 return None
         found = [self.index(part, wanted, symbol) for part, wanted in zip(given, symbol.sets, strict=True)]
         return None if None in found else tuple(found)  # type: ignore[arg-type]
@@ -682,13 +547,10 @@ class _Inference:
                 self.unbound(node.name, node.span)
                 return None
             if self.names.indices[node.name] != wanted:
-                self.error(
-                    "RB302",
-                    f"'{symbol.name}' is indexed by {wanted}, but '{node.name}' is an index of "
-                    f"{self.names.indices[node.name]}",
-                    node.span,
-                    expected=f"an index of {wanted}: {', '.join(self.names.agents[wanted].indices)}",
-                    labels=self.declared(symbol),
+                other, known = self.names.indices[node.name], self.names.agents[wanted].indices
+                labels = self.declared(symbol)
+                self.report(
+                    messages.indices.of_another_type(symbol.name, wanted, node.name, other, node.span, known, labels)
                 )
                 return None
             return node.name
@@ -698,14 +560,9 @@ class _Inference:
         if found is None:
             return None
         if found.type.kind is not Kind.CHOICE or found.type.of != wanted:
-            self.error(
-                "RB302",
-                f"'{symbol.name}' is indexed by {wanted}, not by {a_kind(found)}",
-                node.span,
-                expected=f"an index of {wanted} ({', '.join(self.names.agents[wanted].indices)}) or a choice of one",
-                help=self.by_number(node, found, wanted, symbol) if len(symbol.sets) == 1 else None,
-                labels=self.declared(symbol),
-            )
+            known, labels = self.names.agents[wanted].indices, self.declared(symbol)
+            help = self.by_number(node, found, wanted, symbol) if len(symbol.sets) == 1 else None
+            self.report(messages.indices.not_by(symbol.name, wanted, a_kind(found), node.span, known, help, labels))
             return None
         return found
 
@@ -717,7 +574,7 @@ class _Inference:
         free = next((index for index in own if index not in found.type.axes), None)
         short, k = symbol.name.rpartition(".")[2], free or "k"
         declared = "" if free else f"declare a second index, 'index: [{own[0]}, k]': "
-        return f"{declared}an agent picked by number, from 0, is sum({k} where {k} == {_text(node.span)}, {short}[{k}])"
+        return f"{declared}an agent picked by number, from 0, is sum({k} where {k} == {node.span.words}, {short}[{k}])"
 
     def means_nothing(self, node: syntax.Expression) -> bool:
         """Whether a bare name in the place of an index is neither an index nor a value; if so, it is reported."""
@@ -762,7 +619,7 @@ class _Inference:
         known = [*self.names.primitives, *REDUCTIONS, *DISTRIBUTIONS]
         close = suggest(name, known)
         help = f"did you mean '{close}'?" if close else "functions of your own come from Python files named under 'use'"
-        help = _OTHER_NAMES.get(name, help)
+        help = other_languages.FUNCTIONS.get(name, help)
         if self.names.candidates(name):
             return self.called_symbol(node, self.names.candidates(name)[0])
         self.names.diagnostics.missing(name, "RB205", f"there is no function '{name}'", node.name_span, help=help)
@@ -772,7 +629,7 @@ class _Inference:
         """A name with round brackets behind it: another language's index, lag or lead, or a missing product."""
         name, index = node.function, self.index_text(node.function)
         given = [argument.value for argument in node.arguments]
-        help = f"'{name}' is no function; a product needs *"
+        help = f"'{name}' is not a function; a product needs *"
         shift = (
             self.expression(given[0])
             if len(given) == 1 and isinstance(given[0], (syntax.Number, syntax.Unary))
@@ -780,9 +637,9 @@ class _Inference:
         )
         moved = None if shift is None else literal_value(shift)
         if given and all(self.is_bound(part) for part in given):
-            help = f"indices stand in [ ]: {name}[{', '.join(_text(part.span) for part in given)}]"
+            help = f"indices stand in [ ]: {name}[{', '.join(part.span.words for part in given)}]"
         elif moved is not None and moved < 0:
-            help = "there are no lags: " + _PAST.format(name=name, index=index)
+            help = "there are no lags: " + messages.timing.kept_in_state(name, index)
         elif moved is not None and moved > 0:
             help = f"there are no leads: the next value of a state is written {name}'{index}"
         labels = self.declared(symbol)
@@ -816,14 +673,7 @@ class _Inference:
             if part.name in self.scope.bound or part.name in indices:
                 agent = self.names.indices[part.name]
                 others = [i for i in self.names.agents[agent].indices if i not in self.scope.bound]
-                self.error(
-                    "RB304",
-                    f"index '{part.name}' already has a range here",
-                    part.span,
-                    help=f"use '{others[0]}', another index of {agent}"
-                    if others
-                    else f"declare a second one of {agent}, 'index: [{part.name}, k]', and sum over k",
-                )
+                self.report(messages.indices.bound_twice(part.name, part.span, agent, others[0] if others else None))
                 return None
             indices.append(part.name)
         if not indices:
@@ -832,8 +682,8 @@ class _Inference:
         inner = _Inference(replace(self.scope, bound=(*self.scope.bound, *indices)), self.names)
         conditions = [argument.where for argument in node.arguments if argument.where is not None]
         if conditions and (len(conditions) > 1 or over[-1].where is None):
-            where = f"{', '.join(indices)} where {_text(conditions[0].span)}"
-            body = "" if name == "count" else f", {_text(node.arguments[-1].value.span)}"
+            where = f"{', '.join(indices)} where {conditions[0].span.words}"
+            body = "" if name == "count" else f", {node.arguments[-1].value.span.words}"
             self.error(
                 "RB201",
                 "'where' stands once, after the last index",
@@ -843,8 +693,8 @@ class _Inference:
             return None
         if conditions and name in ("mean", "min", "max"):
             where, body = (
-                f"{', '.join(indices)} where {_text(conditions[0].span)}",
-                _text(node.arguments[-1].value.span),
+                f"{', '.join(indices)} where {conditions[0].span.words}",
+                node.arguments[-1].value.span.words,
             )
             self.error(
                 "RB206",
@@ -852,7 +702,7 @@ class _Inference:
                 node.span,
                 help=f"write sum({where}, {body}) / max(1, count({where}))"
                 if name == "mean"
-                else f"write {name}({', '.join(indices)}, {body} if {_text(conditions[0].span)} else ...), with what "
+                else f"write {name}({', '.join(indices)}, {body} if {conditions[0].span.words} else ...), with what "
                 "is to count where it does not hold",
             )
             return None
@@ -891,13 +741,13 @@ class _Inference:
         elif isinstance(part, syntax.Reference) and part.indices is None and not self.names.candidates(part.name):
             self.no_index(part.name, part.span)
         else:
-            over = [_text(argument.value.span) for argument in node.arguments if argument.value is not part]
+            over = [argument.value.span.words for argument in node.arguments if argument.value is not part]
             self.error(
                 "RB206",
                 f"{name} needs an index here",
                 part.span,
                 expected=f"for example {example}",
-                help=f"write count({', '.join(over)} where {_text(part.span)})" if name == "count" and over else None,
+                help=f"write count({', '.join(over)} where {part.span.words})" if name == "count" and over else None,
             )
 
     def no_range(self, node: syntax.Call, example: str) -> None:
@@ -910,11 +760,11 @@ class _Inference:
             and len(self.names.candidates(value.name)) == 1
         ):
             index = self.index_text(value.name)
-            help = f"write {node.function}({index[1:-1]}, {_text(value.span)}{index})" if index else None
+            help = f"write {node.function}({index[1:-1]}, {value.span.words}{index})" if index else None
         elif value is not None:
             inside = [r.name for r in syntax.references(value) if r.name in self.names.indices]
             free = list(dict.fromkeys(name for name in inside if name not in self.scope.bound)) or inside[:1]
-            help = f"write {node.function}({', '.join(free)}, {_text(value.span)})" if free else None
+            help = f"write {node.function}({', '.join(free)}, {value.span.words})" if free else None
         self.error(
             "RB206",
             f"{node.function} needs an index and a value",
@@ -925,21 +775,17 @@ class _Inference:
 
     def over_nothing(self, node: syntax.Call, name: str, index: str, body: ir.Expression) -> None:
         agent = self.names.indices[index]
-        text = "" if name == "count" else _text(node.arguments[-1].value.span)
+        text = "" if name == "count" else node.arguments[-1].value.span.words
         fixes = {
             "sum": f"count({agent})" if literal_value(body) == 1 else f"count({agent}) * ({text})",
             "count": f"count({agent})",
             "product": f"({text})^count({agent})",
         }
-        self.error(
-            "RB306",
-            f"this {name} runs over '{index}', but nothing in it depends on '{index}'",
-            node.span,
-            help=f"is an index missing inside? If it is meant so, write {fixes.get(name, text)}",
-        )
+        self.report(messages.indices.over_nothing(name, index, node.span, fixes.get(name, text)))
 
     def draw(self, node: syntax.Call) -> ir.Expression | None:
-        name, wanted = node.function, DISTRIBUTIONS[node.function]
+        name, distribution = node.function, DISTRIBUTIONS[node.function]
+        wanted = distribution.arguments
         if not self.scope.draws:
             self.error(
                 "RB208",
@@ -949,18 +795,12 @@ class _Inference:
             )
             return None
         if len(node.arguments) != len(wanted):
-            help = {
-                "normal": "m + s * normal() has the mean m and the standard deviation s",
-                "exponential": "m * exponential() has the mean m",
-                "uniform": "a + (b - a) * uniform() lies between a and b",
-                "bernoulli": "bernoulli(p) is true with probability p",
-            }
             self.error(
                 "RB206",
                 f"{name} takes {counted(len(wanted), 'argument')}, here it has {len(node.arguments)}",
                 node.span,
                 expected=f"{name}({', '.join(wanted)})",
-                help=help.get(name),
+                help=distribution.help,
             )
             return None
         arguments = [self.number(argument.value) for argument in node.arguments]
@@ -969,47 +809,28 @@ class _Inference:
             if argument is None:
                 return None
             if self.names.units and argument.type.unit not in (None, ONE):
-                self.error(
-                    "RB501", f"an argument of {name} has a unit", span, expected="a pure number",
-                    found=str(argument.type.unit),
-                )  # fmt: skip
+                self.report(messages.units.argument_of_distribution(name, span, str(argument.type.unit)))
                 return None
         parts: list[ir.Expression] = arguments  # type: ignore[assignment]
         last = literal_value(parts[-1]) if parts else None
-        if last is not None and (last < 0 or (last == 0 and name == "pareto") or (last > 1 and name == "bernoulli")):
-            limits = {"bernoulli": "from 0 to 1", "lognormal": "of at least 0", "pareto": "above 0"}
+        if last is not None and not distribution.allows(last):
             self.error(
                 "RB410", f"no {name} distribution has the {wanted[-1]} {float(last):g}", spans[-1],
-                expected=f"a {wanted[-1]} {limits[name]}",
+                expected=f"a {wanted[-1]} {distribution.limits}",
             )  # fmt: skip
             return None
-        return self.drawn(name, parts)
+        return self.drawn(name, distribution, parts)
 
-    def drawn(self, name: str, arguments: Sequence[ir.Expression]) -> ir.Expression:
+    def drawn(self, name: str, distribution: Distribution, arguments: Sequence[ir.Expression]) -> ir.Expression:
         """A draw for every value of the indices that are bound here."""
         time = max([Time.WITHIN, *(argument.type.time for argument in arguments)])
-        number = Type(Kind.NUMBER, self.scope.bound, ONE, time)
 
-        def fresh(distribution: str, kind: Kind, *parts: ir.Expression) -> ir.Expression:
+        def draw(elementary: str, *parts: ir.Expression) -> ir.Expression:
+            drawn = Type(DISTRIBUTIONS[elementary].kind, self.scope.bound, ONE, time)
             self.names.draws += 1
-            return ir.Draw(distribution, parts, self.names.draws - 1, replace(number, kind=kind))  # type: ignore[arg-type]
+            return ir.Draw(elementary, parts, self.names.draws - 1, drawn)  # type: ignore[arg-type]
 
-        match name:
-            case "normal" | "uniform":
-                return fresh(name, Kind.NUMBER)
-            case "bernoulli":
-                return fresh(name, Kind.FLAG, *arguments)
-            case "lognormal":
-                mu, sigma = arguments
-                spread = ir.Binary("*", sigma, fresh("normal", Kind.NUMBER), number)
-                return ir.Apply("exp", (ir.Binary("+", mu, spread, number),), number)
-        # From the uniform distribution, by the inverse of the distribution function: 1 - u is above 0 and at most 1.
-        rest = ir.Binary("-", constant(1), fresh("uniform", Kind.NUMBER), number)
-        if name == "exponential":
-            return ir.Unary("-", ir.Apply("log", (rest,), number), number)
-        (shape,) = arguments
-        power = ir.Binary("/", constant(-1), shape, replace(shape.type, kind=Kind.NUMBER))
-        return ir.Binary("^", rest, power, number)
+        return distribution.made(draw, *arguments) if distribution.made else draw(name, *arguments)
 
     def apply(self, node: syntax.Call) -> ir.Expression | None:
         primitive = self.names.primitives[node.function]
@@ -1030,26 +851,30 @@ class _Inference:
         present: list[ir.Expression] = arguments  # type: ignore[assignment]
         domain, value = _DOMAINS.get(primitive.name), literal_value(present[0])
         if domain is not None and value is not None and not domain[1] <= value <= domain[2]:
-            self.error("RB401", f"{domain[0]} of {float(value):g}", spans[0], expected=domain[3])
+            self.report(messages.kinds.outside_domain(domain[0], float(value), spans[0], domain[3]))
             return None
         unit: Unit | None = None
         if self.names.units:
             literal = all(map(is_literal, present))
-            units = [None if is_literal(part) and not literal else part.type.unit for part in present]
-            unit, misfit = primitive.units.apply(units)
+            given = [None if is_literal(part) and not literal else part.type.unit for part in present]
+            unit, misfit = primitive.units.apply(given)
             if misfit is not None:
                 position, needed = misfit
-                self.error(
-                    "RB501",
-                    f"argument {position + 1} of {primitive.name} has the wrong unit",
-                    spans[position],
-                    expected=self.needed(node, needed, units),
-                    found=f"{units[position]}, the unit of '{_text(spans[position])}'",
-                    help=self.pure(units[position]) if needed == ONE else None,
+                pure = needed == ONE
+                like = None if pure else next((k for k, other in enumerate(given) if other == needed), None)
+                self.report(
+                    messages.units.argument(
+                        primitive.name,
+                        position + 1,
+                        spans[position],
+                        str(given[position]),
+                        None if pure else str(needed),
+                        None if like is None else spans[like],
+                    )
                 )
                 return None
             for position, (part, span) in enumerate(zip(present, spans, strict=True)):
-                self.bare(part, span, primitive.units.shared(units, position))
+                self.bare(part, span, primitive.units.shared(given, position))
         kind = Kind.FLAG if primitive.flag else Kind.NUMBER
         return ir.Apply(primitive.name, tuple(present), _joined(kind, unit, *present))
 
@@ -1057,39 +882,7 @@ class _Inference:
         """For `max(x[j])`: the maximum over agents that may be meant."""
         value = node.arguments[0].value if node.arguments else None
         inside = [r.name for r in syntax.references(value) if r.name in self.names.indices] if value else []
-        return f"over agents it is {node.function}({inside[0]}, {_text(value.span)})" if value and inside else None
-
-    def needed(self, node: syntax.Call, unit: Unit, units: Sequence[Unit | None]) -> str:
-        """The unit an argument should have, and which other argument says so."""
-        if unit == ONE:
-            return "a pure number"
-        same = next((k for k, one in enumerate(units) if one == unit), None)
-        return f"{unit}, the unit of '{_text(node.arguments[same].value.span)}'" if same is not None else str(unit)
-
-
-@ir.remembered
-def literal_value(node: ir.Expression) -> Fraction | None:
-    """The value of an expression of written numbers, or None if it is not one or not rational."""
-    match node:
-        case ir.Constant(bool()):
-            return None
-        case ir.Constant(value):
-            return Fraction(value)
-        case ir.Unary("-", operand):
-            value = literal_value(operand)
-            return None if value is None else -value
-        case ir.Binary(sign, left, right):
-            a, b = literal_value(left), literal_value(right)
-            if a is None or b is None:
-                return None
-            if sign == "/" and b != 0:
-                return a / b
-            bits = a.numerator.bit_length() + a.denominator.bit_length()
-            if sign == "^" and b.denominator == 1 and abs(b) * bits <= MAX_BITS and (a != 0 or b >= 0):
-                return a ** int(b)
-            exact = _EXACT.get(sign)
-            return exact(a, b) if exact else None
-    return None
+        return f"over agents it is {node.function}({inside[0]}, {value.span.words})" if value and inside else None
 
 
 def _can_hold(node: ir.Binary) -> bool:
@@ -1114,10 +907,6 @@ def _number_of_arguments(primitive: Primitive) -> str:
     if primitive.optional:
         return f"{most - primitive.optional} to {counted(most, 'argument')}"
     return counted(most, "argument")
-
-
-def _text(span: Span) -> str:
-    return " ".join(span.source.text[span.start : span.end].split())
 
 
 def _shown(node: syntax.Reference) -> str:

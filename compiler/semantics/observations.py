@@ -6,10 +6,11 @@ from typing import Any
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Span
+from rbcc.compiler.ir.constants import constant, literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.schema.spec import Observation
 from rbcc.compiler.semantics.context import Chain, Context, place_of
-from rbcc.compiler.semantics.expressions import Scope, constant, infer, literal_value
+from rbcc.compiler.semantics.expressions import Scope, infer
 from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.source import KeyPath
 

@@ -3,20 +3,18 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Label
+from rbcc.compiler.ir.constants import literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.semantics.context import Context, place_of
-from rbcc.compiler.semantics.expressions import DISTRIBUTIONS, Scope, a_kind, infer, literal_value
+from rbcc.compiler.semantics.drafts import Draft
+from rbcc.compiler.semantics.expressions import Scope, a_kind, infer
 from rbcc.compiler.semantics.occurrences import What
+from rbcc.compiler.semantics.reserved import DISTRIBUTIONS
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.util.text import counted
-
-
-if TYPE_CHECKING:
-    from rbcc.compiler.semantics.definitions import Draft
 
 
 @dataclass
@@ -77,7 +75,6 @@ class Systems:
         return True
 
     def draft(self, system: _System, unknown: str, equation: syntax.Equality) -> "Draft":
-        from rbcc.compiler.semantics.definitions import Draft  # which has systems itself
 
         symbol = self.names.symbols[unknown]
         text = f"{_indexed(unknown, symbol.type.axes)} solves {'; '.join(one.text for one in system.equations)}"

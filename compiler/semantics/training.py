@@ -11,6 +11,7 @@ from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostics, Label, Source, Span, suggest
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE
+from rbcc.compiler.schema.defaults import DEFAULTS
 from rbcc.compiler.schema.spec import AMOUNT, Learner, Phase, Spec, Training, Verify, Window
 from rbcc.compiler.semantics.context import place_of
 from rbcc.compiler.semantics.expressions import Names, Scope, infer
@@ -23,26 +24,6 @@ MAX_JOINT_CHOICES = 4096
 # A deviator learns in so many economies in each iteration, unless the spec says in how many; in short episodes in as
 # many as play so many steps.
 FEWEST_ECONOMIES, FEWEST_STEPS = 64, 256
-
-# What a spec that is silent gets; `rbcc compile --emit ir` shows the resolved settings.
-DEFAULTS = Learner(
-    algorithm="ppo",
-    network=[64, 64],
-    learning_rate="5e-4",
-    epochs=2,
-    period=1,
-    explorers=0.25,
-    clip="0.1",
-    value_weight="0.5",
-    gae="0.95",
-    entropy="0.01",
-    sharpness="6",
-    gradient_clip="2",
-    reward_scale="1",
-    starts=0.0,
-    joint=[],
-    lagrangian={},
-)
 
 
 def check_training(
@@ -268,7 +249,7 @@ class _Training:
         return tuple(parameters), tuple(windows)
 
     def no_parameter(self, key: str, path: KeyPath, symbol: ir.Symbol | None) -> None:
-        """What is annealed is no parameter, or one with an index."""
+        """What is annealed is not a parameter, or one with an index."""
         if key in self.names.broken:
             return
         known = [s.name for s in self.names.symbols.values() if s.role is Role.PARAMETER and not s.sets]
@@ -296,7 +277,7 @@ class _Training:
             if key.rpartition(".")[2] not in self.names.broken:
                 self.diagnostics.error(
                     "RB702",
-                    f"'{key}' is no choice from a list of numbers",
+                    f"'{key}' is not a choice from a list of numbers",
                     self.document.key(path),
                     expected="type.choice, such as baker.hours",
                     help=f"did you mean '{close}'?" if close and close != key else None,

@@ -1,109 +1,11 @@
 """What YAML makes of things that people write, in words: only for messages."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import yaml
 
 from rbcc.compiler.diagnostics import Label, Source, Span
-
-
-@dataclass(frozen=True)
-class Trap:
-    """What is wrong, and what to write instead."""
-
-    message: str
-    help: str
-
-
-# --- numbers ---------------------------------------------------------------------------------------------------------
-
-_SIGN = r"[-+]?"
-NUMBERS: tuple[tuple[str, Callable[[str], Trap]], ...] = (
-    (
-        rf"{_SIGN}0[0-9]+(\.[0-9]*)?",
-        lambda text: Trap(
-            f"'{text}' starts with a 0: some read it as octal, some as decimal", f"write {_decimal(text)}"
-        ),
-    ),
-    (
-        rf"{_SIGN}0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)",
-        lambda text: Trap(f"'{text}' is no decimal number", f"write {int(text, 0)}"),
-    ),
-    (
-        rf"{_SIGN}[0-9]+(_[0-9]+)+(\.[0-9]*)?",
-        lambda text: Trap(f"'_' in the number '{text}'", f"write {text.replace('_', '')}"),
-    ),
-    (
-        rf"{_SIGN}[1-9][0-9]{{0,2}}(,[0-9]{{3}})+(\.[0-9]*)?",
-        lambda text: Trap(
-            f"a comma in the number '{text}'",
-            f"write {text.replace(',', '')}, or {text.replace(',', '.', 1)} if it is a decimal comma",
-        ),
-    ),
-    (
-        rf"{_SIGN}[0-9]+,[0-9]+",
-        lambda text: Trap(f"a comma in the number '{text}'", f"write a decimal point: {text.replace(',', '.')}"),
-    ),
-    (
-        rf"{_SIGN}[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?",
-        lambda text: Trap(f"'{text}' is a time of day or an angle, no number", f"write a number: {_seconds(text)}"),
-    ),
-    (
-        r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}",
-        lambda text: Trap(f"'{text}' is a date, no number", "write a number, such as the year or the step"),
-    ),
-    (
-        rf"{_SIGN}\.?(inf|Inf|INF|infinity|Infinity|oo)|\.?(nan|NaN|NAN)",
-        lambda text: Trap(f"'{text}' is no finite number", "write a large number, such as 1e6"),
-    ),
-    (
-        rf"({_SIGN}[0-9.]+)\s+(%|percent|per cent)",
-        lambda text: Trap(f"'{text}' is no number", f"write {text.split()[0]}%"),
-    ),
-    (
-        r"[$€£¥]\s*[0-9.,]+|[0-9.,]+\s*[$€£¥]",
-        lambda text: Trap(
-            f"'{text}' has a currency sign", "write the number alone; a unit has a key of its own, 'unit: money'"
-        ),
-    ),
-)
-
-
-def number_trap(text: str) -> Trap | None:
-    """What is wrong with `text` if it is a number in a notation that is not one here."""
-    text = text.strip()
-    if not _ANY_TRAP.fullmatch(text):
-        return None
-    return next(trap(text) for pattern, trap in NUMBERS if re.fullmatch(pattern, text))
-
-
-_ANY_TRAP = re.compile("|".join(pattern for pattern, _ in NUMBERS))
-
-
-def _decimal(text: str) -> str:
-    return re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", text)
-
-
-def _seconds(text: str) -> str:
-    """What YAML 1.1 reads: 12:30 is 12 x 60 + 30."""
-    total, sign = 0.0, -1 if text.startswith("-") else 1
-    for part in text.lstrip("+-").split(":"):
-        total = 60 * total + float(part)
-    return f"{sign * total:g}"
-
-
-# --- words -----------------------------------------------------------------------------------------------------------
-
-WORDS = {
-    **dict.fromkeys(("yes", "on", "True", "TRUE", "Yes", "On", "YES", "ON"), "a flag is written true or false"),
-    **dict.fromkeys(("no", "off", "False", "FALSE", "No", "Off", "NO", "OFF"), "a flag is written true or false"),
-    **dict.fromkeys(("None", "NA", "nothing"), "what has no value is left out"),
-    **dict.fromkeys(("inf", "infinity", "Inf", "nan", "NaN", "oo"), "write a large number, such as 1e9"),
-    "E": "there is no expectation operator, as agents learn from what they experience; over agents it is mean(i, x[i])",
-}
-"""Words of other languages that may stand where a name is expected, and what is written here."""
+from rbcc.compiler.diagnostics.other_languages import Trap
 
 
 # --- keys without a value --------------------------------------------------------------------------------------------
@@ -224,7 +126,7 @@ class _Reader:
             message = "an equation outside a group, or with too little indentation"
             return Trap(message, "equations stand under 'name: |', all indented deeper than the name"), span
         if text.startswith(("//", "%", "--", "/*")):
-            return Trap("this line is no key with a value", "a comment starts with #"), span
+            return Trap("this line is not a key with a value", "a comment starts with #"), span
         return Trap("':' is missing", f"write {text}:" if re.fullmatch(r"\w+", text) else "write key: value"), span
 
     def bracket(self) -> tuple[Trap, Span, tuple[Label, ...]]:
@@ -254,7 +156,7 @@ class _Reader:
             return Trap("a second ': ' in one value", _QUOTES), self.here()
         if above.lstrip().startswith(("//", "%", "--", "/*")):
             row = next(number for number in range(self.row - 1, -1, -1) if self.line(number) == above)
-            return Trap("this line is no key with a value", "a comment starts with #"), self.whole(row)
+            return Trap("this line is not a key with a value", "a comment starts with #"), self.whole(row)
         if re.match(r"\s+\w+'?(\[[^\]]*\])?\s*=(?!=)", above):
             fix = "write a line with a name above them, such as 'market: |', and indent them below it"
             return Trap("the equations above belong to no group", fix), self.whole(self.row)

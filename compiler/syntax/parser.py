@@ -1,7 +1,6 @@
 """Text of the expression language to an abstract syntax tree with the place of every node."""
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,146 +14,30 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 from platformdirs import user_cache_path
 
 from rbcc.compiler.diagnostics import Diagnostics, Source, Span
+from rbcc.compiler.diagnostics.other_languages import number_trap
 from rbcc.compiler.ir.units import Unit
 from rbcc.compiler.source import Scalar
-from rbcc.compiler.source.pitfalls import number_trap
+from rbcc.compiler.syntax.ast import (
+    Argument,
+    Binary,
+    Boolean,
+    Call,
+    Comparison,
+    Conditional,
+    Equality,
+    Equation,
+    Expression,
+    Number,
+    Reference,
+    Target,
+    Unary,
+)
+from rbcc.compiler.syntax.errors import explain
 
 
 MAX_DEPTH = 100  # later stages walk expressions by recursion, with up to six calls a level of Python's thousand
 MAX_DIGITS = 40
 SMALLEST, LARGEST = 1e-37, 1e38  # what single precision holds, apart from 0
-
-
-@dataclass(frozen=True)
-class Number:
-    value: Fraction
-    span: Span
-
-
-@dataclass(frozen=True)
-class Boolean:
-    value: bool
-    span: Span
-
-
-@dataclass(frozen=True)
-class Reference:
-    """`name`, `owner.name`, `name'`, `name[i, j]`; a bare index name is a reference too."""
-
-    name: str
-    owner: str | None
-    primed: bool
-    indices: tuple["Expression", ...] | None
-    span: Span
-    name_span: Span
-
-
-@dataclass(frozen=True)
-class Unary:
-    operator: str  # "-" or "not"
-    operand: "Expression"
-    span: Span
-
-
-@dataclass(frozen=True)
-class Binary:
-    operator: str  # + - * / ^ and or
-    left: "Expression"
-    right: "Expression"
-    span: Span
-
-
-@dataclass(frozen=True)
-class Comparison:
-    operator: str
-    left: "Expression"
-    right: "Expression"
-    span: Span
-
-
-@dataclass(frozen=True)
-class Conditional:
-    condition: "Expression"
-    then: "Expression"
-    otherwise: "Expression"
-    span: Span
-
-
-@dataclass(frozen=True)
-class Argument:
-    value: "Expression"
-    where: "Expression | None"
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function or, if its first argument is an index, a reduction over it."""
-
-    function: str
-    arguments: tuple[Argument, ...]
-    span: Span
-    name_span: Span
-
-
-Expression = Number | Boolean | Reference | Unary | Binary | Comparison | Conditional | Call
-
-
-@dataclass(frozen=True)
-class Target:
-    name: str
-    primed: bool
-    indices: tuple[str, ...]
-    index_spans: tuple[Span, ...]
-    span: Span
-
-
-@dataclass(frozen=True)
-class Equation:
-    target: Target
-    unit: Unit | None
-    unit_span: Span | None
-    expression: Expression
-    span: Span
-    text: str
-    doc: str | None
-
-
-@dataclass(frozen=True)
-class Equality:
-    """An equation that is solved, as it is written: `left == right` if it is right."""
-
-    node: Expression
-    text: str
-    doc: str | None
-
-
-def children(node: object) -> Iterator[Expression]:
-    """The expressions directly inside a node."""
-    match node:
-        case Reference(indices=tuple() as inner):
-            yield from inner
-        case Unary(operand=operand):
-            yield operand
-        case Binary() | Comparison():
-            yield node.left
-            yield node.right
-        case Conditional():
-            yield node.then
-            yield node.condition
-            yield node.otherwise
-        case Call(arguments=arguments):
-            for argument in arguments:
-                yield argument.value
-                if argument.where is not None:
-                    yield argument.where
-
-
-def references(node: Expression) -> Iterator[Reference]:
-    """All references inside `node`, itself included."""
-    if isinstance(node, Reference):
-        yield node
-    for child in children(node):
-        yield from references(child)
 
 
 _SINGLE = re.compile(r"(?<![=<>!])=(?!=)")
@@ -261,7 +144,7 @@ def statements(block: str) -> list[tuple[int, str, str | None]]:
 
 
 def tokens(text: str, start: Literal["expression", "equation"]) -> list[Token] | None:
-    """The tokens of `text`, comments left out, or None if it is no expression or equation."""
+    """The tokens of `text`, comments left out, or None if it is not an expression or equation."""
     try:
         reading = _parser().parse_interactive(text, start=start)
         found = reading.exhaust_lexer()
@@ -506,87 +389,6 @@ def _join(left: Span, right: Span) -> Span:
 
 _CHAINS = ("disjunction", "conjunction", "comparison", "sum", "product")
 
-_TOKENS = {
-    "NAME": "a name",
-    "NUMBER": "a number",
-    "COMPARE": "a comparison",
-    "SIGN": "+ or -",
-    "SCALE": "* or /",
-    "POWER": "^",
-    "PRIME": "a prime (')",
-    "LPAR": "'('",
-    "RPAR": "')'",
-    "LSQB": "'['",
-    "RSQB": "']'",
-    "COMMA": "','",
-    "EQUAL": "'='",
-    "COLON": "':'",
-    "DOT": "'.'",
-    "IF": "'if'",
-    "ELSE": "'else'",
-    "AND": "'and'",
-    "OR": "'or'",
-    "NOT": "'not'",
-    "WHERE": "'where'",
-    "TRUE": "'true'",
-    "FALSE": "'false'",
-    "$END": "the end",
-}
-_OPERATORS = {"SIGN", "SCALE", "POWER", "COMPARE", "IF", "AND", "OR"}
-
-# What people write -> what it is called here. Matched at the place where reading stopped.
-HINTS: tuple[tuple[str, str], ...] = (
-    (r"\*\*|(?<=\*)\*", "a power is written x^2"),
-    (r"&&?", "write 'and'"),
-    (r"\|\|?", "write 'or'"),
-    (r"!(?!=)", "write 'not'"),
-    (r"=(?!=)", "equality is tested with =="),
-    (r"AND\b|OR\b|NOT\b", "and, or and not are written in small letters"),
-    (r"\?", "write a if condition else b"),
-    (r"\{", "use ( ) for grouping and [ ] for indices"),
-    (r"@|:=|<-", "an equation is written name = expression"),
-    (r"[“”„«»]", 'these are not the quotes of a keyboard: write "...", or no quotes'),
-    (r"[‘’`´′]", "use the plain ' for a next value"),
-    (r"[−–—]", "use the plain minus sign -"),
-    (r"[×·]", "write * for a product"),
-    (r"[÷]", "write / for a quotient"),
-    (r"[≤≥≠]", "write <=, >= or !="),
-    (r"[²³]", "a power is written x^2"),
-    (r"for\b|in\b", "a sum is written sum(i, x[i])"),
-    (r"(?<=\])\[", "indices stand in one pair of brackets: x[i,j]"),
-    (r"(?<=\])\(\s*-\s*\d", "there are no lags: keep what is past in a state, last_x'[j] = x[j]"),
-    (r"(?<=\])\(\s*\+?\s*\d", "there are no leads: the next value of a state is written x'[j]"),
-    (r"[\u00a0\u2000-\u200b\u202f\u3000\ufeff]", "this is an invisible character that looks like a space: delete it"),
-    (r";", "an equation ends with its line; remove the ';'"),
-    (r"[$€£¥]", "a number stands alone; its unit has a key of its own, 'unit: money'"),
-    (r"%", "a per cent sign follows its number without a space: 5%"),
-    (r"\\", "this is LaTeX; write names and operators as in a program: alpha * x"),
-    (r":", "a value with ':' in it is no expression"),
-    (r"\.(inf|nan|Inf|NaN)", "write a large number, such as 1e9"),
-    (r"_[0-9]", "a number has no '_' in it: write 1000"),
-    (r"(?<=0)[xXoObB][0-9a-fA-F]+", "write the number in decimals"),
-    (r"per\b", "write / for per: money/good"),
-    (r"percent\b", "write 5% for five per cent"),
-    (r",$", "remove the comma"),
-)
-EQUATION_HINTS: tuple[tuple[str, str], ...] = (
-    (r"\.", "a name on the left has no owner: write sold[j]; a state is known by its index"),
-    (r"\d", "an index is a name, not a number; for cases write a if j == 0 else b"),
-    (r"\+=|-=|\*=|/=", "for a new value in the next step write x' = x + ..."),
-    (r"==", "one = defines a value; == tests whether two are equal"),
-    (r"\(\s*\+?\s*1\s*\)", "the next value of a state is written with a prime: x'[j] = ..."),
-    (r"\(\s*-\s*\d", "an equation says what is now, x = ..., or comes next, x' = ...: the past cannot be changed"),
-    (r"[-+*/(]", "the left side is one name: solve the equation for it"),
-    (r"<=|>=|<(?!-)|>", "an equation has one =; a condition that must hold is listed under 'invariants'"),
-    (r"[^\W\d]", "the left side is one name, then comes ="),
-)
-UNIT_HINTS: tuple[tuple[str, str], ...] = (
-    (r"per\b", "write / for per: money/good"),
-    (r"[$€£¥]", "a unit is a name that is listed under 'units', such as money"),
-    (r"[^\W\d]", "a unit has no factor, and * or / between two names"),
-    (r"\(", "units have no brackets: money/good/hour"),
-)
-
 
 def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagnostics) -> None:
     if isinstance(error, UnexpectedCharacters):
@@ -598,51 +400,9 @@ def _report(text: _Text, start: str, error: UnexpectedInput, diagnostics: Diagno
     else:
         accepted = set(getattr(error, "accepts", None) or getattr(error, "expected", None) or "")
         place, found = len(text.text.rstrip()), ""
-    rest = text.text[place:]
-    hints = UNIT_HINTS if start == "unit" else HINTS
-    if start == "equation" and "=" not in text.text[:place]:
-        hints = EQUATION_HINTS + HINTS
-    hint = next((hint for pattern, hint in hints if re.compile(pattern).match(text.text, place)), None)
-    if hint is None and start == "equation" and "=" not in text.text:
-        hint = "an equation is written name = expression, or name'[i] = expression for a next value"
-    if hint is None and not found and text.text.count("(") > text.text.count(")"):
-        hint = "a ')' is missing"
-    if hint is None and found == ")" and text.text.count(")") > text.text.count("("):
-        hint = "there is one ')' too many"
-    if hint is None and re.search(r"\b(sum|product|mean|min|max)\s*\(\s*\w+\s+$", text.text[:place]):
-        hint = "a comma is missing after the index"
-    if (
-        hint is None
-        and (branch := re.search(r"\bif\b", text.text))
-        and re.search(r"\bthen\b", text.text[branch.end() :])
-    ):
-        hint = "a choice is written a if condition else b; both branches are needed"
-    if hint is None and start == "equation" and re.match(r"\w+'?(\[[^\]]*\])?\s*=(?!=)", rest):
-        hint = "a second equation begins in the same text: write 'name: |' above them, and each on a line of its own"
-        if text.text[:place].count("(") > text.text[:place].count(")"):
-            hint = "a ')' is missing before: an equation goes on while a bracket is open"
-    if hint is None and found == "(" and re.search(r"\b\w+\.\w+\s*$", text.text[:place]):
-        hint = "functions have no prefix: sqrt(x), not np.sqrt(x)"
-    if hint is None and found == "[" and "NAME" in accepted:
-        hint = "there are no lists in expressions: max(a, b) of values, max(j, x[j]) over agents"
-    if hint is None and start != "unit" and re.search(r"\d\s*$", text.text[:place]) and re.match(r"[^\W\d]", rest):
-        hint = (
-            "is an operator missing? A product is written 2 * b; a unit has a key of its own: {value: 2, unit: money}"
-        )
-    if hint is None and "NAME" not in accepted and re.match(r"[\w(]", rest):
-        hint = "is an operator missing? A product is written a * b"
-    if hint is None and found in ("if", "else"):
-        hint = "a choice is written a if condition else b; both branches are needed"
-    expected = _accepted(accepted, text.text[:place])
-    if hint is None and expected == "'else'":
-        hint = "say what holds otherwise: a if condition else 0"
-    diagnostics.error(
-        "RB201",
-        f"this {start} ends too early" if not found else f"'{found}' does not fit here",
-        text.span(place, place + max(1, len(found))) if found else text.span(place - 1, place),
-        expected=expected,
-        help=hint,
-    )
+    message, expected, help = explain(text.text, start, place, found, accepted)
+    span = text.span(place, place + max(1, len(found))) if found else text.span(place - 1, place)
+    diagnostics.error("RB201", message, span, expected=expected, help=help)
 
 
 def _accepts(before: str, start: str) -> set[str]:
@@ -651,24 +411,3 @@ def _accepts(before: str, start: str) -> set[str]:
     with suppress(UnexpectedInput):
         reading.exhaust_lexer()
     return reading.accepts()
-
-
-def _accepted(tokens: set[str], before: str) -> str | None:
-    """What could have stood here, in words; closing tokens only where something is open."""
-    words, rest = [], set(tokens)
-    if rest >= {"NAME", "NUMBER", "LPAR"}:
-        words.append("a value")
-        rest -= {"NAME", "NUMBER", "LPAR", "NOT", "TRUE", "FALSE", "SIGN"}
-    if rest >= _OPERATORS:
-        words.append("an operator")
-        rest -= {*_OPERATORS, "LPAR", "PRIME", "LSQB", "DOT"}
-        if before.count("(") <= before.count(")"):
-            rest -= {"RPAR", "WHERE"}
-        if before.count("[") <= before.count("]"):
-            rest -= {"RSQB"}
-        if before.count("(") <= before.count(")") and before.count("[") <= before.count("]"):
-            rest -= {"COMMA"}
-        if not re.search(r"\bif\b", before):
-            rest -= {"ELSE"}
-    words += sorted(_TOKENS.get(token, token.lower()) for token in rest)
-    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0] if words else None

@@ -15,7 +15,8 @@ from lark import Token
 
 from rbcc.compiler import syntax
 from rbcc.compiler.diagnostics import CompileError, Diagnostic, Diagnostics, Source, Span
-from rbcc.compiler.schema.spec import Equations, Expression, forms
+from rbcc.compiler.schema.introspection import scalar_forms_at
+from rbcc.compiler.schema.spec import Equations, Expression
 from rbcc.compiler.source import KeyPath, Mapping, Node, Scalar, Sequence, parse, read_file, stands_plain
 from rbcc.compiler.util.atomic_write import write_file
 
@@ -30,7 +31,7 @@ _MARKER = re.compile(r"(?:---|\.\.\.)(?=\s|$)|%[^\n]*")
 def format_files(paths: Iterable[Path], *, write: bool) -> tuple[dict[Path, bool], tuple[Diagnostic, ...]]:
     """Which files were not in the canonical layout, and why others cannot be; `write` puts the former into it.
 
-    A file that is no spec is left as it is. Files are replaced whole or not at all.
+    A file that is not a spec is left as it is. Files are replaced whole or not at all.
     """
     changed, diagnostics = {}, Diagnostics()
     for path in paths:
@@ -44,7 +45,7 @@ def format_files(paths: Iterable[Path], *, write: bool) -> tuple[dict[Path, bool
 def format_file(path: Path, *, write: bool) -> bool:
     """Whether the file at `path` was not in the canonical layout; `write` puts it there.
 
-    Raises CompileError, and leaves the file as it is, if it is no spec.
+    Raises CompileError, and leaves the file as it is, if it is not a spec.
     """
     diagnostics = Diagnostics()
     source = read_file(path, None, diagnostics)
@@ -58,7 +59,7 @@ def format_file(path: Path, *, write: bool) -> bool:
 
 
 def format_text(text: str, name: str = "spec") -> str:
-    """`text` in the canonical layout. Raises CompileError if it is no spec; mistakes in its meaning do not matter."""
+    """`text` in the canonical layout. Raises CompileError if it is not a spec; what it means does not matter."""
     diagnostics = Diagnostics()
     source = Source(name, text.replace("\r\n", "\n").replace("\r", "\n"))
     root = parse(source, diagnostics)
@@ -91,7 +92,7 @@ def _same(old: Node, new: Node, path: KeyPath) -> bool:
 
 def _form(path: KeyPath) -> str | None:
     """What the scalar at `path` holds, if it is text of the expression language."""
-    for form in forms(path):
+    for form in scalar_forms_at(path):
         if form == Equations:
             return "equation"
         if form == Expression:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from rbcc.compiler.diagnostics import Diagnostics
-from rbcc.compiler.semantics.expressions import KEYWORDS
+from rbcc.compiler.semantics.reserved import KEYWORDS
 from rbcc.compiler.source import shipped_models
 from rbcc.compiler.util.atomic_write import write_file
 
@@ -12,7 +12,7 @@ from rbcc.compiler.util.atomic_write import write_file
 def write_starter(name: str, path: Path | None) -> Path:
     """Writes a starter model called `name`, by default to NAME.yaml, and returns where.
 
-    Raises CompileError if that is no name, FileExistsError if there is such a file, FileNotFoundError if no
+    Raises CompileError if that is not a name, FileExistsError if there is such a file, FileNotFoundError if no
     folder for it.
     """
     diagnostics = Diagnostics()

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler import ir
-from rbcc.compiler.backends.jax.axis_order import layout
+from rbcc.compiler.ir.axis_order import layout
 
 
 @dataclass(frozen=True)

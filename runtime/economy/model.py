@@ -14,9 +14,9 @@ import numpy as np
 from jax.core import Tracer
 
 from rbcc.compiler import ir
-from rbcc.compiler.backends.jax.axis_order import layout
 from rbcc.compiler.diagnostics import Diagnostic
 from rbcc.compiler.driver import Compiled, compile_spec
+from rbcc.compiler.ir.axis_order import layout
 from rbcc.runtime import prng
 from rbcc.runtime.actions.spaces import ActionSpace, Bounds, action_spaces, divided, within
 from rbcc.runtime.economy.user_functions import check_primitives
@@ -54,11 +54,14 @@ class Model:
 
     All methods are pure functions of one economy and work under `jit`, `vmap`, `scan` and, where the model is smooth,
     `grad`. States, actions, values and parameters are flat dictionaries by `type.name`; their axes stand in the order
-    in which the spec writes the indices. `parameters` replaces some for that call, so that they can be traced.
+    in which the spec writes the indices. `parameters` replaces some for that call, so that they can be traced. `spec`
+    and `overrides` are what `compile` was given: where the model can be had again from.
     """
 
-    def __init__(self, compiled: Compiled):
-        self.compiled = compiled
+    def __init__(
+        self, compiled: Compiled, spec: str | Path | None = None, overrides: Mapping[str, object] | None = None
+    ):
+        self.compiled, self.spec, self.overrides = compiled, spec, dict(overrides or {})
         self.text = compiled.python(jax.default_backend())
         self.module = _load(self.text, compiled.model.name)
         check_primitives(compiled, self.module)
@@ -262,7 +265,7 @@ def compile(path: str | Path, overrides: Mapping[str, object] | None = None) -> 
     `overrides` maps dotted paths to values, such as `{"agents.seller.count": 7}`. Raises CompileError, which carries
     every error of the spec with its place.
     """
-    return Model(compile_spec(path, overrides))
+    return Model(compile_spec(path, overrides), path, overrides)
 
 
 def _traced(values: Any) -> bool:

@@ -131,8 +131,7 @@ class Policy:
         first = layers[0].pop("weight")
         layers[0] |= {"shared": first[:, : self.shared], "own": first[:, self.shared :]}
         if self.agents > 1:
-            # Agents who choose numbers start alike: differences at random would bend what all answer to what they see.
-            spread = 0.0 if self.smooth else (2 / (first.shape[1] + self.agents)) ** 0.5
+            spread = (2 / (first.shape[1] + self.agents)) ** 0.5
             layers[0]["member"] = spread * jax.random.normal(keys[-2], (first.shape[0], self.agents))
         return {
             "layers": layers,

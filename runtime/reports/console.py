@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rbcc.compiler.util.text import counted
+from rbcc.runtime.reports.gains import gains
 from rbcc.runtime.storage.run_directory import Run
 from rbcc.runtime.training.loop import Progress
 from rbcc.runtime.verification.best_response.search import POWER
@@ -155,21 +156,15 @@ SHOWN = 5
 
 def gain_rows(result: Equilibrium) -> Iterator[tuple[str, ...]]:
     """The table of gains, under `HEAD`; where they are exact, from what was found to what there is at most."""
-    for row in result.rows:
-        one, bounds = row.estimate, row.bounds
-        payoff, found = one.payoff, one.gain.amount.value
-        shares = [one.gain.share.value if one.gain.share else None, bounds.share_lower, bounds.share_upper]
-        if one.exact is not None:
-            payoff, found = one.exact.payoff, one.exact.found
-            shares = [x / one.scale if one.scale else None for x in (found, found, one.exact.gain)]
+    for row in gains(result):
         yield (
-            one.agent,
-            " = ".join(one.notions),
-            _number(payoff),
-            _number(found),
-            *map(percent, shares),
-            one.best.words,
-            "-" if one.power is None else f"{min(one.power, 1):.0%}",
+            row.type,
+            row.deviation,
+            _number(row.payoff),
+            _number(row.gain),
+            *map(percent, (row.share, row.share_lower, row.share_upper)),
+            row.best_deviator,
+            "-" if row.power is None else f"{min(row.power, 1):.0%}",
             str(row.verdict),
         )
 
@@ -200,7 +195,7 @@ def findings(result: Equilibrium) -> Iterator[str]:
     for one in (row.estimate for row in result.rows):
         if one.left_out:
             tried = "; ".join(candidate.words for candidate in one.left_out)
-            yield f"left out, for a payoff that is no finite number: {one.question}: {tried}"
+            yield f"left out, for a payoff that is not a finite number: {one.question}: {tried}"
     yield from _after_lines(result, 0.0)
     for agent, values in result.given.items():
         names = ", ".join(values)
@@ -254,19 +249,21 @@ def verification_summary(result: Equilibrium) -> str:
 
 
 def _gains(head: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
-    """The lines of a table of gains, at most `width` wide: names of deviators are cut where they do not fit."""
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name in head:
-        cut = name == "best deviator"
-        table.add_column(
-            name, justify="right" if name in NUMBERS else "left", no_wrap=True, overflow="ellipsis", ratio=cut or None
-        )
-    for row in rows:
-        table.add_row(*row)
-    console = Console(width=width, highlight=False)
-    with console.capture() as capture:
-        console.print(table)
-    yield from (line.rstrip() for line in capture.get().rstrip().splitlines())
+    """The lines of a table of gains, at most `width` wide if names of deviators can be cut to that."""
+    cells = [list(head), *map(list, rows)]
+    named = head.index("best deviator")
+    widths = [max(len(row[place]) for row in cells) for place in range(len(head))]
+    least = len(head[named])
+    room = max(least, width - sum(widths) + widths[named] - 2 * (len(head) - 1))
+    widths[named] = min(widths[named], room)
+    for row in cells:
+        if len(row[named]) > room:
+            row[named] = row[named][: room - 1] + "…"
+        aligned = [
+            cell.rjust(wide) if name in NUMBERS else cell.ljust(wide)
+            for name, cell, wide in zip(head, row, widths, strict=True)
+        ]
+        yield "  ".join(aligned).rstrip()
 
 
 def _important(result: Equilibrium) -> Iterator[str]:

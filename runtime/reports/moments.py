@@ -17,9 +17,9 @@ from scipy.sparse.linalg import splu
 
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import suggest
+from rbcc.compiler.ir.constants import constant, literal_value
 from rbcc.compiler.ir.types import Kind
 from rbcc.compiler.ir.units import ONE
-from rbcc.compiler.semantics.expressions import constant, literal_value
 from rbcc.compiler.util.atomic_write import write_file
 from rbcc.compiler.util.text import counted
 from rbcc.runtime.economy.model import Model
@@ -438,7 +438,7 @@ def _shown(frame: pd.DataFrame, digits: int = DIGITS) -> pd.DataFrame:
     for column in frame.columns:
         if column.endswith("_error") or column == "error":
             continue
-        error = frame.get(f"{column}_error", frame.get("error") if column == "response" else None)
+        error = frame.get(f"{column}_error", frame.get("error") if column in ("response", "difference") else None)
         values = [_text(value, digits) for value in frame[column]]
         if error is not None:
             values = [f"{value} ({_text(own, 2)})" for value, own in zip(values, error, strict=True)]

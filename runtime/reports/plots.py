@@ -1,8 +1,8 @@
-"""Pictures of a run: how training went, and what a trained episode looks like."""
+"""Pictures of results: how training went, a trained episode, gains from deviating, correlations, impulse responses."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,50 +11,51 @@ from rbcc.compiler.ir.types import Role
 from rbcc.compiler.util.atomic_write import write_file
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.reports.dataset import simulate
+from rbcc.runtime.reports.gains import gains
+from rbcc.runtime.reports.moments import BAND, LAGS
+from rbcc.runtime.reports.welfare import ALL
 from rbcc.runtime.storage.run_directory import Run
+from rbcc.runtime.verification.results import Equilibrium
 
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from xarray import Dataset
+
+    from rbcc.runtime.reports.picture import Picture
 
 
 EPISODES = 100
 COLUMNS = 4
+LETTERS = 38  # of a title above one panel
 LINES = 30
-BLUE, GREY = "#2166ac", "#888888"
+BLUE, ORANGE, GREY = "#2166ac", "#e69f00", "#888888"  # which the colour-blind can tell apart
 
 
 def plot(folder: str | Path, out: str | Path | None = None, *, seed: int = 0) -> list[Path]:
     """Draws `training.png` (rewards and indicators over iterations) and `episode.png` (indicators over the steps of
     trained episodes, and every state of one episode, one line an agent) into `out`, by default the run directory."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     run = Run.open(folder)
-    if not run.metrics:
-        raise RunError(f"{folder} has no metrics yet")
+    curves = training_curves([run])
     target = Path(out) if out else run.folder
     data = simulate(folder, episodes=EPISODES, seed=seed)
     drawn = []
-    for name, figure in (("training.png", _training(run)), ("episode.png", _episode(run, data))):
+    for name, figure in (("training.png", curves), ("episode.png", _episode(run, data))):
         if figure is not None:
-            picture = BytesIO()
-            figure.savefig(picture, format="png", dpi=110)
-            write_file(target / name, picture.getvalue())
+            write_file(target / name, figure.png())
             drawn.append(target / name)
     return drawn
 
 
-def panels(count: int, title: str) -> tuple["Figure", list["Axes"]]:
+def panels(count: int, title: str) -> tuple["Picture", list["Axes"]]:
     """A figure with so many axes, in rows."""
-    from matplotlib.figure import Figure
+    from rbcc.runtime.reports.picture import Picture
 
     columns = min(COLUMNS, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(3.3 * columns, 2.3 * rows + 0.5), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure = Picture(figsize=(3.3 * columns, 2.3 * rows + 0.5), layout="constrained")
+    figure.suptitle(fill(title, LETTERS * columns), fontsize=11)
     axes = [figure.add_subplot(rows, columns, k + 1) for k in range(count)]
     for ax in axes:
         ax.tick_params(labelsize=8)
@@ -63,18 +64,35 @@ def panels(count: int, title: str) -> tuple["Figure", list["Axes"]]:
     return figure, axes
 
 
-def _training(run: Run) -> "Figure":
-    records, phases = run.metrics, run.model.ir.phases
+def training_curves(runs: Sequence[Run]) -> "Picture":
+    """Rewards, indicators and entropies over the iterations of one run, or of several seeds with their mean.
+
+    Raises RunError if one has no metrics yet.
+    """
+    run, phases = runs[0], runs[0].model.ir.phases
+    records = {one.folder: one.metrics for one in runs}
+    for folder, found in records.items():
+        if not found:
+            raise RunError(f"{folder} has no metrics yet")
     before = {phase.name: sum(p.iterations for p in phases[:k]) for k, phase in enumerate(phases)}
-    iterations = [before[record["phase"]] + record["iteration"] for record in records]
-    names = [name for name in records[0] if name.startswith(("reward.", "indicator."))]
+    first = records[run.folder]
+    names = [name for name in first[0] if name.startswith(("reward.", "indicator."))]
     names += [
-        f"entropy.{agent}" for agent in sorted({n.partition(".")[2] for n in records[-1] if n.startswith("entropy.")})
+        f"entropy.{agent}" for agent in sorted({n.partition(".")[2] for n in first[-1] if n.startswith("entropy.")})
     ]
-    figure, axes = panels(len(names), f"{run.manifest['model']}: training, means per step")
+    many = f", {len(runs)} seeds and their mean" if len(runs) > 1 else ""
+    figure, axes = panels(len(names), f"{run.manifest['model']}: training, means per step{many}")
     for ax, name in zip(axes, names, strict=True):
-        values = [record.get(name) for record in records]
-        ax.plot(iterations, [np.nan if v is None else v for v in values], color=BLUE, linewidth=1)
+        curves = []
+        for own in records.values():
+            iterations = [before[record["phase"]] + record["iteration"] for record in own]
+            curve = np.array([record.get(name, np.nan) for record in own], float)
+            curves.append(dict(zip(iterations, curve, strict=True)))
+            thin = len(runs) > 1
+            ax.plot(iterations, curve, color=GREY if thin else BLUE, linewidth=0.7 if thin else 1)
+        if len(runs) > 1:  # where all seeds have been
+            shared = sorted(set.intersection(*map(set, curves)))
+            ax.plot(shared, [np.mean([curve[at] for curve in curves]) for at in shared], color=BLUE, linewidth=1.5)
         ax.set_title(_words(name), fontsize=9)
         for phase in phases[1:]:
             ax.axvline(before[phase.name], color=GREY, linewidth=0.6, linestyle=":")
@@ -82,7 +100,102 @@ def _training(run: Run) -> "Figure":
     return figure
 
 
-def _episode(run: Run, data: "Dataset") -> "Figure | None":
+def gain_bars(result: Equilibrium) -> "Picture":
+    """Gains with their bounds against the target, one bar for each type and question, in % of what they are compared
+    with; where that is 0 for a type, in the unit of its payoff. Raises RunError if no one can deviate."""
+    rows = list(gains(result))
+    if not rows:
+        raise RunError("there are no gains to draw: no type has a choice, so no one can deviate")
+    kinds = list(dict.fromkeys(None if row.share is not None else row.unit for row in rows))
+    figure, axes = panels(len(kinds), "gain from deviating, with bounds; dotted: the target")
+    alone = False
+    for ax, kind in zip(axes, kinds, strict=True):
+        own = [row for row in rows if (None if row.share is not None else row.unit) == kind]
+        types = list(dict.fromkeys(row.type for row in own))
+        for row in own:
+            if row.share is not None and row.share_lower is not None and row.share_upper is not None:
+                numbers = [100 * x for x in (row.share, row.share_lower, row.share_upper, row.share_target or 0.0)]
+            else:
+                numbers = [row.gain, row.lower, row.upper, row.target]
+            gain, low, high, target = numbers
+            siblings = [other.deviation for other in own if other.type == row.type]
+            width = 0.7 / len(siblings)
+            at = types.index(row.type) + (siblings.index(row.deviation) - (len(siblings) - 1) / 2) * width
+            team = row.deviation == "team"
+            ax.bar(at, gain, 0.9 * width, color=ORANGE if team else BLUE)
+            errors = [[max(0.0, gain - low)], [max(0.0, high - gain)]]
+            ax.errorbar(at, gain, errors, color="black", linewidth=1, capsize=3)
+            ax.hlines(target, at - 0.6 * width, at + 0.6 * width, color="black", linestyle=":", linewidth=1.2)
+            alone = alone or not team
+        ax.axhline(0, color=GREY, linewidth=0.6)
+        ax.set_xticks(range(len(types)), types)
+        ax.set_ylabel(f"gain [{kind}]" if kind else "gain [%]", fontsize=8)
+    from matplotlib.patches import Patch
+
+    shown = [(BLUE, "individual")] * alone + [(ORANGE, "team")] * any(row.deviation == "team" for row in rows)
+    axes[0].legend(handles=[Patch(color=color, label=label) for color, label in shown], fontsize=8, frameon=False)
+    return figure
+
+
+def correlation_curves(frame: "pd.DataFrame", relative_to: str) -> "Picture":
+    """Autocorrelations and correlations with another indicator by lag, with two standard errors, from a table of
+    moments. Raises RunError if episodes were too short for any."""
+    if "rho_1" not in frame:
+        raise RunError("episodes are too short for correlations: the table has all there is, to_frame()")
+    figure, axes = panels(len(frame), f"correlations with {relative_to}, and autocorrelations; bars: 2 standard errors")
+    shifts = range(-LAGS, LAGS + 1)
+    own, other = [f"rho_{lag}" for lag in range(1, LAGS + 1)], [f"t{k:+d}" if k else "t" for k in shifts]
+    for ax, (name, row) in zip(axes, frame.iterrows(), strict=True):
+        for lags, columns, color, label in (
+            (list(shifts), other, BLUE, f"with {relative_to}"),
+            (list(range(1, LAGS + 1)), own, ORANGE, "with itself"),
+        ):
+            values, errors = (
+                [float(np.asarray(row[f"{column}{end}"])) for column in columns] for end in ("", "_error")
+            )
+            ax.errorbar(lags, values, 2 * np.array(errors), color=color, marker="o", markersize=3, linewidth=1)
+            ax.plot([], [], color=color, label=label)
+        ax.axhline(0, color=GREY, linewidth=0.6)
+        ax.set_title(str(name), fontsize=9)
+        ax.set_xlabel("steps later", fontsize=8)
+        ax.set_ylabel("correlation", fontsize=8)
+    axes[0].legend(fontsize=7, frameon=False)
+    return figure
+
+
+def response_curves(frame: "pd.DataFrame", shock: str) -> "Picture":
+    """Impulse responses with the band that most paths lie in, a panel for each indicator, from a table of them."""
+    indicators = list(dict.fromkeys(frame["indicator"]))
+    figure, axes = panels(len(indicators), f"response to {shock}: mean, and where {BAND:.0%} of paths lie")
+    for ax, name in zip(axes, indicators, strict=True):
+        own = frame[frame["indicator"] == name]
+        marker = "o" if len(own) == 1 else ""
+        ax.fill_between(own["step"], own["low"], own["high"], color=BLUE, alpha=0.2, linewidth=0)
+        ax.plot(own["step"], own["response"], color=BLUE, linewidth=1.5, marker=marker)
+        ax.axhline(0, color=GREY, linewidth=0.6)
+        ax.set_title(str(name), fontsize=9)
+        ax.set_xlabel("step", fontsize=8)
+        ax.set_ylabel(str(np.asarray(own["unit"])[0]), fontsize=8)
+    return figure
+
+
+def difference_bars(frame: "pd.DataFrame", before: str, after: str) -> "Picture":
+    """Differences of payoffs between two runs with two standard errors, a panel for each type of agents."""
+    types = list(dict.fromkeys(frame["type"]))
+    figure, axes = panels(len(types), f"payoff in {after} less that in {before}; bars: 2 standard errors")
+    for ax, name in zip(axes, types, strict=True):
+        own = frame[frame["type"] == name]
+        colors = [BLUE if who == ALL else ORANGE for who in own["agents"]]
+        ax.bar(range(len(own)), own["difference"], 0.8, color=colors)
+        ax.errorbar(range(len(own)), own["difference"], 2 * own["error"], color="black", linestyle="", capsize=3)
+        ax.axhline(0, color=GREY, linewidth=0.6)
+        ax.set_xticks(range(len(own)), [who.replace(" fifth", "\nfifth") for who in own["agents"]], fontsize=7)
+        ax.set_title(name, fontsize=9)
+        ax.set_ylabel(str(np.asarray(own["unit"])[0]), fontsize=8)
+    return figure
+
+
+def _episode(run: Run, data: "Dataset") -> "Picture | None":
     indicators = [str(name) for name in data if str(name).startswith("indicator.")]
     states = [s for s in run.model.ir.symbols if s.role is Role.STATE and s.name in data and len(s.sets) <= 1]
     if not indicators and not states:

@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -83,8 +83,8 @@ class Run:
     folder: Path
     manifest: dict[str, Any]
 
-    @staticmethod
-    def open(folder: str | Path) -> "Run":
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
         """The run in `folder`. Raises RunError if there is none."""
         folder = Path(folder)
         path = folder / "manifest.json"
@@ -95,7 +95,7 @@ class Run:
             known = f"; runs beside it: {', '.join(near)}" if near else "; 'rbcc train model.yaml' makes one"
             if (Path("runs") / folder / "manifest.json").is_file():
                 known = f"; did you mean {Path('runs') / folder}?"
-            raise RunError(f"{folder} is no run directory{known}")
+            raise RunError(f"{folder} is not a run directory{known}")
         try:
             manifest = _from_json(path.read_bytes())
         except (OSError, ValueError) as error:
@@ -109,7 +109,7 @@ class Run:
             raise RunError(f"{path} is damaged: its 'seed' is not from 0 to {LARGEST_SEED}")
         if len(manifest["seeds"]) != 2 or not all(map(_is_seed, manifest["seeds"])):
             raise RunError(f"{path} is damaged: its 'seeds' are not the first seed and a number of seeds")
-        return Run(folder, manifest)
+        return cls(folder, manifest)
 
     @cached_property
     def model(self) -> Model:
@@ -210,7 +210,7 @@ class Run:
 
     # --- writing -----------------------------------------------------------------------------------------------
 
-    def write_manifest(self, **changes: Any) -> "Run":
+    def write_manifest(self, **changes: Any) -> Self:
         run = replace(self, manifest={**self.manifest, **changes})
         write_file(self.folder / "manifest.json", (json.dumps(run.manifest, indent=2) + "\n").encode())
         return run

@@ -144,7 +144,9 @@ class Checks:
     def read(self, nodes: list[ir.Expression], at: Mapping[str, int], record: Record) -> dict[str, str]:
         """The values that expressions read for certain agents, by how they are written."""
         found = {part for node in nodes for part in ir.walk(node) if isinstance(part, ir.Reference)}
-        for root in (node for node in nodes if isinstance(node, ir.Root)):  # what follows from it is no number either
+        for root in (
+            node for node in nodes if isinstance(node, ir.Root)
+        ):  # what follows from it is not a number either
             found = {part for part in found if part.symbol not in root.system.own}
         inner = {one for part in found for one in ir.walk(part) if one is not part}
         outer = sorted(found, key=lambda part: (part in inner, ir.show(part)))
@@ -160,27 +162,37 @@ class Checks:
     # --- values ------------------------------------------------------------------------------------------------
 
     def varies(self, name: str) -> bool:
-        """Whether a name in a record is no parameter."""
+        """Whether a name in a record is not a parameter."""
         return name not in {definition.symbol for definition in self.model.ir.parameters}
 
     def evaluated(self, node: ir.Expression, record: Record) -> tuple[np.ndarray, tuple[str, ...]]:
         """The value of an expression, computed as in the generated module, and the indices that its axes are."""
+        value, axes = self.computed(node, record)
+        return np.asarray(value), axes
+
+    def computed(self, node: ir.Expression, record: Record) -> tuple[Any, tuple[str, ...]]:
+        """As `evaluated`, also of arrays that are being traced."""
         node = node.itself if isinstance(node, ir.Root) else node
         code = self.expressions.code(node)
         arrays = self.model.stored({name: jnp.asarray(record[name]) for name in ir.references(node)})
         if "time" in arrays:
             arrays["time"] = jnp.asarray(arrays["time"], float)
         scope = {**vars(self.model.module), **{self.names[name]: array for name, array in arrays.items()}}
-        return np.asarray(eval(code.text, scope)), code.axes  # the compiler's own text, as in the module
+        return eval(code.text, scope), code.axes  # the compiler's own text, as in the module
 
     def full(self, node: ir.Expression, indices: tuple[str, ...], record: Record) -> np.ndarray:
         """The value of an expression with one axis for each of `indices`."""
-        value, axes = self.evaluated(node, record)
+        return np.asarray(self.spread(node, indices, record))
+
+    def spread(self, node: ir.Expression, indices: tuple[str, ...], record: Record) -> jax.Array:
+        """As `full`, also of arrays that are being traced."""
+        value, axes = self.computed(node, record)
+        value = jnp.asarray(value)
         value = value.astype(float) if value.dtype != bool else value
         order = [axes.index(index) for index in indices if index in axes]
-        spread = tuple(slice(None) if index in axes else None for index in indices)
+        along = tuple(slice(None) if index in axes else None for index in indices)
         shape = [self.expressions.size(index) for index in indices]
-        return np.broadcast_to(np.transpose(value, order)[spread], shape)
+        return jnp.broadcast_to(jnp.transpose(value, order)[along], shape)
 
     def value(self, node: ir.Expression, at: Mapping[str, int], record: Record) -> np.ndarray:
         """The value of an expression at certain indices; others it varies over stay."""
@@ -190,8 +202,8 @@ class Checks:
     def origin(
         self, node: ir.Expression, at: Mapping[str, int], record: Record
     ) -> tuple[ir.Expression, dict[str, int], str]:
-        """The innermost part of an expression that is no number although all inside it are, the agents for which it is
-        none, and why."""
+        """The innermost part of an expression that is not a number although all inside it are, for which agents, and
+        why."""
         at = dict(at)
         for part in self.parts(node, at, record):
             if any(isinstance(inner, ir.Draw) for inner in ir.walk(part)):

@@ -1,15 +1,12 @@
 """Why equations that are solved within a step have no solution there, in words."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rbcc.compiler import ir
 
-
-if TYPE_CHECKING:
-    from rbcc.runtime.validation.conditions import Checks
 
 Sides = tuple[np.ndarray, np.ndarray]
 
@@ -22,7 +19,7 @@ def ends_of(root: ir.Root) -> tuple[ir.Expression, ir.Expression]:
     return next((one.low, one.high) for one in root.system.unknowns if one.symbol == root.symbol)
 
 
-def no_root(checks: "Checks", root: ir.Root, at: Mapping[str, int], record: Mapping[str, Any]) -> str:
+def no_root(checks: Any, root: ir.Root, at: Mapping[str, int], record: Mapping[str, Any]) -> str:
     """Why an unknown was not found in a step of which `record` has all arrays, for the agents in `at`."""
     system, name = root.system, ir.show(root.itself)
     low, high = (float(checks.value(end, at, record)) for end in ends_of(root))
@@ -51,7 +48,7 @@ def _alone(name: str, sides: Callable[[float], tuple[float, float]], low: float,
     for x, gap in ((low, gaps[0]), (high, gaps[-1])):
         if np.isnan(gap):
             left, right = sides(x)
-            return f"at {name} = {x:.6g} its equation is no number: {left:.6g} on the left, {right:.6g} on the right"
+            return f"at {name} = {x:.6g} its equation is not a number: {left:.6g} on the left, {right:.6g} on the right"
     apart = (gaps[0] < 0) == (gaps[-1] < 0) and gaps[0] != 0 and gaps[-1] != 0
     if apart:
         ends = ", ".join(f"{_pair(sides(x))} at {name} = {x:.6g}" for x in (low, high))
@@ -82,7 +79,7 @@ def _undetermined(name: str, place: float) -> str:
     return f"its equation does not determine {name}: near {place:.6g} the sides are equal whatever it is, or nearly so"
 
 
-def _together(checks: "Checks", system: ir.System, record: Mapping[str, Any]) -> str:
+def _together(checks: Any, system: ir.System, record: Mapping[str, Any]) -> str:
     """Why several unknowns are not found: what the sides are in the middle, and whether that is a number at all."""
     unknowns = {}
     for one in system.unknowns:
@@ -103,7 +100,7 @@ def _together(checks: "Checks", system: ir.System, record: Mapping[str, Any]) ->
     )
 
 
-def _sides(checks: "Checks", system: ir.System, unknowns: Mapping[str, Any], record: Mapping[str, Any]) -> list[Sides]:
+def _sides(checks: Any, system: ir.System, unknowns: Mapping[str, Any], record: Mapping[str, Any]) -> list[Sides]:
     """Both sides of each equation of a system for given unknowns, in the order of the equation's indices."""
     known = {**record, **unknowns}
     with np.errstate(all="ignore"):

@@ -182,7 +182,9 @@ def read_plant(model: Model, text: str) -> Plant:
         space = next(iter(model.spaces.values()))
         shares = model.ir.action(space.name).shares
         value = "0" if shares else "50%" if space.interval else f"{space.values[-1]:g}"
-        raise RunError(f"'{text}' is no exploit; write for example {space.agent}.random=20% or {space.name}={value}")
+        raise RunError(
+            f"'{text}' is not an exploit; write for example {space.agent}.random=20% or {space.name}={value}"
+        )
     agent, what, member = found["agent"], found["what"], found["member"]
     agents = sorted({space.agent for space in model.spaces.values()})
     if agent not in agents:
@@ -190,7 +192,7 @@ def read_plant(model: Model, text: str) -> Plant:
     try:
         value = float(found["value"]) / (100 if found["percent"] else 1)
     except ValueError:
-        raise RunError(f"'{text}': '{found['value']}' is no number") from None
+        raise RunError(f"'{text}': '{found['value']}' is not a number") from None
     if what == "random" and member is None and found["does"] == "=":
         if not 0 < value <= 1:
             raise RunError(f"'{text}': a share is between 0 and 100%")

@@ -44,7 +44,7 @@ class Mean:
     def of(cls, sample: np.ndarray, groups: np.ndarray | None = None) -> Self:
         """Of a sample, (episodes,), or of several that count alike: `groups`, (episodes,), tells which they are of.
 
-        What groups differ in is no error then. Where one has a single episode, all are one sample.
+        What groups differ in is not an error then. Where one has a single episode, all are one sample.
         """
         _, where, counts = np.unique(
             np.zeros(len(sample)) if groups is None else groups, return_inverse=True, return_counts=True

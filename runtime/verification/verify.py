@@ -542,7 +542,7 @@ class Sample:
 def _check_finite(payoffs: Payoffs, what: str) -> None:
     wrong = next((agent for agent, values in payoffs.items() if not np.isfinite(values).all()), None)
     if wrong is not None:
-        raise RunError(f"under {what} the payoff of {wrong} is no finite number: gains cannot be told")
+        raise RunError(f"under {what} the payoff of {wrong} is not a finite number: gains cannot be told")
 
 
 def _members(sample: Sample, above: np.ndarray, target: ir.Target) -> tuple[Member, ...]:

@@ -47,7 +47,7 @@ def test_place(text: str, path: tuple[str | int, ...], is_key: bool, before: str
 
 @pytest.mark.parametrize("name", ["closed_rbc", "cournot", "open_rbc_small"])
 def test_agrees_with_yaml_on_every_value(name: str) -> None:
-    """At the start of each value that is no text block the place by indentation is that of the parser."""
+    """At the start of each value that is not text block the place by indentation is that of the parser."""
     source = Source(name, (shipped_models() / f"{name}.yaml").read_text(encoding="utf-8"))
     tree = tree_of(source)
     assert tree is not None
@@ -62,7 +62,7 @@ def test_agrees_with_yaml_on_every_value(name: str) -> None:
             seen.add(start)
             found = place_at(source.text, start)
             assert (found.path, found.is_key) == (spot.path, False)
-    assert len(seen) > 10
+    assert len(seen) >= 10
 
 
 @given(st.text(alphabet="ab:{}[]|,-'\"# \n\t", max_size=60))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rbcc.compiler.semantics.expressions import DISTRIBUTIONS, REDUCTIONS
 from rbcc.compiler.semantics.occurrences import What
+from rbcc.compiler.semantics.reserved import DISTRIBUTIONS, REDUCTIONS
 from rbcc.compiler.source import shipped_models
 from rbcc.editor import descriptions
 from rbcc.editor.complete import complete

@@ -538,7 +538,7 @@ def test_renaming_gives_the_same_model_up_to_the_name(editor: Editor) -> None:
     [
         ("so|ld[j]", "price", "'price' does not fit"),
         ("so|ld[j]", "interest", "'interest' does not fit"),
-        ("so|ld[j]", "two words", "'two words' is no name"),
+        ("so|ld[j]", "two words", "'two words' is not a name"),
         ("so|ld[j]", "if", "'if' does not fit"),
         ("max(0, mi|n(", "least", "a function is renamed in the Python file"),
         ("else| 0", "otherwise", "there is no name here"),

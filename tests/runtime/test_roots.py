@@ -98,7 +98,7 @@ def exchange(tastes: Any, goods: Any) -> Any:
 def eigenvector(tastes: np.ndarray, goods: np.ndarray) -> np.ndarray:
     """The same by linear algebra: what each good is paid is what is spent on it."""
     values, vectors = np.linalg.eig((tastes.T @ goods) / goods.sum(0)[:, None])
-    found = vectors[:, np.argmax(values.real)].real
+    found = np.real(vectors[:, np.argmax(np.real(values))])
     return found / found[0]
 
 
@@ -250,6 +250,7 @@ def market(tmp_path: Path) -> Callable[..., Model]:
     def made(equation: str = CLEARS, high: str = "1000", masked: str = "sum(j, bought[i,j]) > unit_good") -> Model:
         path = tmp_path / "market.yaml"
         text = MARKET.format(equation=equation, high=high, masked=masked)
+        # Money is neither lost nor made where the market clears, and by that alone.
         path.write_text(text if equation == CLEARS else text.partition("accounts:")[0], encoding="utf-8")
         return compile(path)
 
@@ -271,7 +272,7 @@ def test_all_holds_where_there_is_a_solution(market: Callable[..., Model]) -> No
             "(0 if price[j] * unit_good > 3 * sum(i, budget[i]) / 46 else 2) * supply[j] == supply[j]", "1000",
             ["the sides jump past each other at price[j] = 3:"],
         ),
-        ("sqrt(price[j] * unit_good / sum(i, budget[i]) - 0.1) == 1", "1000", ["at price[j] = 0.1 its equation is no number"]),
+        ("sqrt(price[j] * unit_good / sum(i, budget[i]) - 0.1) == 1", "1000", ["at price[j] = 0.1 its equation is not a number"]),
         ("sum(i, bought[i,j]) + 0 * mean(k, price[k]) / price[j] * supply[j] == supply[j]", "5", ["no solution was found"]),
     ],
 )  # fmt: skip
@@ -297,7 +298,7 @@ def test_the_check_finds_the_smallest_case(market: Callable[..., Model]) -> None
 
 
 def test_no_reward_where_nothing_is_solved(market: Callable[..., Model]) -> None:
-    """A condition hides what is no number, but not from those who learn or verify."""
+    """A condition hides what is not a number, but not from those who learn or verify."""
     for high, finite in (("1000", True), ("5", False)):
         model = market(high=high)
         state = model.reset(jax.random.key(0))

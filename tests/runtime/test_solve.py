@@ -63,7 +63,7 @@ def test_the_first_equilibrium_ends_it(tmp_path: Path) -> None:
     words = report(found)
     assert words.startswith(f"SOLVED in try 1 of 4: {tmp_path / 'a' / 'try-1'}\n")
     assert "is another question, which does not decide here: REFUTED." in words
-    assert "no agent gains more than 2% alone (Nash):             CERTIFIED" in words
+    assert "no agent gains more than 2% alone (Nash):         CERTIFIED" in words
     assert json.loads((tmp_path / "a" / "solution.json").read_text())["verdict"] == "SOLVED"
 
 
@@ -106,7 +106,7 @@ def test_all_tries_together_err_with_five_percent(unsolved: Solution) -> None:
     for one, percent in zip(unsolved.tries, ("96.96%", "99.24%"), strict=True):
         words = report(replace(unsolved, best=one))
         assert f"Try {one.number} is tested with {percent} confidence" in words
-        assert f"hold together, one-sided, {percent}." in words
+        assert f"bounds are one-sided, {percent}:" in words
 
 
 def test_no_two_seeds_are_the_same(unsolved: Solution) -> None:

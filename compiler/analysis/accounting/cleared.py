@@ -4,17 +4,17 @@ The sum of `demand[i, j]` over all i is `supply[j]` where an equation says so. T
 is replaced by the others, so that what is replaced never comes back.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rbcc.compiler import ir
 
 
 if TYPE_CHECKING:
-    from rbcc.compiler.analysis.accounting.normal_form import Algebra, Atom, Index, Sum
+    pass
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Rule:
     symbol: str
     indices: tuple[str, ...]
     bound: frozenset[str]
-    instead: "Sum"
+    instead: Any
 
-    def fits(self, atom: "Atom", bound: tuple[str, ...], others: "list[Atom]") -> "dict[str, Index] | None":
+    def fits(self, atom: Any, bound: tuple[str, ...], others: Sequence[Any]) -> dict[str, Any] | None:
         """What the free indices stand for, if `atom` is what is summed up in a product with `others`."""
         mine = [atom.indices[k] for k, index in enumerate(self.indices) if index in self.bound]
         free = {index: atom.indices[k] for k, index in enumerate(self.indices) if index not in self.bound}
@@ -38,7 +38,7 @@ class Rule:
         return free if len(set(map(str, mine))) == len(mine) else None
 
 
-def rules(algebra: "Algebra") -> Mapping[str, Rule]:
+def rules(algebra: Any) -> Mapping[str, Rule]:
     """The rules by the symbol that they replace, at most one for each."""
     from rbcc.compiler.analysis.accounting.normal_form import TooLarge, minus
 
@@ -55,7 +55,7 @@ def rules(algebra: "Algebra") -> Mapping[str, Rule]:
     return found
 
 
-def _expanded(algebra: "Algebra", rest: "Sum", unknowns: set[str]) -> "Iterator[Sum]":
+def _expanded(algebra: Any, rest: Any, unknowns: set[str]) -> Iterator[Any]:
     """A sum that is 0, and the same with values replaced by their equations, the last first."""
     while True:
         yield rest
@@ -65,7 +65,7 @@ def _expanded(algebra: "Algebra", rest: "Sum", unknowns: set[str]) -> "Iterator[
         rest = algebra.expand(rest, symbol)
 
 
-def _rule(algebra: "Algebra", rest: "Sum") -> Rule | None:
+def _rule(algebra: Any, rest: Any) -> Rule | None:
     """What a sum that is 0 says of the latest symbol in it, if it has that once and alone."""
     from rbcc.compiler.analysis.accounting.normal_form import Sum, times
 

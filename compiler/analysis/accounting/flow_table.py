@@ -196,7 +196,7 @@ class _Balance:
     def coarsest(self, state: _State, steps: list[tuple[str, int]]) -> _State:
         """What is left where the least is, with values kept whole that can be, so that authors see their own words.
 
-        Next values of stocks are not kept: that one is not what it was is no news.
+        Next values of stocks are not kept: that one is not what it was is not news.
         """
         roots = {_reference(stock).symbol + "'" for stock in self.account.stocks}
         first = max((number for number, (symbol, _) in enumerate(steps) if symbol in roots), default=0)

@@ -590,7 +590,7 @@ def product_of(bound: Iterable[str], powers: Mapping[Atom, int]) -> Product:
 
 
 def _lead(part: Sum) -> Fraction:
-    """A number by which a sum that is no plain number can be divided to tell it from its multiples.
+    """A number by which a sum that is not a plain number can be divided to tell it from its multiples.
 
     It is the same whatever the variables are called: the sum of all coefficients that only names of variables tell
     apart.

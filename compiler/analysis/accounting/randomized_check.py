@@ -13,11 +13,11 @@ from typing import Any
 
 from rbcc.compiler import ir
 from rbcc.compiler.analysis.accounting.roots import root_of_all, root_of_each
-from rbcc.compiler.backends.jax.axis_order import layout
 from rbcc.compiler.backends.jax.module import emit
+from rbcc.compiler.ir.axis_order import layout
+from rbcc.compiler.ir.constants import literal_value
 from rbcc.compiler.ir.types import Kind, Type
 from rbcc.compiler.optimize.constant_folding import fold
-from rbcc.compiler.semantics.expressions import literal_value
 
 
 CASES = 10
@@ -108,7 +108,7 @@ class _Case:
         self.sides = result["identities"]
 
     def gain(self, account: str) -> Any:
-        """What the stocks of an account gain beyond what it declares, or None if that is no number."""
+        """What the stocks of an account gain beyond what it declares, or None if that is not a number."""
         import numpy as np
 
         found = np.subtract(*self.sides[account])

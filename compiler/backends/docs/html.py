@@ -108,7 +108,7 @@ def _equation(equation: Equation) -> str:
     """A row for each line of the right side, and one for the comment."""
     rows, left = "", equation.left
     for number, line in enumerate(equation.right):
-        shown = f"{{}} {line}" if number else line  # the sign at its start is no sign of a number
+        shown = f"{{}} {line}" if number else line  # the sign at its start is not a sign of a number
         relation = mathml(equation.relation) if number == 0 and equation.relation else ""
         start = mathml(left) if number == 0 and left else ""
         rows += f"<tr><td>{start}</td><td>{relation}</td><td>{mathml(shown, large=True)}</td></tr>"

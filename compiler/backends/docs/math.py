@@ -7,12 +7,21 @@ from functools import cache
 from string import Formatter
 
 from rbcc.compiler import ir
+from rbcc.compiler.ir.constants import constant
+from rbcc.compiler.ir.precedence import (
+    ATOM,
+    COMPARISON,
+    CONDITIONAL,
+    FRACTION,
+    NOT,
+    OF_OPERATOR,
+    POWER,
+    PRODUCT,
+    SIGN,
+    SUM,
+)
 from rbcc.compiler.ir.types import Kind
-from rbcc.compiler.semantics.expressions import constant
 
-
-# How tightly the parts of a formula hold together.
-OR, AND, NOT, COMPARISON, SUM, SIGN, PRODUCT, FRACTION, POWER, ATOM = range(1, 11)
 
 WIDTH = 80  # letters in a line of formulas
 
@@ -24,7 +33,7 @@ GREEK_LETTERS = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛ
 
 CDOT = r"\cdot"
 _RELATIONS = {"==": "=", "!=": r"\neq", "<": "<", "<=": r"\le", ">": ">", ">=": r"\ge"}
-_LOGIC = {"and": (AND, r"\wedge"), "or": (OR, r"\vee")}
+_LOGIC = {"and": r"\wedge", "or": r"\vee"}
 _REDUCTIONS = {
     "sum": r"\sum", "product": r"\prod", "min": r"\min", "max": r"\max", "mean": r"\operatorname*{mean}",
 }  # fmt: skip
@@ -175,7 +184,7 @@ class Typesetter:
             case ir.Binary():
                 return self.binary(node, script, last)
             case ir.Conditional():
-                return self.cases(node), 0
+                return self.cases(node), CONDITIONAL
             case ir.Apply(function, arguments):
                 return self.apply(function, arguments, script)
             case ir.Reduce():
@@ -205,9 +214,9 @@ class Typesetter:
     def binary(self, node: ir.Binary, script: bool, last: bool) -> tuple[str, int]:
         operator, left, right = node.operator, node.left, node.right
         if operator in _LOGIC:
-            own, sign = _LOGIC[operator]
-            sides = self.formula(left, own, script=script), self.formula(right, own + 1, script=script)
-            return f"{sides[0]} {sign} {sides[1]}", own
+            level = OF_OPERATOR[operator]
+            sides = self.formula(left, level, script=script), self.formula(right, level + 1, script=script)
+            return f"{sides[0]} {_LOGIC[operator]} {sides[1]}", level
         if operator in _RELATIONS:
             sides = self.number(left, SUM, script=script), self.number(right, SUM, script=script)
             return f"{sides[0]} {_RELATIONS[operator]} {sides[1]}", COMPARISON

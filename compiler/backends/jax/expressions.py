@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rbcc.compiler import ir
-from rbcc.compiler.backends.jax.axis_order import layout
+from rbcc.compiler.ir.axis_order import layout, merge_axes
+from rbcc.compiler.ir.precedence import ATOM, COMPARISON, OF_OPERATOR, POWER, PRODUCT, SUM, UNARY
 from rbcc.compiler.ir.types import Kind
-from rbcc.compiler.semantics.expressions import merge_axes
 
 
 WIDTH = 100
 
-# Python's precedences, as far as the emitter uses them.
-ATOM, POWER, UNARY, PRODUCT, SUM, COMPARISON = 9, 8, 7, 6, 5, 4
-_OPERATORS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT}
 _COMPARISONS = {
     "==": "equal",
     "!=": "not_equal",
@@ -170,8 +167,9 @@ class Expressions:
             if isinstance(exponent, Fraction) and exponent.denominator == 1:
                 right = Code(str(exponent.numerator), (), ATOM if exponent >= 0 else UNARY)
             return Code(f"{self.aligned(left, axes, ATOM)} ** {self.aligned(right, axes, UNARY)}", axes, POWER)
-        own = _OPERATORS[operator]
-        return Code(f"{self.aligned(left, axes, own)} {operator} {self.aligned(right, axes, own + 1)}", axes, own)
+        precedence = OF_OPERATOR[operator]
+        sides = self.aligned(left, axes, precedence), self.aligned(right, axes, precedence + 1)
+        return Code(f"{sides[0]} {operator} {sides[1]}", axes, precedence)
 
     def reference(self, node: ir.Reference) -> Code:
         local = self.names[node.symbol]

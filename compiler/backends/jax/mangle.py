@@ -8,13 +8,9 @@ from collections import Counter
 from rbcc.compiler import ir
 from rbcc.compiler.backends.jax.roots import NAMES
 from rbcc.compiler.ir.types import Role
+from rbcc.compiler.semantics.reserved import MODULE_NAMES
 
 
-# What the generated functions call themselves, their arguments and their own variables.
-MODULE_NAMES = frozenset(
-    "jax jnp HORIZON COUNTS CHOICES constants discounts reset observe bounds step alive symlog digits given state actions key keys "
-    "parameters indicators following done iteration progress time held computed".split()
-)
 _TAKEN = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | MODULE_NAMES
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from rbcc.compiler import ir
-from rbcc.compiler.backends.jax.axis_order import layout
-from rbcc.compiler.backends.jax.expressions import POWER, PRODUCT, Code, Expressions, expand, tuple_text
+from rbcc.compiler.backends.jax.expressions import Code, Expressions, expand, tuple_text
 from rbcc.compiler.backends.jax.mangle import local_names, residual_name, seen_name
 from rbcc.compiler.backends.jax.roots import NAMES, text_of
+from rbcc.compiler.ir.axis_order import layout
+from rbcc.compiler.ir.precedence import POWER, PRODUCT
 from rbcc.compiler.ir.types import Kind, Role
 
 

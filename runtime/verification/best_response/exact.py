@@ -486,7 +486,7 @@ class Game:
 def _check_finite(arrays: Mapping[str, np.ndarray], what: str) -> None:
     wrong = next((name for name, array in arrays.items() if not np.asarray(sane(array)).all()), None)
     if wrong is not None:
-        raise Unsolved(f"some choices give {wrong} {what} that is no finite number")
+        raise Unsolved(f"some choices give {wrong} {what} that is not a finite number")
 
 
 class _Numbers:

@@ -273,7 +273,7 @@ class Battery:
         elif candidate.source in (CONTINUED, SCRATCH):
             raise RunError(
                 f"the {self.deviation.notion} deviator of {self.deviation.agent} ({candidate.words}) reached a payoff that "
-                "is no finite number; lower verify.learning_rate, or bound the reward"
+                "is not a finite number; lower verify.learning_rate, or bound the reward"
             )
         else:
             self.left_out.append(candidate)

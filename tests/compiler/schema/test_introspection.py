@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
-from rbcc.compiler.schema.introspection import alternatives, form_at, is_table, keys_at
-from rbcc.compiler.schema.spec import Expression, Grid, Learner, Parameter, Spec
+from rbcc.compiler.schema.introspection import alternatives, form_at, is_table, keys_at, scalar_forms_at, tables
+from rbcc.compiler.schema.spec import ByType, Expression, Grid, Learner, Parameter, Shorthand, Spec, Table
 from rbcc.compiler.source import KeyPath
 
 
@@ -43,6 +43,7 @@ def test_forms() -> None:
     assert alternatives(form_at(("parameters", "a"))) == [Parameter]
     assert Grid in alternatives(form_at(("agents", "a", "actions", "b", "choices")))
     assert get_args(alternatives(form_at(("agents", "a", "state", "b", "encode")))[0]) == ("linear", "log", "digits")
+    assert Expression in alternatives(form_at(("parameters", "a", "value")))
     assert is_table(Spec)
     assert not is_table(Expression)
 
@@ -50,3 +51,26 @@ def test_forms() -> None:
 def test_every_needed_key_is_one_of_the_language() -> None:
     assert {key.name for key in keys_at(()).values() if key.required} == {"rbcc", "model", "horizon", "agents"}
     assert keys_at(())["horizon"].description == "steps in an episode"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("parameters", "a"),  # stands for its value
+        ("agents", "a", "state", "b"),
+        ("agents", "a", "observes", 0),
+        ("agents", "a", "actions", "b", "between", 1),
+        ("training", "anneal", "a"),
+        ("training", "a", "clip"),
+        ("state", "a", "markov", "transitions", 0, 0),
+    ],
+)
+def test_scalars_that_are_expressions(path: KeyPath) -> None:
+    assert Expression in scalar_forms_at(path)
+
+
+def test_all_tables_of_the_language_are_reached() -> None:
+    def below(table: type[Table]) -> set[type[Table]]:
+        return {table}.union(*map(below, table.__subclasses__()))
+
+    assert tables() == below(Table) - {Table, Shorthand, ByType}

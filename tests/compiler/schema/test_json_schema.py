@@ -8,9 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from rbcc.compiler.diagnostics import Diagnostics, Source
+from rbcc.compiler.schema.defaults import DEFAULTS
 from rbcc.compiler.schema.json_schema import schema
-from rbcc.compiler.schema.spec import RESERVED_TYPES
-from rbcc.compiler.semantics.training import DEFAULTS
+from rbcc.compiler.semantics.reserved import SETTINGS
 from rbcc.compiler.source import Document, parse, shipped_models
 
 
@@ -147,4 +147,4 @@ def test_defaults_of_learning_are_told() -> None:
 
 def test_all_keys_of_training_are_offered() -> None:
     keys = {key for name in ("Learner", "Phase", "Training") for key in SCHEMA["$defs"][name]["properties"]}
-    assert keys == RESERVED_TYPES - {"types"}
+    assert keys == SETTINGS - {"types"}

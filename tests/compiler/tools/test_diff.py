@@ -167,7 +167,7 @@ def test_training_is_told_once_for_all_places() -> None:
     assert lines(training__phases__polish__clip=0.2) == ["training", "~ clip (polish): 0.1 -> 0.2"]
     assert lines(training__phases__polish__economies=32) == ["training", "~ economies (polish): 96 -> 32"]
     assert lines(training__phases__polish="null") == [
-        "training", "~ phases: explore, polish -> explore", "- phase polish: 1000 iterations of 96 economies",
+        "training", "~ phases: explore, polish -> explore", "- phase polish: 2000 iterations of 96 economies",
     ]  # fmt: skip
     assert lines(training__precision="bf16") == ["training", "~ precision: float32 -> bf16"]
 

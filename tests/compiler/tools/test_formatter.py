@@ -155,7 +155,7 @@ def check(text: str) -> str:
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_bad_specs(path: Path) -> None:
-    """What is no YAML is refused with its diagnostic; a mistake in the meaning does not matter."""
+    """What is not YAML is refused with its diagnostic; a mistake in the meaning does not matter."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:

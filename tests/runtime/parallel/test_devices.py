@@ -74,6 +74,7 @@ for name in ("all-gather", "all-to-all", "collective-permute", "all-reduce"):
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_do_what_one_does_and_exchange_sums_only(tmp_path: Path) -> None:
     code = COMPARE.format(overrides=TINY)
     done = subprocess.run(

@@ -166,7 +166,7 @@ def test_only_the_same_run_can_be_resumed(run: Run, tmp_path: Path) -> None:
         train(spec, TINY, out=run.folder, seed=3, resume=True)
     with pytest.raises(RunError, match="trained with --seed 3, not --seed 4"):
         train("cournot", TINY, out=run.folder, seed=4, resume=True)
-    with pytest.raises(RunError, match="is no run directory"):
+    with pytest.raises(RunError, match="is not a run directory"):
         train("cournot", TINY, out=tmp_path / "none", resume=True)
 
 
@@ -285,7 +285,7 @@ def test_other_hosts_hear_of_an_error(length: int, tmp_path: Path, monkeypatch: 
     folder = Path(*"ä" * (length // 3))  # with the stroke, three bytes each
     with pytest.raises(RunError) as caught:
         train_seeds("cournot", TINY, seeds=range(2), devices=1, out=folder, resume=True)
-    whole = f"{folder}/seed-0 is no run directory; 'rbcc train model.yaml' makes one"
+    whole = f"{folder}/seed-0 is not a run directory; 'rbcc train model.yaml' makes one"
     said = str(caught.value)
     assert len(said.encode()) <= 2000
     assert said == whole or (said.endswith("…") and whole.startswith(said[:-1]))

@@ -268,6 +268,7 @@ def test_agents_that_differ_in_what_they_do_not_see(write_spec: Any, tmp_path: P
     assert rows(verify(trained.folder))["individual"].verdict is Verdict.CERTIFIED
 
 
+@pytest.mark.slow
 def test_agents_that_gain_by_other_deviations(write_spec: Any, tmp_path: Path) -> None:
     """Untrained they bake half of the time: the first gains 2.5 by baking always, the others 0.5 by never."""
     text = DIFFERENT.replace("ITERATIONS", "1").replace("learning_rate: 1e-2", "learning_rate: 0")
@@ -374,7 +375,9 @@ def test_payoffs_that_are_no_numbers_are_reported(tmp_path: Path) -> None:
         "training: {phases: {learn: {iterations: 20}}, anneal: {seller.quantity: {open: [1, 1], from: 30}}}\n"
     )
     run = train(spec, {"training.default.network": "[4]"}, out=tmp_path / "a")
-    with pytest.raises(RunError, match=r"under verify.shutdown the payoff of seller is no finite number|under .* play"):
+    with pytest.raises(
+        RunError, match=r"under verify.shutdown the payoff of seller is not a finite number|under .* play"
+    ):
         verify(run.folder, {"verify.iterations": 4, "verify.economies": 1024, "verify.episodes": 64})
 
 
@@ -462,6 +465,7 @@ def test_a_single_agent_that_takes_values_as_given_is_asked_both_questions(tmp_p
     assert "taken as given: price, by seller alone" in verification_table(result)
 
 
+@pytest.mark.slow
 def test_damaged_policies_beside_a_run_are_left_out(tmp_path: Path) -> None:
     phases = {"training.phases": "{learn: {iterations: 2, economies: 8}, more: {iterations: 2, economies: 8}}"}
     runs = train_seeds("cournot", phases, seeds=range(2), out=tmp_path / "runs")
@@ -730,7 +734,7 @@ def test_a_scale_that_is_a_mean_has_an_error_too() -> None:
 
 
 def test_changes_that_are_nothing_but_rounding_are_none() -> None:
-    """What is no finite number is no rounding."""
+    """What is not a finite number is not a rounding."""
     played = np.array([1.0 + 1e-7, 1.1, np.nan, -np.inf, np.inf])
     assert np.array_equal(changes(played, np.ones(5)), [0, 1.1 - 1, np.nan, -np.inf, np.inf], equal_nan=True)
 
@@ -797,7 +801,7 @@ def test_overall_verdict_is_the_worst_of_its_notion() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("nonsense", "is no exploit"),
+        ("nonsense", "is not an exploit"),
         ("buyer.random=20%", "there is no agent type 'buyer'"),
         ("seller.quantty=30", "did you mean 'quantity'"),
         ("seller.quantity=31", "can be 0, 1.5"),
@@ -830,14 +834,14 @@ def test_only_verification_can_be_changed_afterwards(duopoly: Run) -> None:
 
 
 def test_what_cannot_be_verified(tmp_path: Path, duopoly: Run) -> None:
-    with pytest.raises(RunError, match="is no run directory; 'rbcc train"):
+    with pytest.raises(RunError, match="is not a run directory; 'rbcc train"):
         verify(tmp_path / "none")
     with pytest.raises(RunError, match="runs beside it: cournot"):
         verify(duopoly.folder.parent / "cournt")
 
 
 def test_the_dead_are_called_trivial(tmp_path: Path) -> None:
-    """Sellers who earn by selling nothing are in equilibrium, but it is no result."""
+    """Sellers who earn by selling nothing are in equilibrium, but it is not a result."""
     settings = {
         "agents.seller.reward": "-quantity[j]",
         "training.phases.learn.iterations": 300,

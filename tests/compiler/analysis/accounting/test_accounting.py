@@ -181,7 +181,7 @@ identities:
         ("sum(j, portfolio[i,j]) == 1", True),
         ("sum(j, invest[i,j]) == wealth[i]", True),
         ("sum(i, k, gift[i,k]) == count(saver)", True),
-        ("sum(k, gift[k,i]) == 1", False),  # what one gets is no whole
+        ("sum(k, gift[k,i]) == 1", False),  # what one gets is not a whole
         ("sum(j, portfolio[i,j]^2) == 1", False),
         ("sum(j, portfolio[i,j] * capital[j]) == sum(j, capital[j])", False),
         ("sum(k, j, gift[i,k] * portfolio[k,j]) == 1", True),

@@ -13,9 +13,9 @@ from rbcc.compiler import ir
 from rbcc.compiler.backends.docs.math import Typesetter, name, plain, text
 from rbcc.compiler.backends.docs.mathml import mathml
 from rbcc.compiler.driver import compile_spec
+from rbcc.compiler.ir.constants import constant
 from rbcc.compiler.ir.types import Type
 from rbcc.compiler.primitives import PrimitiveError, primitive
-from rbcc.compiler.semantics.expressions import constant
 from rbcc.compiler.source import shipped_models
 
 

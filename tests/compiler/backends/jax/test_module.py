@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from rbcc.compiler import ir
-from rbcc.compiler.backends.jax.mangle import MODULE_NAMES, local_names
+from rbcc.compiler.backends.jax.mangle import local_names
 from rbcc.compiler.backends.jax.module import emit
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.optimize import optimise
+from rbcc.compiler.semantics.reserved import MODULE_NAMES
 from rbcc.compiler.source import shipped_models
 from rbcc.runtime.economy.model import Model, compile
 

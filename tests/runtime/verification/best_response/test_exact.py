@@ -273,8 +273,8 @@ def test_what_is_declined(changes: dict[str, object], reason: str, write_spec: C
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"agents.herder.reward": "log(graze[i])"}, "some choices give herder a payoff that is no finite number"),
-        ({"equations.stock": "stock' = 1 / sum(i, graze[i])"}, "give stock the next value that is no finite number"),
+        ({"agents.herder.reward": "log(graze[i])"}, "some choices give herder a payoff that is not a finite number"),
+        ({"equations.stock": "stock' = 1 / sum(i, graze[i])"}, "give stock the next value that is not a finite number"),
     ],
 )
 def test_numbers_that_are_not_finite(changes: dict[str, object], reason: str, write_spec: Callable[..., Path]) -> None:

@@ -1,0 +1,1 @@
+"""Economies as environments of other libraries: `rbcc.adapters.pettingzoo`, `rbcc.adapters.jaxmarl`."""

@@ -1,0 +1,77 @@
+"""Results from disk, and what a result was made of."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from rbcc.runtime import solve as tries
+from rbcc.runtime.economy.model import Model
+from rbcc.runtime.errors import RunError
+from rbcc.runtime.results.equilibrium import Equilibrium, Solution
+from rbcc.runtime.results.run import Run, Runs
+
+
+Trained = str | Path | Run | Runs | Equilibrium | Solution
+"""A trained economy: the folder of a run, or what `train`, `verify`, `solve` or `load` returned."""
+
+Spec = str | Path | Model | Run
+"""An economy: a spec, a model that ships, a run directory, or what `compile`, `train` or `load` returned."""
+
+
+def load(folder: str | Path) -> Run | Runs | Solution:
+    """Opens what `train` or `solve` wrote.
+
+    Returns a `Run` for a run directory (with its verification as `equilibrium`, if there is one), `Runs` for a folder
+    of seeds that were trained together, and a `Solution` for a folder of tries. Raises RunError if the folder is none
+    of these, is not finished or is damaged.
+
+        run = rbcc.load("runs/cournot")
+        run.equilibrium.to_frame()
+    """
+    folder = Path(folder)
+    if (folder / "manifest.json").is_file():
+        return Run.open(folder)
+    if seeds := sorted(folder.glob("seed-*/manifest.json"), key=lambda path: (len(path.parent.name), path)):
+        return Runs(folder, tuple(Run.open(path.parent) for path in seeds))
+    if (folder / "solution.json").is_file() or any(folder.glob("try-*/manifest.json")):
+        return Solution.of(tries.load(folder))
+    return Run.open(folder)  # which says what is wrong
+
+
+def run_of(thing: Trained) -> Run:
+    """The run that a result is of; of a solution that of the best try. Raises RunError if it is not of a single one."""
+    found = load(thing) if isinstance(thing, str | Path) else thing
+    if isinstance(found, Solution):
+        return Run.open(found.best.folder)
+    if isinstance(found, Equilibrium):
+        if found.folder is None:
+            raise RunError("this equilibrium is of networks without a run directory; train a run with rbcc.train")
+        return Run.open(found.folder)
+    if isinstance(found, Runs):
+        raise RunError(f"{found.folder} has {len(found)} runs; take one of them, such as rbcc.load(...)[0]")
+    if isinstance(found, Run):
+        return found
+    raise RunError(f"expected a run or its folder, not {_kind(found)}; rbcc.train makes a run")
+
+
+def spec_of(
+    thing: Spec, overrides: Mapping[str, object] | None = None
+) -> tuple[str | Path, Mapping[str, object] | None]:
+    """Where a spec lies, and with which overrides it is compiled. Raises RunError if that is not known."""
+    if isinstance(thing, Model):
+        if thing.spec is None:
+            raise RunError("this model does not know its spec; make it with rbcc.compile")
+        return thing.spec, {**thing.overrides, **(overrides or {})}
+    if isinstance(thing, Run):
+        return thing.folder / "spec.yaml", overrides
+    if isinstance(thing, str | Path):
+        run = os.path.isfile(
+            os.path.join(thing, "manifest.json")
+        )  # pathlib raises an error for names that are too long
+        return (Path(thing) / "spec.yaml" if run else thing), overrides
+    raise RunError(f"expected a spec, a model or a run, not {_kind(thing)}")
+
+
+def _kind(thing: object) -> str:
+    name = type(thing).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
