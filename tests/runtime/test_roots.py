@@ -11,6 +11,7 @@ import pytest
 
 from rbcc.compiler.backends.jax.roots import text_of
 from rbcc.runtime.economy.model import Model, compile
+from rbcc.runtime.validation.conditions import Checks, record_of
 from rbcc.runtime.validation.property_testing import try_out
 
 
@@ -38,9 +39,9 @@ def test_each_is_found_with_its_derivative() -> None:
     found, slope = jax.jit(lambda a: jax.jvp(power_law, (a,), (jnp.ones_like(a),)))(a)
     np.testing.assert_allclose(found, exact, rtol=1e-6)
     np.testing.assert_allclose(slope, 2 / 3 * exact / a, rtol=1e-5)
-    back = jax.grad(lambda a: power_law(a).sum())(a)
-    np.testing.assert_allclose(back, 2 / 3 * exact / a, rtol=1e-5)
-    np.testing.assert_allclose(jax.vmap(power_law)(jnp.stack([a, 2 * a]))[0], power_law(a), rtol=1e-6)
+    many, back = jax.jit(jax.vmap(jax.value_and_grad(lambda a: power_law(a).sum())))(jnp.stack([a, 2 * a]))
+    np.testing.assert_allclose(many, [exact.sum(), 2 ** (2 / 3) * exact.sum()], rtol=1e-6)
+    np.testing.assert_allclose(back[0], 2 / 3 * exact / a, rtol=1e-5)
 
 
 def test_second_derivatives() -> None:
@@ -277,13 +278,23 @@ def test_all_holds_where_there_is_a_solution(market: Callable[..., Model]) -> No
 )  # fmt: skip
 def test_a_failure_is_located(market: Callable[..., Model], equation: str, high: str, words: list[str]) -> None:
     model = market(equation, high)
-    failure = try_out(model).failures[0]
+    with jax.enable_x64(True):
+        state, choices = model.reset(jax.random.key(0)), {"buyer.share": jnp.full(4, 0.8)}
+        following, out = jax.jit(model.step)(state, choices, jax.random.key(0))
+        record = {**model.written(model.module.constants()), **record_of(state, choices, following, out)}
+        wrong = next(d for d in model.ir.equations if not np.isfinite(record[d.symbol]).all())
+        failure = Checks(model).failure(wrong, record, 2)
     assert failure.check == "price"
     assert failure.place.line == MARKET[: MARKET.index("{equation}")].count("\n") + 1
-    assert "at step 0" in failure.message
-    assert "j = " in failure.message
+    assert "at step 2, j = " in failure.message
     for part in words:
         assert part in failure.message
+
+
+def test_the_check_finds_the_smallest_case(market: Callable[..., Model]) -> None:
+    (failure,) = try_out(market(high="5")).failures
+    assert (failure.check, failure.step) == ("price", 0)
+    assert failure.case[0] == "from the start"
 
 
 def test_no_reward_where_nothing_is_solved(market: Callable[..., Model]) -> None:
