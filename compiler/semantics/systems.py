@@ -15,6 +15,7 @@ from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.semantics.reserved import DISTRIBUTIONS
 from rbcc.compiler.source import KeyPath
 from rbcc.compiler.util.text import counted
+from rbcc.compiler.util.toposort import reached, reversed_edges
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Systems:
         self.of: dict[str, _System] = {}  # by unknown
         self.bounds: dict[str, tuple[ir.Expression, ir.Expression]] = {}
 
-    def read(self) -> "dict[str, Draft]":
+    def read(self) -> dict[str, Draft]:
         """Declares all unknowns; each has a draft, of which the node is its equation, or one of them."""
         drafts: dict[str, Draft] = {}
         for name in self.spec.solve:
@@ -74,8 +75,7 @@ class Systems:
         self.context.define(What.SYMBOL, name, *path)
         return True
 
-    def draft(self, system: _System, unknown: str, equation: syntax.Equality) -> "Draft":
-
+    def draft(self, system: _System, unknown: str, equation: syntax.Equality) -> Draft:
         symbol = self.names.symbols[unknown]
         text = f"{_indexed(unknown, symbol.type.axes)} solves {'; '.join(one.text for one in system.equations)}"
         span = self.names.spans[unknown]
@@ -97,15 +97,16 @@ class Systems:
     def between(self, unknown: str) -> KeyPath:
         return ("solve", self.of[unknown].name, "unknowns", unknown, "between")
 
-    def link(self, needs: dict[str, list[str]], drafts: "Mapping[str, Draft]") -> None:
+    def link(self, needs: dict[str, list[str]], drafts: Mapping[str, Draft]) -> None:
         """Finds what follows from unknowns; in `needs`, unknowns then need what their systems do from elsewhere.
 
         On entry unknowns need all that is written in their systems.
         """
         raw = {name: list(found) for name, found in needs.items()}
+        users = reversed_edges(raw)
         for system in self.found:
-            behind = _behind(raw, system.unknowns)
-            read = _reached(raw, {n for u in system.unknowns for n in raw[u]}, system.unknowns)
+            behind = reached(users, system.unknowns)
+            read = reached(raw, {n for u in system.unknowns for n in raw[u]}, system.unknowns)
             own = [name for name in drafts if name in read and name in behind and name not in system.unknowns]
             other = next((name for name in own if name in self.of), None)
             if other is not None:
@@ -133,7 +134,7 @@ class Systems:
 
     # --- types -----------------------------------------------------------------------------------------------------
 
-    def unknown(self, name: str, needs: Sequence[str], drafts: "Mapping[str, Draft]") -> ir.Definition | None:
+    def unknown(self, name: str, needs: Sequence[str], drafts: Mapping[str, Draft]) -> ir.Definition | None:
         """Finds out when an unknown is known; its definition is one in name only until all others are there."""
         system, symbol = self.of[name], self.names.symbols[name]
         read = [self.names.symbols[n] for n in needs if n in self.names.symbols]
@@ -246,7 +247,7 @@ class Systems:
 
         def reach(symbols: set[str]) -> set[str]:
             """The unknowns on which any of some symbols depend."""
-            return _reached(needs, symbols, system.unknowns) & set(system.unknowns)
+            return reached(needs, symbols, system.unknowns) & set(system.unknowns)
 
         fine = True
         for equation, written in zip(equations, system.equations, strict=True):
@@ -288,32 +289,6 @@ class Systems:
 
     def size(self, indices: Iterable[str]) -> int:
         return math.prod(self.names.agents[self.names.indices[index]].count for index in indices)
-
-
-def _reached(needs: Mapping[str, Sequence[str]], names: Iterable[str], ends: Iterable[str]) -> set[str]:
-    """All that `names` need, and these, not further than to `ends`."""
-    found, pending, last = set(), list(names), set(ends)
-    while pending:
-        name = pending.pop()
-        if name not in found:
-            found.add(name)
-            pending += needs.get(name, ()) if name not in last else ()
-    return found
-
-
-def _behind(needs: Mapping[str, Sequence[str]], names: Iterable[str]) -> set[str]:
-    """All that need one of `names`, directly or through others."""
-    users: dict[str, list[str]] = {}
-    for user, read in needs.items():
-        for name in read:
-            users.setdefault(name, []).append(user)
-    found, pending = set(), list(names)
-    while pending:
-        for user in users.get(pending.pop(), ()):
-            if user not in found:
-                found.add(user)
-                pending.append(user)
-    return found
 
 
 def _draws(node: syntax.Expression) -> bool:

@@ -1,4 +1,4 @@
-"""Putting definitions into an order in which each comes after what it needs."""
+"""Definitions that need each other: an order in which each comes after what it needs, and all that some need."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar
@@ -36,3 +36,23 @@ def in_order(needs: Mapping[_K, Iterable[_K]]) -> list[_K]:
             else:
                 path[following] = iter(needs[following])
     return list(done)
+
+
+def reached(edges: Mapping[_K, Iterable[_K]], starts: Iterable[_K], ends: Iterable[_K] = ()) -> set[_K]:
+    """All that `edges` lead to from `starts`, and these, by ways that go no further than to `ends`."""
+    found, pending, last = set(), list(starts), set(ends)
+    while pending:
+        node = pending.pop()
+        if node not in found:
+            found.add(node)
+            pending += () if node in last else edges.get(node, ())
+    return found
+
+
+def reversed_edges(edges: Mapping[_K, Iterable[_K]]) -> dict[_K, list[_K]]:
+    """The edges the other way round: for each node those that have one to it."""
+    found: dict[_K, list[_K]] = {}
+    for start, targets in edges.items():
+        for target in targets:
+            found.setdefault(target, []).append(start)
+    return found

@@ -13,6 +13,7 @@ import pandas as pd
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import suggest
 from rbcc.compiler.ir.types import Kind
+from rbcc.compiler.util.toposort import reached
 from rbcc.runtime.economy.model import Model
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.reports.dataset import play
@@ -156,12 +157,8 @@ def _double(array: Any) -> np.ndarray:
 
 def _path(model: ir.Model, reward: str, value: str) -> list[ir.Definition]:
     """The equations that lead from a value to a reward, in order; empty if none do."""
-    wanted, reads = {reward}, {one.symbol: ir.references(one.expression) for one in model.equations}
-    pending = [reward]
-    while pending:
-        new = reads.get(pending.pop(), set()) - wanted
-        wanted |= new
-        pending += new
+    reads = {one.symbol: ir.references(one.expression) for one in model.equations}
+    wanted = reached(reads, [reward])
     touched, path = {value}, []
     for one in model.equations:
         if one.symbol in wanted and one.symbol != value and touched & reads[one.symbol]:
@@ -186,18 +183,14 @@ def _consumption(model: Model, agent: str, name: str) -> str:
     if not path:
         raise RunError(f"the reward of {agent} does not depend on '{value}'; name the value that is its consumption")
     for one in path:
-        if any(isinstance(node, ir.Root) for node in ir.walk(one.expression)):
-            raise RunError(
-                f"'{one.symbol}' is what solves equations, and stands between '{value}' and the reward of {agent}"
-            )
-        if any(isinstance(node, ir.Draw) for node in ir.walk(one.expression)):
-            raise RunError(
-                f"'{one.symbol}' draws random numbers, and stands between '{value}' and the reward of {agent}"
-            )
-        if any(name.endswith("'") for name in ir.references(one.expression)):
-            raise RunError(
-                f"'{one.symbol}' reads what comes next, and stands between '{value}' and the reward of {agent}"
-            )
+        kinds = {type(node) for node in ir.walk(one.expression)}
+        reasons = {
+            "is what solves equations": ir.Root in kinds,
+            "draws random numbers": ir.Draw in kinds,
+            "reads what comes next": any(read.endswith("'") for read in ir.references(one.expression)),
+        }
+        if reason := next((reason for reason, holds in reasons.items() if holds), None):
+            raise RunError(f"'{one.symbol}' {reason}, and stands between '{value}' and the reward of {agent}")
     return value
 
 

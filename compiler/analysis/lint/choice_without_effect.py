@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from rbcc.compiler import ir
 from rbcc.compiler.analysis.lint.base import Report
 from rbcc.compiler.util.text import counted
+from rbcc.compiler.util.toposort import reached
 
 
 def influence(model: ir.Model, report: Report) -> None:
@@ -81,13 +82,7 @@ class Flow:
 
     def after(self, sources: set[str]) -> set[str]:
         """All that follows from `sources`, in the same step or later, and these."""
-        found, pending = set(sources), list(sources)
-        while pending:
-            for target, _ in self.edges.get(pending.pop(), ()):
-                if target not in found:
-                    found.add(target)
-                    pending.append(target)
-        return found
+        return reached({source: [target for target, _ in found] for source, found in self.edges.items()}, sources)
 
     def delay(self, source: str, targets: set[str], given: Collection[str] = ()) -> int | None:
         """The least number of steps after which `source` reaches one of `targets`, by a way that meets none `given`."""

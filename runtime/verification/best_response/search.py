@@ -327,6 +327,8 @@ class Battery:
             steps = 0
             for name, members in coordinates:
                 for number in _grid(self.deviation.spaces[name]):
+                    if np.all(held[name][members] == number):
+                        continue
                     other = {**held, name: held[name].copy()}
                     other[name][members] = number
                     changed, _ = self.gains(self.constant(other)[1], batches)
