@@ -82,7 +82,7 @@ class Environment(ParallelEnv):  # pyright: ignore[reportMissingTypeArgument, re
         if self.current is None or not self.agents:
             raise RunError("the episode is over, or has not begun; call reset first")
         if missing := [name for name in self.agents if name not in actions]:
-            raise RunError(f"all act at the same time, and there is no action of {missing[0]}")
+            raise RunError(f"all agents act at the same time, but {missing[0]} has no action")
         for name in self.agents:
             if not self._actions[name].contains(actions[name]):
                 raise ValueError(f"the action of {name} is {actions[name]}, not in {self._actions[name]}")

@@ -43,8 +43,7 @@ FUNCTIONS = {
     "ifelse": "write a if condition else b",
     "lag": "a value of an earlier step has to be kept in a state",
     "lead": "the next value of a state is written x'",
-    "expect": "there is no expectation operator: agents learn from what they experience",
-    "E": "there is no expectation operator: agents learn from what they experience",
+    **dict.fromkeys(("expect", "E"), "there is no expectation operator: agents learn from experience"),
     "total": "write sum(i, x[i])",
     "rand": "write uniform() for a draw between 0 and 1",
     "randn": "write normal() for a draw with mean 0 and variance 1",
@@ -59,7 +58,7 @@ WORDS = {
     **dict.fromkeys(("no", "off", "False", "FALSE", "No", "Off", "NO", "OFF"), "a flag is written true or false"),
     **dict.fromkeys(("None", "NA", "nothing"), "what has no value is left out"),
     **dict.fromkeys(("inf", "infinity", "Inf", "nan", "NaN", "oo"), "write a large number, such as 1e9"),
-    "E": "there is no expectation operator, as agents learn from what they experience; over agents it is mean(i, x[i])",
+    "E": "there is no expectation operator, since agents learn from experience; over agents it is mean(i, x[i])",
 }
 """Words that stand for a value."""
 

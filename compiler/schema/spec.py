@@ -310,8 +310,9 @@ Explorers = Annotated[float, BeforeValidator(_share), Field(gt=0, le=1), _percen
 
 
 def _amount(value: str) -> str:
-    if not re.fullmatch(AMOUNT, value):
-        raise PydanticCustomError("amount", "an amount with its unit, such as 0.05 util")
+    match = re.fullmatch(AMOUNT, value)
+    if match is None or float(match[1]) == 0:
+        raise PydanticCustomError("amount", "an amount above 0 with its unit, such as 0.05 util")
     return value
 
 

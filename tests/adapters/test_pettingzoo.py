@@ -58,7 +58,7 @@ def test_wrong_actions_are_refused() -> None:
 
     environment = Environment("cournot")
     environment.reset(seed=0)
-    with pytest.raises(rbcc.RunError, match="no action of seller_1"):
+    with pytest.raises(rbcc.RunError, match="seller_1 has no action"):
         environment.step({"seller_0": 0})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of gymnasium, about the number
