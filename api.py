@@ -10,7 +10,6 @@
 What is not needed is not imported: `doc` and a fast `check` do without JAX.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbcc.compiler.diagnostics import CompileError, render_text
 from rbcc.runtime.errors import RunError
+from rbcc.runtime.results.folders import is_run
 
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rbcc.runtime.results.opened import Spec, Trained
     from rbcc.runtime.results.run import Run, Runs
     from rbcc.runtime.results.tables import Comparison, Moments, Responses
-    from rbcc.runtime.storage.run_directory import Listener
+    from rbcc.runtime.storage.session import Listener
     from rbcc.runtime.validation.property_testing import Audit
     from rbcc.runtime.verification.verify import Listener as Said
 
@@ -187,7 +187,7 @@ def train(
         run = rbcc.train("cournot", {"training.phases.learn.iterations": 100}, out="runs/short")
     """
     from rbcc.runtime.results.run import Run
-    from rbcc.runtime.storage.run_directory import train
+    from rbcc.runtime.storage.session import train
 
     settings: dict[str, Any] = {"seed": seed, "devices": devices, "out": out, "resume": resume, "checked": checked}
     run = train(*_unchanged(spec, overrides), **settings, listener=listener, say=say)
@@ -389,7 +389,7 @@ def plot(result: "Trained | Moments | Responses | Comparison") -> "Figure":
 
     found = load(result) if isinstance(result, str | Path) else result
     if not hasattr(found, "plot"):
-        raise RunError(f"there is no picture of a {type(found).__name__}; take a run, or what a verb returned of one")
+        raise RunError(f"a {type(found).__name__} has no picture; pass a run, or a result that a verb returned for one")
     return found.plot()
 
 
@@ -407,7 +407,7 @@ def load(folder: str | Path) -> "Run | Runs | Solution":
 
 def _spec(spec: "Spec", overrides: Overrides) -> tuple[str | Path, Overrides]:
     """Where a spec lies, without importing JAX for a path."""
-    if isinstance(spec, str | Path) and not os.path.isfile(os.path.join(spec, "manifest.json")):
+    if isinstance(spec, str | Path) and not is_run(spec):
         return spec, overrides
     from rbcc.runtime.results.opened import spec_of
 

@@ -249,7 +249,8 @@ def train(
     number = _devices(devices)
     from rbcc.runtime.parallel.devices import configure
     from rbcc.runtime.reports.console import TrainingDisplay
-    from rbcc.runtime.storage.run_directory import LARGEST_SEED, interruptible, train_seeds
+    from rbcc.runtime.storage.run_directory import LARGEST_SEED
+    from rbcc.runtime.storage.session import interruptible, train_seeds
 
     if seed + seeds - 1 > LARGEST_SEED:
         raise typer.BadParameter(f"the last seed would be above {LARGEST_SEED}, the largest", param_hint="--seeds")
@@ -287,8 +288,9 @@ def verify(
     """Estimate how much any agent could gain by deviating, with confidence bounds."""
     number = _devices(devices)
     from rbcc.runtime.parallel.devices import configure
-    from rbcc.runtime.reports.console import verification_display, verification_summary, verification_table
+    from rbcc.runtime.reports.console import verification_display
     from rbcc.runtime.reports.html import write_page
+    from rbcc.runtime.reports.verification_text import verification_summary, verification_table
     from rbcc.runtime.verification.verify import Unwritten, verify as run_verification
 
     configure(number)

@@ -18,7 +18,8 @@ import numpy as np
 from rbcc.compiler import ir
 from rbcc.runtime import prng
 from rbcc.runtime.parallel.devices import SINGLE, configure
-from rbcc.runtime.storage.run_directory import Run, train
+from rbcc.runtime.storage.run_directory import Run
+from rbcc.runtime.storage.session import train
 from rbcc.runtime.training.loop import networks_of
 from rbcc.runtime.verification.best_response.exact import Game
 from rbcc.runtime.verification.best_response.learned import Arena, Deviation, Notion, evaluate_base

@@ -21,9 +21,11 @@ from typing import Any
 from rbcc.compiler.util.atomic_write import write_file
 from rbcc.runtime.economy.model import Model, compile
 from rbcc.runtime.errors import Diverged, RunError
-from rbcc.runtime.reports.console import confidence, percent, verification_summary
 from rbcc.runtime.reports.html import write_page
-from rbcc.runtime.storage.run_directory import Listener, Run, train
+from rbcc.runtime.reports.numbers import percent
+from rbcc.runtime.reports.verification_text import confidence, verification_summary
+from rbcc.runtime.storage.run_directory import Run
+from rbcc.runtime.storage.session import Listener, train
 from rbcc.runtime.verification.results import Equilibrium, Row, Verdict
 from rbcc.runtime.verification.statistics import CONFIDENCE
 from rbcc.runtime.verification.stored import read

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import rbcc
-from rbcc.runtime.reports.console import verification_summary
-from rbcc.runtime.storage.run_directory import train_seeds
+from rbcc.runtime.reports.verification_text import verification_summary
+from rbcc.runtime.storage.session import train_seeds
 
 
 SMALL = {
@@ -210,7 +210,7 @@ def test_what_is_no_run_is_refused_in_words() -> None:
         rbcc.verify(3)  # type: ignore[arg-type]
     with pytest.raises(rbcc.RunError, match="expected a spec, a model or a run, not a float"):
         rbcc.compile(0.5)  # type: ignore[arg-type]
-    with pytest.raises(rbcc.RunError, match="there is no picture of a Model"):
+    with pytest.raises(rbcc.RunError, match="a Model has no picture"):
         rbcc.plot(rbcc.compile("cournot"))  # type: ignore[arg-type]
     with pytest.raises(rbcc.RunError, match="is not a run directory"):
         rbcc.load("nothing/here")

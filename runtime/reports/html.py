@@ -9,17 +9,17 @@ from typing import Any
 from rbcc.compiler.backends.docs.document import Block, Heading, Paragraph, Table
 from rbcc.compiler.backends.docs.html import Drawing, html_of
 from rbcc.compiler.util.atomic_write import write_file
-from rbcc.runtime.reports.console import (
+from rbcc.runtime.reports.numbers import percent
+from rbcc.runtime.reports.plots import BLUE, GREY, panels
+from rbcc.runtime.reports.verification_text import (
     HEAD,
     explanations,
     findings,
     gain_rows,
     headlines,
-    percent,
     question,
     targets,
 )
-from rbcc.runtime.reports.plots import BLUE, GREY, panels
 from rbcc.runtime.storage.run_directory import Run
 from rbcc.runtime.verification.best_response.search import CONSTANT, NONE, POLICY, Candidate
 from rbcc.runtime.verification.results import Equilibrium, Estimate

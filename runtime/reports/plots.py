@@ -69,7 +69,7 @@ def training_curves(runs: Sequence[Run]) -> "Picture":
 
     Raises RunError if one has no metrics yet.
     """
-    run, phases = runs[0], runs[0].model.ir.phases
+    run, phases, several = runs[0], runs[0].model.ir.phases, len(runs) > 1
     records = {one.folder: one.metrics for one in runs}
     for folder, found in records.items():
         if not found:
@@ -80,17 +80,16 @@ def training_curves(runs: Sequence[Run]) -> "Picture":
     names += [
         f"entropy.{agent}" for agent in sorted({n.partition(".")[2] for n in first[-1] if n.startswith("entropy.")})
     ]
-    many = f", {len(runs)} seeds and their mean" if len(runs) > 1 else ""
-    figure, axes = panels(len(names), f"{run.manifest['model']}: training, means per step{many}")
+    seeds = f", {len(runs)} seeds and their mean" if several else ""
+    figure, axes = panels(len(names), f"{run.manifest['model']}: training, means per step{seeds}")
     for ax, name in zip(axes, names, strict=True):
         curves = []
         for own in records.values():
             iterations = [before[record["phase"]] + record["iteration"] for record in own]
             curve = np.array([record.get(name, np.nan) for record in own], float)
             curves.append(dict(zip(iterations, curve, strict=True)))
-            thin = len(runs) > 1
-            ax.plot(iterations, curve, color=GREY if thin else BLUE, linewidth=0.7 if thin else 1)
-        if len(runs) > 1:  # where all seeds have been
+            ax.plot(iterations, curve, color=GREY if several else BLUE, linewidth=0.7 if several else 1)
+        if several:  # where all seeds have been
             shared = sorted(set.intersection(*map(set, curves)))
             ax.plot(shared, [np.mean([curve[at] for curve in curves]) for at in shared], color=BLUE, linewidth=1.5)
         ax.set_title(_words(name), fontsize=9)
@@ -106,11 +105,12 @@ def gain_bars(result: Equilibrium) -> "Picture":
     rows = list(gains(result))
     if not rows:
         raise RunError("there are no gains to draw: no type has a choice, so no one can deviate")
-    kinds = list(dict.fromkeys(None if row.share is not None else row.unit for row in rows))
+    panel = {row: None if row.share is not None else row.unit for row in rows}
+    kinds = list(dict.fromkeys(panel.values()))
     figure, axes = panels(len(kinds), "gain from deviating, with bounds; dotted: the target")
     alone = False
     for ax, kind in zip(axes, kinds, strict=True):
-        own = [row for row in rows if (None if row.share is not None else row.unit) == kind]
+        own = [row for row in rows if panel[row] == kind]
         types = list(dict.fromkeys(row.type for row in own))
         for row in own:
             if row.share is not None and row.share_lower is not None and row.share_upper is not None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Self
 import pandas as pd
 
 from rbcc.runtime import solve as tries
-from rbcc.runtime.reports.console import HEAD, gain_rows, headlines, verification_summary
 from rbcc.runtime.reports.gains import GainRow, gains
 from rbcc.runtime.reports.plots import gain_bars
+from rbcc.runtime.reports.verification_text import HEAD, gain_rows, headlines, verification_summary
 from rbcc.runtime.results.shown import html
 from rbcc.runtime.verification import results
 

@@ -1,6 +1,5 @@
 """Results from disk, and what a result was made of."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from rbcc.runtime import solve as tries
 from rbcc.runtime.economy.model import Model
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.results.equilibrium import Equilibrium, Solution
+from rbcc.runtime.results.folders import is_run
 from rbcc.runtime.results.run import Run, Runs
 
 
@@ -29,7 +29,7 @@ def load(folder: str | Path) -> Run | Runs | Solution:
         run.equilibrium.to_frame()
     """
     folder = Path(folder)
-    if (folder / "manifest.json").is_file():
+    if is_run(folder):
         return Run.open(folder)
     if seeds := sorted(folder.glob("seed-*/manifest.json"), key=lambda path: (len(path.parent.name), path)):
         return Runs(folder, tuple(Run.open(path.parent) for path in seeds))
@@ -65,10 +65,7 @@ def spec_of(
     if isinstance(thing, Run):
         return thing.folder / "spec.yaml", overrides
     if isinstance(thing, str | Path):
-        run = os.path.isfile(
-            os.path.join(thing, "manifest.json")
-        )  # pathlib raises an error for names that are too long
-        return (Path(thing) / "spec.yaml" if run else thing), overrides
+        return (Path(thing) / "spec.yaml" if is_run(thing) else thing), overrides
     raise RunError(f"expected a spec, a model or a run, not {_kind(thing)}")
 
 

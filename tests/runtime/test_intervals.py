@@ -17,7 +17,7 @@ from rbcc.runtime.parallel.devices import ALONE, SINGLE
 from rbcc.runtime.policies.policy import assess_normal, draw_normal
 from rbcc.runtime.reports.dataset import simulate
 from rbcc.runtime.reports.moments import hp_filter, moments, responses, write_table
-from rbcc.runtime.storage.run_directory import train
+from rbcc.runtime.storage.session import train
 from rbcc.runtime.training.loop import Progress, initial_state, networks_of, training
 from rbcc.runtime.verification.best_response.learned import Arena, evaluate_base
 from rbcc.runtime.verification.perturbations import read_plant

@@ -18,9 +18,10 @@ from rbcc.runtime import prng
 from rbcc.runtime.economy.model import compile
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.parallel.devices import SINGLE
-from rbcc.runtime.reports.console import verification_summary, verification_table
 from rbcc.runtime.reports.html import write_page
-from rbcc.runtime.storage.run_directory import Run, train, train_seeds
+from rbcc.runtime.reports.verification_text import verification_summary, verification_table
+from rbcc.runtime.storage.run_directory import Run
+from rbcc.runtime.storage.session import train, train_seeds
 from rbcc.runtime.training.loop import initial_state, networks_of
 from rbcc.runtime.verification.best_response.exact import Answer
 from rbcc.runtime.verification.best_response.learned import Arena, Deviation, Deviator, evaluate_base

@@ -1,0 +1,485 @@
+"""Trainings that are kept in run directories: begun, gone on with after a stop, and written as they go."""
+
+import itertools
+import math
+import os
+import platform
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import yaml
+from filelock import FileLock, Timeout
+from jax.experimental import multihost_utils
+
+from rbcc.compiler.source import is_text, override_text
+from rbcc.compiler.util.atomic_write import draft_of, remove_drafts, write_file
+from rbcc.runtime.economy.model import Model, compile
+from rbcc.runtime.errors import Diverged, RunError, Stopped
+from rbcc.runtime.parallel.devices import check_size, place
+from rbcc.runtime.policies.precision import check_precision
+from rbcc.runtime.storage.run_directory import Run, all_finite, seed_options, set_options, versions
+from rbcc.runtime.training.loop import Progress, TrainState, initial_state, training
+from rbcc.runtime.validation.conditions import Checks
+from rbcc.runtime.validation.property_testing import audit
+
+
+CHECKPOINT_SECONDS = 10.0
+
+Listener = Callable[[Sequence[Run], Sequence[Progress]], None]
+"""(runs, progress of each), called after every stretch of iterations."""
+
+
+def train(
+    path: str | Path,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    seed: int = 0,
+    devices: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    checked: bool = False,
+    listener: Listener | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Run:
+    """Trains the spec at `path` and writes the run directory `out`, by default `runs/MODEL`.
+
+    `devices` is how many of JAX's devices share the economies, by default all that can. `resume` goes on with a run
+    that was stopped; the result is the same as without the stop. `checked` tests all numbers, accounts, identities and
+    invariants in every step. `listener` is called after every stretch of iterations, `say` told what is being compiled.
+    Raises CompileError for a bad spec, RunError if the directory holds another run, the spec has no training or breaks
+    its own accounts, or devices or memory do not suffice, Diverged if a number stops being finite, Violated if
+    something does not hold.
+    """
+    if jax.process_count() > 1:
+        raise RunError("train returns a run, and of several hosts only one has it; use train_seeds")
+    (run,) = train_seeds(
+        path,
+        overrides,
+        seeds=range(seed, seed + 1),
+        devices=devices,
+        out=out,
+        resume=resume,
+        checked=checked,
+        listener=listener,
+        say=say,
+    )
+    return run
+
+
+def train_seeds(
+    path: str | Path,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    seeds: range,
+    devices: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    checked: bool = False,
+    listener: Listener | None = None,
+    say: Callable[[str], None] | None = None,
+) -> tuple[Run, ...]:
+    """Trains with several `seeds` in a row at once, which share the devices, and returns their runs.
+
+    The run directories are seed-SEED in `out`, or `out` itself for a single seed. Of several hosts one writes and has
+    the runs; the others train along and return nothing. Else as `train`.
+    """
+    model = compile(path, overrides)
+    if not model.ir.phases:
+        raise RunError(
+            f"{path} has no 'training'; add 'training: {{phases: {{learn: {{iterations: 1000, economies: 32}}}}}}'"
+        )
+    for agent, factor in model.module.discounts().items():
+        if not 0 <= float(factor) <= 1:
+            raise RunError(f"the discount factor of {agent} is {float(factor):g}; it has to lie between 0 and 1")
+    check_precision(model.ir.precision)
+    for phase in model.ir.phases:
+        check_size(model.ir, f"phase {phase.name}", phase.economies * len(seeds), model.ir.horizon)
+    placement = place([phase.economies for phase in model.ir.phases], devices, len(seeds))
+
+    with ExitStack() as stack:
+
+        def begun() -> _Begun:
+            if resume:
+                folder = Path(out) if out else _newest(model, overrides, seeds)
+                stack.enter_context(_alone(folder))
+                return _resumed(model, overrides, seeds, folder)
+            if out:
+                _check_free(Path(out))
+            audit(model)
+            runs = _created(model, path, overrides, seeds, Path(out) if out else None)
+            stack.enter_context(_alone(runs[0].whole))
+            stack.enter_context(_begun_or_removed(runs))
+            return runs, None, 0, 0
+
+        runs, states, phase, first = _everywhere(begun, model, seeds)
+        checks = Checks(model) if checked else None
+        progress = training(model, seeds, placement, states, phase, first, say or (lambda _: None), checks)
+        if not _writes():
+            for step in progress:
+                _check_finite(model, step)
+            return ()
+        runs = _written(runs, status="running", devices=placement.devices)
+        return _trained(runs, model, progress, states, phase, first, listener)
+
+
+_Begun = tuple[tuple[Run, ...], list[TrainState] | None, int, int]
+"""Runs, what their states are if they go on, and from which iteration of which phase."""
+_LONGEST = 2000  # bytes of an error that all hosts hear of: what is broadcast has the same shape on each
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While runs in `folder` are trained; who dies gives them free. Raises RunError if another process trains them."""
+    if not folder.is_dir():  # for others to say
+        yield
+        return
+    try:
+        lock = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{folder} is being trained by another process") from None
+    with lock:
+        try:
+            yield
+        finally:
+            (folder / ".lock").unlink(missing_ok=True)
+
+
+@contextmanager
+def _begun_or_removed(runs: tuple[Run, ...]) -> Iterator[None]:
+    """Removes new run directories if their training fails before its first iterations: they would be in the way.
+
+    Those of a training that can go on, or that say what was wrong with the economy, stay.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped):
+        raise
+    except BaseException:
+        if not any((run.folder / "metrics.jsonl").exists() for run in runs):
+            shutil.rmtree(runs[0].whole, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _keeping(runs: tuple[Run, ...]) -> Iterator[None]:
+    """While results are written. Raises RunError, which says how to go on, if they cannot be."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or runs[0].whole
+        raise RunError(
+            f"{where} cannot be written: {error.strerror or error}; then go on with: {runs[0].resume_command}"
+        ) from None
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Has SIGTERM and SIGHUP interrupt this process as Ctrl-C does; it then ends by the signal, as the sender expects.
+
+    For a program of its own, in its main thread. A signal that is ignored, as under nohup, stays so.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        del frame
+        if not received:  # a second one does not stop the saving
+            received.append(number)
+            raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        if received:
+            signal.raise_signal(received[0])
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """While Ctrl-C does nothing."""
+    if threading.current_thread() is not threading.main_thread():  # it never interrupts another
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _writes() -> bool:
+    """Whether this process keeps the run directory: of several hosts one does."""
+    return jax.process_index() == 0
+
+
+def _everywhere(begun: Callable[[], "_Begun"], model: Model, seeds: range) -> "_Begun":
+    """What `begun` gives on the host that writes, but for the runs on all hosts; or its RunError, on all of them."""
+    if jax.process_count() == 1:
+        return begun()
+    error, found = "", ((), None, 0, 0)
+    if _writes():
+        try:
+            found = begun()
+        except RunError as problem:
+            error = str(problem)
+    runs, states, *reached = found
+    text = np.frombuffer(_cut(error, _LONGEST).ljust(_LONGEST), np.uint8)
+    text, begin = multihost_utils.broadcast_one_to_all((text, np.array([states is not None, *reached])))
+    if message := bytes(np.asarray(text)).decode().strip():
+        raise RunError(message)
+    there, phase, first = map(int, begin)
+    if there:
+        template = [initial_state(model, seed) for seed in seeds]
+        states = multihost_utils.broadcast_one_to_all(states if states is not None else template)
+    return runs, states, phase, first
+
+
+def _cut(text: str, length: int) -> bytes:
+    """`text` in at most `length` bytes, with "…" in place of what is left out."""
+    data, end = text.encode(), "…".encode()
+    return data if len(data) <= length else data[: length - len(end)].decode(errors="ignore").encode() + end
+
+
+def _trained(
+    runs: tuple[Run, ...],
+    model: Model,
+    training: Iterable[tuple[Progress, ...]],
+    states: Sequence[TrainState] | None,
+    phase: int,
+    first: int,
+    listener: Listener | None,
+) -> tuple[Run, ...]:
+    before = max((run.metrics[-1]["seconds"] for run in runs if run.metrics), default=0.0)
+    began = saved = time.monotonic()
+    kept: tuple[Progress, ...] = ()
+
+    def store(progress: Iterable[Progress], name: str = "checkpoint") -> None:
+        with _keeping(runs):
+            for run, own in zip(runs, progress, strict=True):
+                run.write_checkpoint(own, name)
+
+    if first == 0 and phase > 0 and states is not None:  # killed before it could keep the end of the last phase
+        done = model.ir.phases[phase - 1]
+        store((Progress(phase - 1, done.iterations, {}, state) for state in states), f"phases/{done.name}")
+    try:
+        for progress in training:
+            now = time.monotonic()
+            _check_finite(model, progress)
+            with _keeping(runs):
+                for run, own in zip(runs, progress, strict=True):
+                    run.write_metrics(own, before + now - began)
+            kept = progress
+            settings = model.ir.phases[progress[0].phase]
+            last = progress[0].iteration == settings.iterations
+            if last or now - saved > CHECKPOINT_SECONDS:
+                store(progress)
+                saved = now
+            if last:
+                store(progress, f"phases/{settings.name}")
+            if listener:
+                listener(runs, progress)
+    except KeyboardInterrupt:
+        with _undisturbed():
+            if kept:
+                store(kept)
+            _written(runs, status="interrupted")
+        raise
+    except Stopped as error:
+        _written(runs, status=error.status)
+        raise
+    return _written(runs, status="finished", seconds=round(before + time.monotonic() - began, 3))
+
+
+def _written(runs: tuple[Run, ...], **changes: Any) -> tuple[Run, ...]:
+    with _keeping(runs):
+        return tuple(run.write_manifest(**changes) for run in runs)
+
+
+def _check_finite(model: Model, seeds: Iterable[Progress]) -> None:
+    for progress in seeds:
+        wrong = next((f"{name} is {value}" for name, value in progress.metrics.items() if not math.isfinite(value)), "")
+        if not wrong and all_finite(jax.tree.leaves(progress.state)):
+            continue
+        from rbcc.runtime.validation.nonfinite import locate
+
+        phase = model.ir.phases[progress.phase]
+        what = wrong or "a weight of the networks is not finite"
+        raise Diverged(
+            f"{what} in phase {phase.name} at iteration {progress.iteration}.\n" + locate(model, phase, progress)
+        )
+
+
+def _created(
+    model: Model, path: str | Path, overrides: Mapping[str, object] | None, seeds: range, out: Path | None
+) -> tuple[Run, ...]:
+    """New run directories with everything but results, in `out` or the first of runs/MODEL, runs/MODEL-2, ... that is
+    free.
+
+    They are written under another name and then renamed, so that they are there whole or not at all.
+    """
+    place = (out or Path("runs") / model.ir.name).absolute()
+    draft = draft_of(place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        remove_drafts(place)
+        draft.mkdir()
+        runs = []
+        for part, seed in zip(_parts(draft, seeds), seeds, strict=True):
+            part.mkdir(exist_ok=True)
+            runs.append(_described(model, path, overrides, seed, seeds, part))
+        names = itertools.chain([model.ir.name], (f"{model.ir.name}-{number}" for number in itertools.count(2)))
+        for folder in [out] if out else map(Path("runs").joinpath, names):
+            try:
+                draft.rename(folder)
+            except OSError:
+                if out:
+                    _check_free(out)
+                if out or not folder.exists():
+                    raise
+            else:
+                parts = zip(runs, _parts(folder, seeds), strict=True)
+                return tuple(replace(run, folder=part) for run, part in parts)
+        raise AssertionError("one of infinitely many names is free")
+    except OSError as error:
+        raise RunError(f"{out or place.parent} cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _check_free(out: Path) -> None:
+    """Raises RunError if there is something at `out` that a new run would replace."""
+    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
+        return
+    run = any(out.glob("manifest.json")) or any(out.glob("seed-*/manifest.json"))
+    what = "already exists" if run else "is there already, and is not a run directory"
+    more = ", or go on with it with --resume" if run else ""
+    raise RunError(f"{out} {what}; choose another with --out{more}")
+
+
+def _override_texts(overrides: Mapping[str, object] | None) -> dict[str, str]:
+    """Overrides as a manifest has them."""
+    return {name: override_text(value) for name, value in (overrides or {}).items()}
+
+
+def _parts(folder: Path, seeds: range) -> list[Path]:
+    """Where the runs of `seeds` lie."""
+    return [folder / f"seed-{seed}" for seed in seeds] if len(seeds) > 1 else [folder]
+
+
+def _described(
+    model: Model,
+    path: str | Path,
+    overrides: Mapping[str, object] | None,
+    seed: int,
+    seeds: range,
+    folder: Path,
+) -> Run:
+    """Writes manifest, resolved spec and generated module into an empty `folder`."""
+    document = model.compiled.document
+    copies = {file: f"{number}_{file.name}" for number, file in enumerate(dict.fromkeys(document.files.values()))}
+    for file, name in copies.items():
+        shutil.copyfile(file, folder / name)
+    plain = document.with_files({path: copies[file] for path, file in document.files.items()})
+    plain.pop("extends", None)
+    write_file(
+        folder / "spec.yaml",
+        yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120).encode(),
+    )
+    write_file(folder / "module.py", model.text.encode())
+    manifest = {
+        "model": model.ir.name,
+        "spec": str(path),
+        "digest": model.ir.digest,
+        "overrides": _override_texts(overrides),
+        "seed": seed,
+        "seeds": [seeds[0], len(seeds)],
+        "status": "running",
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seconds": 0.0,
+        "device": str(jax.devices()[0].device_kind),
+        "platform": platform.platform(),
+        "versions": versions(),
+    }
+    return Run(folder, manifest).write_manifest()
+
+
+def _resumed(model: Model, overrides: Mapping[str, object] | None, seeds: range, folder: Path) -> _Begun:
+    """The runs in `folder`, their states, and the phase and iteration from which all of them can go on."""
+    first = Run.open(_parts(folder, seeds)[0])
+    if first.manifest["digest"] != model.ir.digest:
+        other = "was trained from another version of the spec; train anew with --out"
+        raise RunError(f"{folder} {_other_settings(first, overrides) or other}")
+    if first.manifest["seeds"] != [seeds[0], len(seeds)]:
+        own, wanted = seed_options(*first.manifest["seeds"]), seed_options(seeds[0], len(seeds))
+        raise RunError(f"{folder} was trained with {own}, not {wanted}")
+    runs = [Run.open(part) for part in _parts(folder, seeds)]
+    if not all((run.folder / "checkpoint.safetensors").is_file() for run in runs):
+        for run in runs:
+            run.cut_metrics(-1, 0)
+        return tuple(runs), None, 0, 0
+    # A kill may have come after the checkpoints of some seeds and before those of others.
+    found = [run.checkpoint() for run in runs]
+    phase, iteration = min(reached for _, *reached in found)
+    states = [
+        state if (number, done) == (phase, iteration) else run.go_back(phase, iteration)
+        for run, (state, number, done) in zip(runs, found, strict=True)
+    ]
+    for run in runs:
+        run.cut_metrics(phase, iteration)
+    if iteration == model.ir.phases[phase].iterations:
+        phase, iteration = phase + 1, 0
+    return tuple(runs), states, phase, iteration
+
+
+def _newest(model: Model, overrides: Mapping[str, object] | None, seeds: range) -> Path:
+    """The newest runs of this very spec and seeds under runs/, ones that are not finished if there are any."""
+    found, others = [], []
+    for path in Path("runs").glob(f"{model.ir.name}*/"):
+        try:
+            run = Run.open(_parts(path, seeds)[0])
+        except RunError:  # a damaged one, or none
+            continue
+        if run.manifest["seeds"] == [seeds[0], len(seeds)]:
+            same = run.manifest["digest"] == model.ir.digest
+            (found if same else others).append((not run.finished, run.manifest["started"], path, run))
+    if not found:
+        wanted = seed_options(seeds[0], len(seeds))
+        near = max(others, key=lambda one: one[:3])[-1] if others else None
+        other = _other_settings(near, overrides) if near else ""
+        help = f"{near.folder} {other}" if near and other else "name its directory with --out"
+        raise RunError(f"there is no run of this spec with {wanted} under runs/ to resume; {help}")
+    return max(found, key=lambda one: one[:3])[2]
+
+
+def _other_settings(run: Run, overrides: Mapping[str, object] | None) -> str:
+    """With which overrides a run was trained that are not among those given, or without which, and how to go on."""
+    own, given = run.manifest["overrides"].items(), _override_texts(overrides).items()
+    parts = (("with", sorted(own - given)), ("without", sorted(given - own)))
+    words = " and ".join(f"{word} {set_options(dict(rest))}" for word, rest in parts if rest)
+    return f"was trained {words}; go on with it by: {run.resume_command}" if words else ""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes YAML that our reader (YAML 1.2 words and numbers) reads back as the same values."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in value else None if is_text(value) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
