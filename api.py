@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rbcc.runtime.results.opened import Spec, Trained
     from rbcc.runtime.results.run import Run, Runs
     from rbcc.runtime.results.tables import Comparison, Moments, Responses
-    from rbcc.runtime.storage.session import Listener
+    from rbcc.runtime.session import Listener
     from rbcc.runtime.validation.property_testing import Audit
     from rbcc.runtime.verification.verify import Listener as Said
 
@@ -170,6 +170,8 @@ def train(
     seed: int = 0,
     devices: int | None = None,
     out: str | Path | None = None,
+    start: "Trained | None" = None,
+    phase: str | None = None,
     resume: bool = False,
     checked: bool = False,
     listener: "Listener | None" = None,
@@ -178,18 +180,24 @@ def train(
     """Trains every type of agents and writes the run directory `out`, by default `runs/MODEL`.
 
     `spec` is as in `compile`. `devices` is how many of JAX's devices share the economies, by default all that can.
-    `resume` goes on with a run that was stopped; the result is the same as without the stop. `checked` tests all
-    numbers, accounts, identities and invariants in every step. `listener` is called after every stretch of iterations,
-    `say` told what is being compiled. Raises CompileError for a bad spec, RunError if the directory holds another run,
-    the spec has no training or breaks its own accounts, or devices or memory do not suffice, Diverged if a number stops
-    being finite, Violated if something does not hold.
+    `start` is a run from whose networks it begins, in place of random ones, of all types that see and choose the same
+    there; `phase` is then the phase to begin with, by default the first. `resume` goes on with a run that was stopped;
+    the result is the same as without the stop. `checked` tests all numbers, accounts, identities and invariants in
+    every step. `listener` is called after every stretch of iterations, `say` told what is being compiled. Raises
+    CompileError for a bad spec, RunError if the directory holds another run, the spec has no training or breaks its
+    own accounts, devices or memory do not suffice, or nothing fits the start, Diverged if a number stops being finite,
+    Violated if something does not hold.
 
         run = rbcc.train("cournot", {"training.phases.learn.iterations": 100}, out="runs/short")
     """
     from rbcc.runtime.results.run import Run
-    from rbcc.runtime.storage.session import train
+    from rbcc.runtime.session import train
 
     settings: dict[str, Any] = {"seed": seed, "devices": devices, "out": out, "resume": resume, "checked": checked}
+    if start is not None or phase is not None:
+        from rbcc.runtime.results.opened import run_of
+
+        settings |= {"start": start and run_of(start).folder, "phase": phase}
     run = train(*_unchanged(spec, overrides), **settings, listener=listener, say=say)
     return Run(run.folder, run.manifest)
 

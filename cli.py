@@ -240,6 +240,17 @@ def train(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="run directory; default: runs/MODEL")] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="begin with the networks of another run, of all types that see and choose the same",
+        ),
+    ] = None,
+    phase: Annotated[
+        str | None, typer.Option(help="with --from: the phase to begin with; default: the first", show_default=False)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with a run that was stopped")] = False,
     checked: Annotated[
         bool, typer.Option("--checked", help="test numbers, accounts, identities and invariants in every step")
@@ -249,8 +260,8 @@ def train(
     number = _devices(devices)
     from rbcc.runtime.parallel.devices import configure
     from rbcc.runtime.reports.console import TrainingDisplay
+    from rbcc.runtime.session import interruptible, train_seeds
     from rbcc.runtime.storage.run_directory import LARGEST_SEED
-    from rbcc.runtime.storage.session import interruptible, train_seeds
 
     if seed + seeds - 1 > LARGEST_SEED:
         raise typer.BadParameter(f"the last seed would be above {LARGEST_SEED}, the largest", param_hint="--seeds")
@@ -262,6 +273,8 @@ def train(
             seeds=range(seed, seed + seeds),
             devices=number,
             out=out,
+            start=from_,
+            phase=phase,
             resume=resume,
             checked=checked,
             listener=display.update,

@@ -18,11 +18,11 @@ import numpy as np
 from rbcc.compiler import ir
 from rbcc.runtime import prng
 from rbcc.runtime.parallel.devices import SINGLE, configure
+from rbcc.runtime.session import train
 from rbcc.runtime.storage.run_directory import Run
-from rbcc.runtime.storage.session import train
 from rbcc.runtime.training.loop import networks_of
 from rbcc.runtime.verification.best_response.exact import Game
-from rbcc.runtime.verification.best_response.learned import Arena, Deviation, Notion, evaluate_base
+from rbcc.runtime.verification.best_response.learned import Arena, Base, Deviation, Notion
 from rbcc.runtime.verification.best_response.search import Candidate
 from rbcc.runtime.verification.perturbations import read_plant
 from rbcc.runtime.verification.results import Estimate, Gain, judge
@@ -103,7 +103,7 @@ class Question:
         planned, state = tuple(read_plant(run.model, text) for text in plants), run.state()
         policies, self.networks = networks_of(run.model), run.profile()
         self.arena = Arena(run.model, policies, self.networks, state.multipliers, planned, episodes, SINGLE)
-        self.deviation, self.base = Deviation(self.arena, agent, notion), evaluate_base(self.arena)
+        self.deviation, self.base = Deviation(self.arena, agent, notion), Base(self.arena)
 
     def exact(self, network: Any) -> float:
         return float(Game(self.arena).gains(self.agent, self.notion, network).mean())

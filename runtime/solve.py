@@ -1,4 +1,4 @@
-"""From a spec to an equilibrium: trains, verifies, and tries again from another start where that is none.
+"""From a spec to an equilibrium: trains, verifies, and where that is none trains on, or from another start.
 
     try-1, try-2, ...     run directories, each with its verification
     solution.json         written last: the verdict, all tries and the name of the best
@@ -24,8 +24,8 @@ from rbcc.runtime.errors import Diverged, RunError
 from rbcc.runtime.reports.html import write_page
 from rbcc.runtime.reports.numbers import percent
 from rbcc.runtime.reports.verification_text import confidence, verification_summary
+from rbcc.runtime.session import START, Listener, train
 from rbcc.runtime.storage.run_directory import Run
-from rbcc.runtime.storage.session import Listener, train
 from rbcc.runtime.verification.results import Equilibrium, Row, Verdict
 from rbcc.runtime.verification.statistics import CONFIDENCE
 from rbcc.runtime.verification.stored import read
@@ -45,10 +45,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Try:
-    """A training from one start, and its verification.
+    """A training and its verification.
 
-    `number` counts from 1; `seed` is that of the training. `equilibrium` is None where training diverged, and `trouble`
-    says then where. `seconds` is how long both took.
+    `number` counts from 1; `seed` is that of the training. `after` is the number of the try that it goes on from, None
+    if it starts from random networks. `equilibrium` is None where training diverged, and `trouble` says then where.
+    `seconds` is how long both took.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Try:
     seconds: float
     equilibrium: Equilibrium | None
     trouble: str = ""
+    after: int | None = None
 
     @property
     def rows(self) -> list[Row]:
@@ -121,8 +123,10 @@ def solve(
     """Trains and verifies the spec at `path` until an equilibrium is found, and writes `out`, by default
     `runs/MODEL-solve`.
 
-    Try k, from 1 on, trains `seed + k - 1` into the run directory `try-k` and verifies it. The first whose individual
-    verdict is CERTIFIED or NOT REFUTED ends it; else the last of `tries`, or the one after which another as long as
+    Try k, from 1 on, trains with the seed `seed + k - 1` into the run directory `try-k` and verifies it. After a try
+    from random networks that is alive but no equilibrium the next one goes on from its networks, with the last phase
+    of training once more; else it starts from random networks, too. The first whose individual verdict is CERTIFIED or
+    NOT REFUTED ends it; else the last of `tries`, or the one after which another as long as
     those before in the mean does not fit into `minutes`, which count training and verification, also of what was done
     before `resume`. `target`, such as "1%", 0.01 or "0.05 util", is in place of the spec's `verify.target`. `resume`
     goes on with an unfinished try and keeps those that are verified; with more `tries` or `minutes` than before it goes
@@ -140,12 +144,14 @@ def solve(
     folder = _there(model, seed, out) if resume else _created(model, out)
     tell = say or (lambda _: None)
 
-    def attempt(number: int) -> Try:
+    def attempt(number: int, after: Try | None) -> Try:
         where, own = folder / f"try-{number}", seed + number - 1
         asked: dict[str, Any] = {"seed": VERIFYING + own, "confidence": _confidence(number)}
-        found = _verified(where, model, own, asked) if resume else None
+        of = f"try {number} of at most {tries}"
+        since = after and after.number
+        found = _verified(where, model, own, asked, after) if resume else None
         if found is None:
-            tell(f"try {number} of at most {tries}: training seed {own}")
+            tell(f"{of}: training " + (f"on from try {since}, seed {own}" if after else f"seed {own}"))
             began = time.monotonic()
             try:
                 train(
@@ -154,24 +160,26 @@ def solve(
                     seed=own,
                     devices=devices,
                     out=where,
+                    start=after and after.folder,
+                    phase=model.ir.phases[-1].name if after else None,
                     resume=resume and where.exists(),
                     listener=listener,
                     say=say,
                 )
             except Diverged as error:
                 tell(f"try {number}: {error}")
-                return Try(number, where, own, time.monotonic() - began, None, str(error))
-            tell(f"try {number} of at most {tries}: verifying")
+                return Try(number, where, own, time.monotonic() - began, None, str(error), since)
+            tell(f"{of}: verifying")
             found = verify(where, devices=devices, listener=say, **asked)
         write_page(where, found)
-        return Try(number, where, own, Run.open(where).manifest["seconds"] + found.seconds, found)
+        return Try(number, where, own, Run.open(where).manifest["seconds"] + found.seconds, found, after=since)
 
     done: list[Try] = []
     try:
         for number in range(1, tries + 1):
             if done and sum(one.seconds for one in done) * number / (number - 1) > 60 * minutes:
                 break
-            done.append(attempt(number))
+            done.append(attempt(number, done[-1] if done and _unfinished(done[-1]) else None))
             if _individual(done[-1]) in STANDS:
                 break
     finally:
@@ -198,7 +206,8 @@ def load(folder: str | Path) -> Solution:
         for number, one in enumerate(data["tries"], 1):
             where = folder / one["name"]
             equilibrium = None if "trouble" in one else read(where / "equilibrium.json")
-            tries.append(Try(number, where, one["seed"], one["seconds"], equilibrium, one.get("trouble", "")))
+            told = one.get("trouble", ""), one.get("after")
+            tries.append(Try(number, where, one["seed"], one["seconds"], equilibrium, *told))
         best = next(one for one in tries if one.folder.name == data["best"] and one.equilibrium)
         return Solution(Outcome(data["verdict"]), tuple(tries), best, data.get("limit", len(tries)), folder)
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
@@ -256,6 +265,11 @@ def _share(row: Row) -> float | None:
         return max(found) if found else None if one.gain.amount.value else 0.0
     amount = one.exact.largest if one.exact.attained else one.exact.found_largest
     return amount / one.scale if one.scale else None if amount else 0.0
+
+
+def _unfinished(one: Try) -> bool:
+    """Whether more training may make an equilibrium of a try: it is alive, and began with random networks itself."""
+    return one.after is None and _individual(one) not in (None, Verdict.TRIVIAL)
 
 
 def _size(gain: float | None) -> float:
@@ -316,8 +330,9 @@ def _there(model: Model, seed: int, out: str | Path | None) -> Path:
     return max(found)[2]
 
 
-def _verified(where: Path, model: Model, seed: int, asked: Mapping[str, Any]) -> Equilibrium | None:
-    """The verification in a run directory, if it is that of `model` trained with `seed` and was made as `asked`."""
+def _verified(where: Path, model: Model, seed: int, asked: Mapping[str, Any], after: Try | None) -> Equilibrium | None:
+    """The verification in a run directory, if it is that of `model` trained with `seed`, `after` another try or not,
+    and was made as `asked`."""
     path = where / "equilibrium.json"
     if not path.is_file():
         return None
@@ -328,6 +343,7 @@ def _verified(where: Path, model: Model, seed: int, asked: Mapping[str, Any]) ->
         return None
     wanted = {**origin(run), **asked, "digest": model.ir.digest}
     same = all(found.settings.get(name) == value for name, value in wanted.items())
+    same = same and (run.folder / f"{START}.safetensors").is_file() == bool(after)
     return found if same and run.finished and run.manifest["seed"] == seed else None
 
 
@@ -347,11 +363,11 @@ def _breaks(one: Try) -> str:
 
 
 def _cells(one: Try) -> tuple[str, ...]:
+    name = f"{one.folder.name}, seed {one.seed}" + (f", after try-{one.after}" if one.after else "")
     if one.equilibrium is None:
-        return f"{one.folder.name}, seed {one.seed}", "diverged", "-", "-", "-"
+        return name, "diverged", "-", "-", "-"
     verdicts, met = one.equilibrium.verdicts, one.equilibrium.indicators.items()
     indicators = ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in met)
-    name = f"{one.folder.name}, seed {one.seed}"
     return name, verdicts["individual"], verdicts["team"], percent(one.gain), indicators or "-"
 
 
@@ -366,7 +382,7 @@ def _summary(solution: Solution, model: Model, path: str | Path, seed: int) -> d
     """What `solution.json` holds."""
 
     def described(one: Try) -> dict[str, Any]:
-        found = {"name": one.folder.name, "seed": one.seed, "seconds": round(one.seconds, 1)}
+        found = {"name": one.folder.name, "seed": one.seed, "seconds": round(one.seconds, 1), "after": one.after}
         if one.equilibrium is None:
             return {**found, "trouble": one.trouble}
         row, result = one.broken_by, one.equilibrium

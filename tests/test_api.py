@@ -12,7 +12,7 @@ import pytest
 
 import rbcc
 from rbcc.runtime.reports.verification_text import verification_summary
-from rbcc.runtime.storage.session import train_seeds
+from rbcc.runtime.session import train_seeds
 
 
 SMALL = {

@@ -12,7 +12,7 @@ COMPILER = (
     "util diagnostics source ir syntax primitives schema semantics analysis optimize backends driver tools".split()
 )
 RUNTIME = (
-    "errors prng parallel actions economy policies rollout learners validation training storage verification reports solve "
+    "errors prng parallel actions economy policies rollout learners validation training storage verification session reports solve "
     "results"
 ).split()
 STAGES = [*(f"compiler.{stage}" for stage in COMPILER), *(f"runtime.{stage}" for stage in RUNTIME)]

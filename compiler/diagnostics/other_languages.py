@@ -56,7 +56,7 @@ FUNCTIONS = {
 WORDS = {
     **dict.fromkeys(("yes", "on", "True", "TRUE", "Yes", "On", "YES", "ON"), "a flag is written true or false"),
     **dict.fromkeys(("no", "off", "False", "FALSE", "No", "Off", "NO", "OFF"), "a flag is written true or false"),
-    **dict.fromkeys(("None", "NA", "nothing"), "what has no value is left out"),
+    **dict.fromkeys(("None", "NA", "nothing"), "leave out a key that has no value"),
     **dict.fromkeys(("inf", "infinity", "Inf", "nan", "NaN", "oo"), "write a large number, such as 1e9"),
     "E": "there is no expectation operator, since agents learn from experience; over agents it is mean(i, x[i])",
 }

@@ -479,18 +479,6 @@ class Learner:
 
 
 @dataclass(frozen=True)
-class Phase:
-    name: str
-    iterations: int
-    economies: int
-    fresh_optimizer: bool
-    schedules: tuple[Statement, ...]
-    anneal: tuple[Statement, ...]
-    windows: tuple[Window, ...]
-    learners: tuple[Learner, ...]
-
-
-@dataclass(frozen=True)
 class Target:
     """The largest acceptable gain of an agent type: a share of what gains are compared with, or, with a `unit`, an
     amount of its payoff in that unit."""
@@ -504,6 +492,22 @@ class Target:
 
     def __str__(self) -> str:
         return f"{100 * self.value:.6g}%" if self.unit is None else f"{self.value:.6g} {self.unit}"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training; it ends after `iterations`, or before if no measured gain is above its type's in `until`,
+    unless that is empty."""
+
+    name: str
+    iterations: int
+    economies: int
+    until: tuple[tuple[str, Target], ...]
+    fresh_optimizer: bool
+    schedules: tuple[Statement, ...]
+    anneal: tuple[Statement, ...]
+    windows: tuple[Window, ...]
+    learners: tuple[Learner, ...]
 
 
 @dataclass(frozen=True)
@@ -864,6 +868,8 @@ def _model_lines(model: Model) -> Iterator[str]:
     for phase in model.phases:
         fresh = ", fresh optimizer" if phase.fresh_optimizer else ""
         yield f"\nphase {phase.name}: {phase.iterations} iterations, {phase.economies} economies{fresh}"
+        if phase.until:
+            yield f"  until {', '.join(f'{agent} {target}' for agent, target in phase.until)}"
         for statement in phase.anneal:
             yield f"  anneal {statement.name} = {show(statement.expression)}"
         for window in phase.windows:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -309,17 +308,19 @@ Share = Annotated[
 Explorers = Annotated[float, BeforeValidator(_share), Field(gt=0, le=1), _percentage(exclusiveMinimum=0, maximum=1)]
 
 
-def _amount(value: str) -> str:
-    match = re.fullmatch(AMOUNT, value)
+def _amount(value: object) -> object:
+    if isinstance(value, dict | list):  # a table of amounts, perhaps
+        return value
+    match = re.fullmatch(AMOUNT, value) if isinstance(value, str) else None
     if match is None or float(match[1]) == 0:
         raise PydanticCustomError("amount", "an amount above 0 with its unit, such as 0.05 util")
-    return value
+    return match[0]
 
 
 AMOUNT = r"\s*([0-9]+(?:\.[0-9]*)?(?:e-?[0-9]+)?)\s+([^\s%].*)"
 """A positive number and its unit."""
 Amount = Annotated[
-    str, AfterValidator(_amount), WithJsonSchema({"type": "string", "pattern": f"^{AMOUNT}$"}, mode="validation")
+    str, BeforeValidator(_amount), WithJsonSchema({"type": "string", "pattern": f"^{AMOUNT}$"}, mode="validation")
 ]
 
 
@@ -384,6 +385,11 @@ class Phase(Learner, ByType):
 
     iterations: Positive = Field(description="number of rollouts and updates")
     economies: Positive = Field(description="economies simulated in parallel")
+    until: Share | Amount | dict[Name, Share | Amount] | None = Field(
+        default=None,
+        description="the phase ends before its last iteration when no type's gain, measured now and then, is above "
+        "this; written as verify.target is, and types left out of a table are not waited for",
+    )
     curriculum: Literal["running", "finished"] = Field(
         default="running",
         description="finished: all types learn, windows are open, annealed parameters have their own value",
@@ -412,6 +418,10 @@ class Training(ByType):
     default: Learner = Field(default=Learner(), description="settings of all types")
 
 
+TARGET = 0.01
+"""The default of `verify.target`."""
+
+
 class Verify(Table):
     """How the result is judged."""
 
@@ -419,7 +429,7 @@ class Verify(Table):
         default=[], description="conditions on indicators that a result worth the name fulfils"
     )
     target: Share | Amount | dict[Name, Share | Amount] = Field(
-        default=0.01,
+        default=TARGET,
         description="largest acceptable gain, as a share of the payoff above doing nothing (1%), or in the unit of the "
         "reward (0.05 util); also for each type: {baker: 1%}, and 1% for those left out",
     )

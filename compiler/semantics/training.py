@@ -1,7 +1,6 @@
 """The training and verification settings of a spec, resolved: for each phase and agent type one complete record."""
 
 import math
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -12,10 +11,11 @@ from rbcc.compiler.diagnostics import Diagnostics, Label, Source, Span, suggest
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE
 from rbcc.compiler.schema.defaults import DEFAULTS
-from rbcc.compiler.schema.spec import AMOUNT, Learner, Phase, Spec, Training, Verify, Window
+from rbcc.compiler.schema.spec import TARGET, Learner, Phase, Spec, Training, Window
 from rbcc.compiler.semantics.context import place_of
 from rbcc.compiler.semantics.expressions import Names, Scope, infer
 from rbcc.compiler.semantics.occurrences import What
+from rbcc.compiler.semantics.targets import targets
 from rbcc.compiler.source import Document, KeyPath, Scalar
 from rbcc.compiler.util.toposort import Cycle, in_order
 
@@ -119,10 +119,12 @@ class _Training:
         schedules, scope = self.schedules(name, phase, starts)
         anneal, windows = ((), ()) if finished else self.anneal(name, phase, scope)
         learners = tuple(self.learner(owner, name, phase, scope, starts[owner]) for owner in self.learners)
+        until = () if phase.until is None else targets(phase.until, (*path, "until"), self.document, self.names)
         return ir.Phase(
             name,
             phase.iterations,
             phase.economies,
+            tuple((agent, target) for agent, target in until if agent in self.learners),
             phase.optimizer == "fresh",
             schedules,
             anneal,
@@ -477,7 +479,7 @@ def check_verification(
             )
     return ir.Verification(
         tuple(alive),
-        tuple(targets(spec, document, names)),
+        tuple(targets(verify.target, ("verify", "target"), document, names, TARGET)),
         tuple(verify.shutdown.items()),
         verify.economies or max(FEWEST_ECONOMIES, FEWEST_STEPS // spec.horizon),
         verify.iterations,
@@ -486,43 +488,6 @@ def check_verification(
         verify.epochs,
         verify.clip,
     )
-
-
-def targets(spec: Spec, document: Document, names: Names) -> Iterator[tuple[str, ir.Target]]:
-    """The largest acceptable gain of each agent type; an amount has the unit of the type's reward."""
-    written = spec.verify.target
-    by_type = written if isinstance(written, dict) else dict.fromkeys(names.agents, written)
-    for agent in by_type:
-        if agent not in names.agents:
-            close = suggest(agent, names.agents)
-            help = f"did you mean '{close}'?" if close else f"agent types: {', '.join(names.agents)}"
-            at = document.key(("verify", "target", agent))
-            names.diagnostics.missing(agent, "RB202", f"there is no agent type '{agent}'", at, help=help)
-    for agent in names.agents:
-        value = by_type.get(agent, Verify().target)
-        if isinstance(value, float):
-            yield agent, ir.Target(value)
-            continue
-        assert isinstance(value, str)
-        scalar = document.scalar(("verify", "target", agent) if isinstance(written, dict) else ("verify", "target"))
-        match = re.fullmatch(AMOUNT, scalar.text)
-        assert match is not None
-        start = scalar.span.start + len(scalar.quote) + match.start(2)
-        span = Span(scalar.span.source, start, start + len(match[2]))
-        unit = syntax.parse_unit(Scalar(match[2], match[2], span), names.diagnostics)
-        reward = names.symbols.get(f"{agent}.reward")
-        if unit is None or reward is None:
-            continue
-        if reward.type.unit not in (None, unit):
-            names.diagnostics.error(
-                "RB503",
-                f"the reward of '{agent}' is in {reward.type.unit}, this target in {unit}",
-                span,
-                expected=f"an amount in {reward.type.unit}, or a share such as 1%",
-                help=None if isinstance(written, dict) else f"each type can have its own: {{{agent}: 1%}}",
-            )
-            continue
-        yield agent, ir.Target(float(match[1]), str(unit))
 
 
 def _choice_like(key: str, actions: Iterable[str]) -> str | None:

@@ -360,6 +360,8 @@ class _Reader:
     def phase(self, phase: ir.Phase) -> Iterator[tuple[str, _Item]]:
         for name in ("iterations", "economies", "fresh_optimizer"):
             yield name, _plain(getattr(phase, name))
+        for agent, target in phase.until:
+            yield f"until of {self.names.type(agent)}", _plain(str(target))
         for statement in phase.schedules:
             yield f"schedule {statement.name}", self.value(statement.expression)
         for statement in phase.anneal:

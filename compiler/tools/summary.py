@@ -56,7 +56,8 @@ def summary(compiled: Compiled, module: str) -> str:
     for phase in model.phases:
         fresh = ", fresh optimizer" if phase.fresh_optimizer else ""
         economies = counted(phase.economies, "economy", "economies")
-        lines.append(f"training {phase.name}: {counted(phase.iterations, 'iteration')} of {economies}{fresh}")
+        until = f" until {', '.join(f'{agent} {target}' for agent, target in phase.until)}" if phase.until else ""
+        lines.append(f"training {phase.name}: {counted(phase.iterations, 'iteration')} of {economies}{fresh}{until}")
     if not model.phases:
         lines.append("no training in this spec")
     lines.append(f"{counted(len(compiled.warnings), 'warning')}; {module}")

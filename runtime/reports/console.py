@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rbcc.runtime.reports.numbers import duration, number, rate
+from rbcc.runtime.reports.numbers import duration, number, percent, rate
 from rbcc.runtime.storage.run_directory import Run
 from rbcc.runtime.training.loop import Progress
 
@@ -33,6 +33,7 @@ class TrainingDisplay:
         self.phase = -1
         self.began = self.shown = time.monotonic()
         self.first = 0
+        self.gains: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -74,12 +75,14 @@ class TrainingDisplay:
             f"{place.iteration} of {phase.iterations}, {rate(speed)}, {duration(left)} left in this phase{seeds}"
         )
         metrics = _mean([own.metrics for own in progress])
+        self.gains |= {name: value for name, value in metrics.items() if name.startswith("gain")}
+        metrics |= self.gains  # as last measured
         if self.console.is_terminal:
             bar = ProgressBar(total=phase.iterations, completed=place.iteration, width=60)
             self.live.update(Group(Text(head), bar, _metrics(metrics)))
         elif now - self.shown > PLAIN_SECONDS or place.iteration == phase.iterations:
             self.shown = now
-            values = ", ".join(f"{name} {number(value)}" for name, value in _shown(metrics))
+            values = ", ".join(f"{name} {value}" for name, value in _words(metrics))
             self.console.print(f"{head}; {values}", soft_wrap=True)
 
     def closing(self, runs: Sequence[Run]) -> str:
@@ -119,9 +122,19 @@ def _shown(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
                 yield words + name.removeprefix(prefix), value
 
 
+def _words(metrics: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """What is shown of a training that goes on: `_shown`, and the gains of single agents as last measured."""
+    for name, value in _shown(metrics):
+        yield name, number(value)
+    for name, value in metrics.items():
+        if name.startswith("gain."):
+            share = metrics.get(name.replace("gain", "gain_share", 1))
+            yield f"gain of {name.removeprefix('gain.')}", number(value) if share is None else percent(share)
+
+
 def _metrics(metrics: dict[str, float]) -> Table:
     table = Table.grid(padding=(0, 3))
-    cells = [f"{name} {number(value)}" for name, value in _shown(metrics)]
+    cells = [f"{name} {value}" for name, value in _words(metrics)]
     cells += [f"{n.replace('.', ' of ')} {number(v)}" for n, v in metrics.items() if n.startswith("entropy.")]
     for start in range(0, len(cells), 3):
         table.add_row(*cells[start : start + 3])

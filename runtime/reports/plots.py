@@ -1,6 +1,7 @@
 """Pictures of results: how training went, a trained episode, gains from deviating, correlations, impulse responses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -65,38 +66,51 @@ def panels(count: int, title: str) -> tuple["Picture", list["Axes"]]:
 
 
 def training_curves(runs: Sequence[Run]) -> "Picture":
-    """Rewards, indicators and entropies over the iterations of one run, or of several seeds with their mean.
+    """Rewards, indicators, entropies and gains over the iterations of one run, or of several seeds with their mean.
 
     Raises RunError if one has no metrics yet.
     """
     run, phases, several = runs[0], runs[0].model.ir.phases, len(runs) > 1
     records = {one.folder: one.metrics for one in runs}
-    for folder, found in records.items():
-        if not found:
+    for folder, metrics in records.items():
+        if not metrics:
             raise RunError(f"{folder} has no metrics yet")
-    before = {phase.name: sum(p.iterations for p in phases[:k]) for k, phase in enumerate(phases)}
     first = records[run.folder]
+    # A phase may end before its last iteration.
+    reached = {
+        phase.name: max((r["iteration"] for r in first if r["phase"] == phase.name), default=0) for phase in phases
+    }
+    before = dict(zip(reached, accumulate(reached.values(), initial=0), strict=False))
     names = [name for name in first[0] if name.startswith(("reward.", "indicator."))]
-    names += [
-        f"entropy.{agent}" for agent in sorted({n.partition(".")[2] for n in first[-1] if n.startswith("entropy.")})
-    ]
+    for prefix in ("entropy.", "gain."):
+        names += sorted({name for record in first for name in record if name.startswith(prefix)})
     seeds = f", {len(runs)} seeds and their mean" if several else ""
     figure, axes = panels(len(names), f"{run.manifest['model']}: training, means per step{seeds}")
     for ax, name in zip(axes, names, strict=True):
         curves = []
-        for own in records.values():
-            iterations = [before[record["phase"]] + record["iteration"] for record in own]
-            curve = np.array([record.get(name, np.nan) for record in own], float)
-            curves.append(dict(zip(iterations, curve, strict=True)))
-            ax.plot(iterations, curve, color=GREY if several else BLUE, linewidth=0.7 if several else 1)
+        for seed in records.values():
+            curve = {
+                before[r["phase"]] + r["iteration"]: value for r in seed if (value := _metric(r, name)) is not None
+            }
+            curves.append(curve)
+            marker = "." if name.startswith("gain.") else ""  # measured now and then
+            colour, width = (GREY, 0.7) if several else (BLUE, 1)
+            ax.plot(list(curve), list(curve.values()), color=colour, linewidth=width, marker=marker)
         if several:  # where all seeds have been
             shared = sorted(set.intersection(*map(set, curves)))
             ax.plot(shared, [np.mean([curve[at] for curve in curves]) for at in shared], color=BLUE, linewidth=1.5)
-        ax.set_title(_words(name), fontsize=9)
+        share = any(name.replace("gain", "gain_share", 1) in record for record in first) and name.startswith("gain.")
+        ax.set_title(_words(name) + (", %" if share else ""), fontsize=9)
         for phase in phases[1:]:
             ax.axvline(before[phase.name], color=GREY, linewidth=0.6, linestyle=":")
         ax.set_xlabel("iteration", fontsize=8)
     return figure
+
+
+def _metric(record: Mapping[str, float], name: str) -> float | None:
+    """A metric of a record, None where it has none; of gains the share in percent where there is one."""
+    share = record.get(name.replace("gain", "gain_share", 1)) if name.startswith("gain.") else None
+    return record.get(name) if share is None else 100 * share
 
 
 def gain_bars(result: Equilibrium) -> "Picture":

@@ -1,6 +1,7 @@
 """Training: every type learns from its own rewards, phase by phase, many iterations in one program on the device."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ _T = TypeVar("_T")
 
 RECORDS = 200
 MAX_RECORD = 50
+# A phase of at least LONG iterations has its gains measured TIMES times.
+LONG, TIMES = 1000, 10
 
 
 Weighted = dict[str, tuple[jax.Array, jax.Array]]
@@ -53,13 +56,18 @@ class TrainState:
 class Progress:
     """Where training stands after a stretch of iterations, with the mean of each metric over the stretch.
 
-    Learning metrics of a type that did not learn in the stretch are absent.
+    Learning metrics of a type that did not learn in the stretch are absent; gains are of the state at its end, and
+    absent where none were measured.
     """
 
     phase: int
     iteration: int
     metrics: dict[str, float]
     state: TrainState
+
+
+Gains = Callable[[TrainState, ir.Phase, int, int], dict[str, float]]
+"""(state, phase, iteration, seed) -> metrics `gain.TYPE`, `gain_share.TYPE`: what one agent gains by deviating now."""
 
 
 def initial_state(model: Model, seed: int) -> TrainState:
@@ -90,6 +98,22 @@ def profile(model: Model, state: TrainState, phase: ir.Phase, number: int) -> di
 def record_length(phase: ir.Phase) -> int:
     """Iterations over which metrics are averaged; also how often training can be interrupted."""
     return max(1, min(MAX_RECORD, phase.iterations // RECORDS))
+
+
+def measured(phase: ir.Phase, iteration: int) -> bool:
+    """Whether gains are measured after `iteration`: ten times in a phase that is long or may end by them."""
+    if not phase.until and phase.iterations < LONG:
+        return False
+    length = record_length(phase)
+    return iteration == phase.iterations or iteration % (length * math.ceil(phase.iterations / length / TIMES)) == 0
+
+
+def over(phase: ir.Phase, iteration: int, metrics: Mapping[str, float]) -> bool:
+    """Whether a phase ends after `iteration`: the last, or one in which no gain is above that of `until`."""
+    if iteration == phase.iterations:
+        return True
+    limits = [(target, metrics.get(f"{'gain' if target.unit else 'gain_share'}.{a}")) for a, target in phase.until]
+    return bool(limits) and all(gain is not None and gain <= target.value for target, gain in limits)
 
 
 def stretch(
@@ -224,13 +248,15 @@ def training(
     first: int = 0,
     say: Callable[[str], None] = lambda _: None,
     checks: Checks | None = None,
+    gains: Gains | None = None,
 ) -> Iterator[tuple[Progress, ...]]:
     """Trains phase after phase with several seeds at once, yielding the progress of each after each stretch of
     iterations.
 
     Goes on from `states`, one per seed, at iteration `first` of phase number `phase`, if given. The result depends on
-    the seed only, not on where training was interrupted. `say` is told what is being compiled. Raises RunError if
-    memory does not suffice, Violated if one of `checks` does not hold in a step.
+    the seed only, not on where training was interrupted. `say` is told what is being compiled. `gains` measures
+    those of each seed now and then; without it no phase ends by its `until`. Raises RunError if memory does not
+    suffice, Violated if one of `checks` does not hold in a step.
     """
     many = len(seeds) > 1
     cut = BY_SEED if many else ALL
@@ -253,7 +279,8 @@ def training(
         program = placement.program(run, (cut, cut, ALL, ALL), (cut,) * (3 if checks else 2), donate=(0,))
         compiled = program.lower(state, keys, jnp.int32(first), jnp.int32(1)).compile()
         check_memory(compiled, f"phase {settings.name}", placement)
-        while first < settings.iterations:
+        ended = False
+        while not ended:
             count = min(length, settings.iterations - first)
             state, sums, *known = compiled(state, keys, jnp.int32(first), jnp.int32(count))
             first += count
@@ -262,8 +289,15 @@ def training(
             for caught in (own for found in known for own in _apart(found, len(seeds))):
                 if checks and caught.found:
                     raise Violated(explanation(checks, settings, caught))
-            results = zip(_apart(kept, len(seeds)), _apart(sums, len(seeds)), strict=True)
-            yield tuple(Progress(number, first, _means(model, settings, one), own) for own, one in results)
+            states, metrics = (
+                _apart(kept, len(seeds)),
+                [_means(model, settings, one) for one in _apart(sums, len(seeds))],
+            )
+            if gains and measured(settings, first):
+                for seed, seed_state, values in zip(seeds, states, metrics, strict=True):
+                    values |= gains(seed_state, settings, first, seed)
+            ended = over(settings, first, metrics[0])
+            yield tuple(Progress(number, first, *of_seed) for of_seed in zip(metrics, states, strict=True))
         state, first = _fetched(state), 0
 
 

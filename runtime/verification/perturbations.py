@@ -56,6 +56,16 @@ class Scaled:
 Plant = Frozen | Random | Scaled
 
 
+def shutdown(model: Model) -> list[Frozen]:
+    """What agents do who do nothing, as the spec's `verify.shutdown` says."""
+    plants = []
+    for name, value in model.ir.verification.shutdown:
+        space = model.spaces[name]
+        choice = value if space.continuous else int(np.argmin(np.abs(np.array(space.values) - value)))
+        plants.append(Frozen(space.agent, name, choice))
+    return plants
+
+
 def planted(policy: Policy, player: Player, plants: Sequence[Plant]) -> Player:
     """`player` with the behaviour of its type changed by `plants`."""
     for plant in plants:

@@ -52,10 +52,10 @@ from rbcc.runtime.policies.policy import Parameters
 from rbcc.runtime.storage.run_directory import Run, versions
 from rbcc.runtime.training.loop import initial_state, networks_of
 from rbcc.runtime.verification.best_response.exact import Game, Unsolved
-from rbcc.runtime.verification.best_response.learned import Arena, Base, Deviation, Deviator, Notion, evaluate_base
+from rbcc.runtime.verification.best_response.learned import Arena, Base, Deviation, Deviator, Notion, idle
 from rbcc.runtime.verification.best_response.search import CONSTANT, OWN, Battery, Found, Measure
 from rbcc.runtime.verification.explanation import Explanation, Replay, explain
-from rbcc.runtime.verification.perturbations import Frozen, Plant, read_plant
+from rbcc.runtime.verification.perturbations import Plant, read_plant, shutdown
 from rbcc.runtime.verification.results import (
     Equilibrium,
     Estimate,
@@ -241,9 +241,9 @@ class _Verification:
 
     def result(self, plants: tuple[str, ...], began: float) -> Equilibrium:
         self.say("playing the trained policies")
-        base = evaluate_base(self.arena)
+        base = Base(self.arena)
         select, played = base(self.networks, {}, *self.select).payoffs, base(self.networks, {}, *self.test)
-        plain = evaluate_base(self.arena_with(())) if plants else base
+        plain = Base(self.arena_with(())) if plants else base
         untrained = plain(self.untrained, {}, *self.test).payoffs
         test, indicators = played.payoffs, played.indicators
         _check_finite(select, "trained play")
@@ -295,20 +295,13 @@ class _Verification:
                     found.append((agent, "team"))
         return found
 
-    def above(self, base: Callable[..., Base], test: Payoffs, improvement: Scales) -> tuple[Scales, str]:
+    def above(self, plain: Base, test: Payoffs, improvement: Scales) -> tuple[Scales, str]:
         """What gains are compared with: the payoff above doing nothing, or above untrained play; and its name."""
         if not self.settings.shutdown:
             return improvement, "payoff above untrained play (the spec has no verify.shutdown)"
-        stopped, held = {}, []
-        for idle in self.shutdown():
-            space = self.model.spaces[idle.action]
-            if space.continuous:
-                held.append(idle)
-            else:
-                stopped[idle.action] = np.arange(len(space.values)) == idle.choice
-        if held:
-            base = evaluate_base(self.arena_with(held))
-        nothing = base(self.networks, stopped, *self.test).payoffs
+        arena, offered = idle(plain.arena)
+        doing_nothing = plain if arena is plain.arena else Base(arena)
+        nothing = doing_nothing(self.networks, offered, *self.test).payoffs
         _check_finite(nothing, "verify.shutdown")
         return _above(test, nothing), "payoff above doing nothing"
 
@@ -326,16 +319,7 @@ class _Verification:
         improved = {**improvement, **over(replace(plain, networks=self.untrained))}
         if not self.settings.shutdown:
             return improved, improved
-        return improved, {**above, **over(self.arena_with(self.shutdown()))}
-
-    def shutdown(self) -> list[Frozen]:
-        """What agents do who do nothing."""
-        found = []
-        for name, value in self.settings.shutdown:
-            space = self.model.spaces[name]
-            choice = value if space.continuous else int(np.argmin(np.abs(np.array(space.values) - value)))
-            found.append(Frozen(space.agent, name, choice))
-        return found
+        return improved, {**above, **over(self.arena_with(shutdown(self.model)))}
 
     def estimate(
         self,

@@ -17,9 +17,9 @@ from rbcc.runtime.parallel.devices import ALONE, SINGLE
 from rbcc.runtime.policies.policy import assess_normal, draw_normal
 from rbcc.runtime.reports.dataset import simulate
 from rbcc.runtime.reports.moments import hp_filter, moments, responses, write_table
-from rbcc.runtime.storage.session import train
+from rbcc.runtime.session import train
 from rbcc.runtime.training.loop import Progress, initial_state, networks_of, training
-from rbcc.runtime.verification.best_response.learned import Arena, evaluate_base
+from rbcc.runtime.verification.best_response.learned import Arena, Base
 from rbcc.runtime.verification.perturbations import read_plant
 from rbcc.runtime.verification.verify import verify
 
@@ -264,7 +264,7 @@ def test_intervals_are_scaled_from_their_lower_end() -> None:
     networks, taxes = initial_state(model, 0).networks, []
     for plants in ([], ["planner.tax*50%"], ["planner.tax*0"], ["planner.tax*1e6"]):
         planned = tuple(read_plant(model, text) for text in plants)
-        base = evaluate_base(Arena(model, networks_of(model), networks, {}, planned, 64, SINGLE))
+        base = Base(Arena(model, networks_of(model), networks, {}, planned, 64, SINGLE))
         taxes.append(base(networks, {}, prng.key(0), 1).indicators["tax"])
     assert 0.2 < taxes[0] < 0.8
     assert taxes[1:] == pytest.approx([taxes[0] / 2, 0, 1], abs=1e-4)

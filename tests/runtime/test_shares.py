@@ -14,7 +14,7 @@ from rbcc.runtime.errors import RunError
 from rbcc.runtime.parallel.devices import SINGLE
 from rbcc.runtime.policies.policy import assess_normal, draw_normal
 from rbcc.runtime.reports.dataset import simulate
-from rbcc.runtime.storage.session import train
+from rbcc.runtime.session import train
 from rbcc.runtime.training.loop import training
 from rbcc.runtime.validation.property_testing import try_out
 from rbcc.runtime.verification.perturbations import Frozen, read_plant

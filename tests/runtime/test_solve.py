@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 
 import rbcc.runtime.solve
@@ -70,6 +72,7 @@ def test_the_first_equilibrium_ends_it(tmp_path: Path) -> None:
 def test_without_an_equilibrium_it_tells_what_breaks_the_best_try(unsolved: Solution) -> None:
     assert unsolved.verdict is Outcome.UNSOLVED
     assert [one.seed for one in unsolved.tries] == [0, 1]
+    assert [one.after for one in unsolved.tries] == [None, 1]
     gains = [one.gain for one in unsolved.tries]
     assert unsolved.best.gain == min(gain for gain in gains if gain is not None)
     row = unsolved.best.broken_by
@@ -84,7 +87,8 @@ def test_without_an_equilibrium_it_tells_what_breaks_the_best_try(unsolved: Solu
         lines[0],
     )
     assert lines[-3].split() == ["try", "individual", "team", "largest", "gain", "indicators"]
-    assert [line.split()[0] for line in lines[-2:]] == ["try-1,", "try-2,"]
+    assert lines[-2].startswith("try-1, seed 0  ")
+    assert lines[-1].startswith("try-2, seed 1, after try-1  ")
     assert all("quantity" in line and "price" in line for line in lines[-2:])
 
 
@@ -95,6 +99,11 @@ def test_every_try_is_a_run_with_its_verification(unsolved: Solution) -> None:
         assert run.finished
         assert run.manifest["seed"] == one.seed
         assert {"equilibrium.json", "equilibrium.html"} <= {path.name for path in one.folder.iterdir()}
+    begun, ended = (Run.open(unsolved.folder / name) for name in ("try-2", "try-1"))
+    for started, final in zip(
+        *(jax.tree.leaves(s.networks) for s in (begun.state("start"), ended.state())), strict=True
+    ):
+        np.testing.assert_array_equal(started, final)
     data = json.loads((unsolved.folder / "solution.json").read_text())
     assert (data["verdict"], data["best"]) == ("UNSOLVED", unsolved.best.folder.name)
     assert [one["gain"] for one in data["tries"]] == [one.gain for one in unsolved.tries]
@@ -145,6 +154,13 @@ def test_a_stopped_solve_goes_on_as_if_it_had_not_been(unsolved: Solution, copy:
             assert getattr(mine, name) == getattr(its, name)
 
 
+@pytest.mark.slow
+def test_the_third_try_starts_anew(copy: Path) -> None:
+    found = solve("cournot", SHORT, tries=3, minutes=1000, out=copy, resume=True)
+    assert [one.after for one in found.tries] == [None, 1, None]
+    assert not (copy / "try-3" / "start.safetensors").exists()
+
+
 class Called(Exception):
     pass
 
@@ -176,11 +192,11 @@ def test_a_training_that_diverges_is_a_try_that_failed(copy: Path, monkeypatch: 
         raise Diverged("a reward is nan")
 
     monkeypatch.setattr(rbcc.runtime.solve, "train", diverge)
-    (copy / "try-1" / "equilibrium.json").unlink()
+    (copy / "try-2" / "equilibrium.json").unlink()
     found = solve("cournot", SHORT, tries=2, minutes=1000, out=copy, resume=True)
-    assert (found.verdict, found.best.number, found.tries[0].equilibrium) == (Outcome.UNSOLVED, 2, None)
-    assert found.tries[0].trouble == "a reward is nan"
-    assert "try-1, seed 0  diverged" in report(found)
+    assert (found.verdict, found.best.number, found.tries[1].equilibrium) == (Outcome.UNSOLVED, 1, None)
+    assert found.tries[1].trouble == "a reward is nan"
+    assert "try-2, seed 1, after try-1  diverged" in report(found)
     with pytest.raises(Diverged, match="all tries ended so; the last: a reward is nan"):
         solve("cournot", SHORT, tries=1, out=copy.with_name("other"))
 

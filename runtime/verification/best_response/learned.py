@@ -1,6 +1,7 @@
 """Playing otherwise than trained: deviators that learn a best response to frozen policies."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -29,7 +30,7 @@ from rbcc.runtime.rollout.rollout import (
     rollout,
     sampling,
 )
-from rbcc.runtime.verification.perturbations import Plant, by_member, holding, planted
+from rbcc.runtime.verification.perturbations import Plant, by_member, holding, planted, shutdown
 
 
 Notion = Literal["individual", "team"]
@@ -47,7 +48,8 @@ END = 0.005
 class Arena:
     """The frozen economy in which deviators play: its policies, plants and multipliers.
 
-    `economies` are played at a time, shared among the devices of `placement`.
+    `economies` are played at a time, shared among the devices of `placement`. `networks` also value what follows after
+    the last step.
     """
 
     model: Model
@@ -62,6 +64,15 @@ class Arena:
     def own(self) -> jax.Array:
         """The numbers of a device's own economies."""
         return self.placement.share.economies(self.economies)
+
+    @property
+    def frozen(self) -> tuple[Mapping[str, Parameters], Mapping[str, jax.Array]]:
+        """What `among` takes."""
+        return self.networks, self.multipliers
+
+    def among(self, networks: Mapping[str, Parameters], multipliers: Mapping[str, jax.Array]) -> "Arena":
+        """The same economy with other frozen policies."""
+        return replace(self, networks=networks, multipliers=multipliers)
 
     def players(
         self, networks: Mapping[str, Parameters], masks: Mapping[str, Masks] | None = None
@@ -104,7 +115,7 @@ class Arena:
 
 
 @dataclass(frozen=True)
-class Base:
+class Played:
     """What frozen policies come to: payoffs per type, (episodes, agents), means of indicators, and how often each
     choice of each action is taken (as in `_use`), by type and action."""
 
@@ -113,15 +124,44 @@ class Base:
     use: dict[str, dict[str, np.ndarray]]
 
 
-def evaluate_base(
-    arena: Arena,
-) -> Callable[[Mapping[str, Parameters], Mapping[str, np.ndarray], jax.Array, int], Base]:
-    """A function of networks, `offered`, a key and the number of batches, each of `arena.economies` episodes.
+class Base:
+    """Plays the economy without deviators: `arena` with some of its policies' choices withheld, or other networks."""
 
-    `offered` restricts the choices of some actions.
-    """
+    def __init__(self, arena: Arena):
+        self.arena = arena
+        self.program = arena.placement.program(self._batch, (ALL,) * 5, (BY_ECONOMY, ALL))
 
-    def batch(networks: Mapping[str, Parameters], masks: Mapping[str, Masks], key: jax.Array, number: jax.Array) -> Any:
+    def among(self, networks: Mapping[str, Parameters], multipliers: Mapping[str, jax.Array]) -> "Base":
+        """The same with other frozen policies, which share its program."""
+        other = copy(self)
+        other.arena = self.arena.among(networks, multipliers)
+        return other
+
+    def __call__(
+        self, networks: Mapping[str, Parameters], offered: Mapping[str, np.ndarray], key: jax.Array, batches: int
+    ) -> Played:
+        """What `networks` come to in `batches` of `arena.economies` episodes; `offered` restricts some choices."""
+        arena = self.arena
+        masks = {
+            agent: policy.allowed({name: jnp.asarray(x) for name, x in offered.items()})
+            for agent, policy in arena.policies.items()
+        }
+        payoffs, means = _stacked(
+            [self.program(arena.frozen, networks, masks, key, jnp.int32(number)) for number in range(batches)]
+        )
+        indicators, use = jax.tree.map(partial(np.mean, axis=0), means)
+        names = [indicator.name for indicator in arena.model.ir.indicators]
+        return Played(_episodes(payoffs), dict(zip(names, indicators, strict=True)), use)
+
+    def _batch(
+        self,
+        frozen: Any,
+        networks: Mapping[str, Parameters],
+        masks: Mapping[str, Masks],
+        key: jax.Array,
+        number: jax.Array,
+    ) -> Any:
+        arena = self.arena.among(*frozen)
         players = {agent: _recording(player) for agent, player in arena.players(networks, masks).items()}
         playing, _ = keys_of(key, number)
         played = arena.play(players, playing)
@@ -129,21 +169,18 @@ def evaluate_base(
         means = jnp.mean(played.indicators, axis=0), use
         return arena.payoffs(played), arena.placement.share.mean(means)
 
-    program = arena.placement.program(batch, (ALL,) * 4, (BY_ECONOMY, ALL))
 
-    def run(
-        networks: Mapping[str, Parameters], offered: Mapping[str, np.ndarray], key: jax.Array, batches: int
-    ) -> Base:
-        masks = {
-            agent: policy.allowed({name: jnp.asarray(x) for name, x in offered.items()})
-            for agent, policy in arena.policies.items()
-        }
-        payoffs, means = _stacked([program(networks, masks, key, jnp.int32(number)) for number in range(batches)])
-        indicators, use = jax.tree.map(partial(np.mean, axis=0), means)
-        names = [indicator.name for indicator in arena.model.ir.indicators]
-        return Base(_episodes(payoffs), dict(zip(names, indicators, strict=True)), use)
-
-    return run
+def idle(arena: Arena) -> tuple[Arena, dict[str, np.ndarray]]:
+    """The economy in which all do nothing, as the spec's `verify.shutdown` says, and the choices that are offered in
+    it."""
+    offered, held = {}, []
+    for plant in shutdown(arena.model):
+        space = arena.model.spaces[plant.action]
+        if space.continuous:
+            held.append(plant)
+        else:
+            offered[plant.action] = np.arange(len(space.values)) == plant.choice
+    return (replace(arena, plants=tuple(held)) if held else arena), offered
 
 
 def _recording(player: Player) -> Player:
@@ -248,6 +285,16 @@ class Deviation:
         self.program: Compiled | None = None
         self.scratch = jax.jit(lambda key: self.first(self.policy.init(key)))
 
+    def among(self, networks: Mapping[str, Parameters], multipliers: Mapping[str, jax.Array]) -> "Deviation":
+        """These deviators among other frozen policies; they share the program."""
+        self.compiled()
+        return self._in(self.arena.among(networks, multipliers))
+
+    def _in(self, arena: Arena) -> "Deviation":
+        other = copy(self)
+        other.arena = arena
+        return other
+
     @property
     def spaces(self) -> dict[str, ActionSpace]:
         """The actions that there is a choice of."""
@@ -264,11 +311,13 @@ class Deviation:
     def compiled(self) -> Compiled:
         """The program; another thread may ask for it first, so that it is compiled while something else is done."""
         if self.program is None:
-            cuts = ALL, ALL, ALL, BY_ECONOMY, ALL, ALL, ALL, ALL
+            cuts = ALL, ALL, ALL, ALL, BY_ECONOMY, ALL, ALL, ALL, ALL
             program = self.arena.placement.program(self._run, cuts, (ALL, BY_ECONOMY))
             networks, key = self.arena.networks, prng.key(0)
             start = self.scratch(key)
-            self.program = program.lower(networks, start, key, self._nobody(), *_how(False, 0, 0)).compile()
+            self.program = program.lower(
+                self.arena.frozen, networks, start, key, self._nobody(), *_how(False, 0, 0)
+            ).compile()
         return self.program
 
     def _nobody(self) -> jax.Array:
@@ -285,7 +334,8 @@ class Deviation:
     ) -> Deviator:
         """Goes on learning from iteration `done` to `upto`."""
         rates = course.learning_rate, course.entropy, course.begin, course.length
-        return self.compiled()(networks, deviator, key, self._nobody(), *_how(True, done, upto - done, rates))[0]
+        how = _how(True, done, upto - done, rates)
+        return self.compiled()(self.arena.frozen, networks, deviator, key, self._nobody(), *how)[0]
 
     def evaluate(
         self, networks: Mapping[str, Parameters], deviator: Deviator, key: jax.Array, batches: int
@@ -295,7 +345,8 @@ class Deviation:
         results = []
         for number, members in enumerate(turns.reshape(batches, -1, 1)):
             everywhere = jnp.asarray(np.repeat(members, self.together, axis=1))
-            _, payoffs = self.compiled()(networks, deviator, key, everywhere, *_how(False, number, 1))
+            how = _how(False, number, 1)
+            _, payoffs = self.compiled()(self.arena.frozen, networks, deviator, key, everywhere, *how)
             results.append(payoffs)
         return _episodes(_stacked(results)), turns
 
@@ -325,7 +376,10 @@ class Deviation:
         held = {name: by_member(choices) for name, choices in deviator.held.items()}
         return {**players, self.agent: holding(self.policy, own, held, who)}
 
-    def _run(
+    def _run(self, frozen: Any, *rest: Any) -> tuple[Deviator, dict[str, jax.Array]]:
+        return self._in(self.arena.among(*frozen))._batches(*rest)
+
+    def _batches(
         self,
         networks: Mapping[str, Parameters],
         deviator: Deviator,

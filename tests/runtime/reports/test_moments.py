@@ -8,7 +8,7 @@ import pytest
 
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.reports.moments import legend_of_responses, moments, responses, table
-from rbcc.runtime.storage.session import train
+from rbcc.runtime.session import train
 
 
 # The chain has seven values, .0187 apart.

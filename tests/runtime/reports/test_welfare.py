@@ -11,7 +11,7 @@ import rbcc
 from rbcc.cli import app
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.reports.welfare import FIFTHS, compare, equivalent
-from rbcc.runtime.storage.session import train
+from rbcc.runtime.session import train
 
 
 # What is eaten is drawn, by each its own, and nothing that is chosen changes it; utility is CRRA.

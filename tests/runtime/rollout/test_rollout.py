@@ -11,7 +11,7 @@ import pytest
 from rbcc.runtime.economy.model import compile
 from rbcc.runtime.reports.dataset import simulate
 from rbcc.runtime.rollout.rollout import rollout, sampling
-from rbcc.runtime.storage.session import train
+from rbcc.runtime.session import train
 from rbcc.runtime.training.loop import networks_of
 
 

@@ -28,8 +28,8 @@ from rbcc.runtime.errors import Diverged, RunError
 from rbcc.runtime.reports.dataset import simulate
 from rbcc.runtime.reports.moments import write_table
 from rbcc.runtime.reports.plots import plot
+from rbcc.runtime.session import train, train_seeds
 from rbcc.runtime.storage.run_directory import Run
-from rbcc.runtime.storage.session import train, train_seeds
 from rbcc.runtime.training.loop import Progress
 from rbcc.runtime.verification.verify import Unwritten, verify
 
@@ -122,7 +122,7 @@ def test_weights_that_are_not_finite_are_not_kept(tmp_path: Path, monkeypatch: p
             broken = jax.tree.map(lambda x: x * np.nan if x.dtype == np.float32 else x, progress.state)
             yield (replace(progress, state=broken if progress.iteration == 20 else progress.state),)
 
-    monkeypatch.setattr("rbcc.runtime.storage.session.training", spoiled)
+    monkeypatch.setattr("rbcc.runtime.session.training", spoiled)
     with pytest.raises(Diverged, match="a weight of the networks is not finite in phase learn at iteration 20"):
         train("cournot", TINY, out=tmp_path / "a")
     assert len(Run.open(tmp_path / "a").metrics) == 19
@@ -204,7 +204,7 @@ def test_a_run_directory_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest
 def test_training_on_a_full_disk_says_how_to_go_on(
     trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rbcc.runtime.storage.session.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("rbcc.runtime.session.CHECKPOINT_SECONDS", 0)
 
     def listener(_: Sequence[Run], progress: Sequence[Progress]) -> None:
         if progress[0].iteration == 7:
@@ -306,7 +306,7 @@ def test_what_is_no_run_directory_is_not_to_be_resumed(make: Callable[[Path], ob
 
 PROGRAM = """
 import signal, time
-from rbcc.runtime.storage.session import interruptible
+from rbcc.runtime.session import interruptible
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also if the tests run under nohup
 try:
     with interruptible():

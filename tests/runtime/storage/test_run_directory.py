@@ -19,8 +19,8 @@ from jax.experimental import multihost_utils
 from rbcc.compiler.diagnostics import CompileError
 from rbcc.runtime.economy.model import compile
 from rbcc.runtime.errors import Diverged, RunError, Violated
+from rbcc.runtime.session import train, train_seeds
 from rbcc.runtime.storage.run_directory import Run
-from rbcc.runtime.storage.session import train, train_seeds
 from rbcc.runtime.training.loop import Progress
 from rbcc.runtime.verification.verify import verify
 
@@ -111,7 +111,7 @@ def test_interrupted_and_resumed_gives_the_same_numbers(run: Run, tmp_path: Path
 def test_stopped_before_the_first_checkpoint_it_starts_again(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rbcc.runtime.storage.session.CHECKPOINT_SECONDS", math.inf)  # however slow the machine
+    monkeypatch.setattr("rbcc.runtime.session.CHECKPOINT_SECONDS", math.inf)  # however slow the machine
     with pytest.raises(Stop):
         train("cournot", TINY, out=tmp_path / "a", seed=3, listener=stop_at(5, Stop))
     with pytest.raises(RunError, match="stopped before its first checkpoint"):
@@ -217,7 +217,7 @@ def test_discounts_beyond_one_are_refused_also_as_parameters(tmp_path: Path) -> 
 def test_killed_and_resumed_gives_the_same_numbers(tmp_path: Path) -> None:
     """kill -9 in the middle; the process that is killed writes a checkpoint after every stretch."""
     settings = [*SET, "--set=training.phases.learn.iterations=3000", "--seed=3"]
-    eager = "import rbcc.cli, rbcc.runtime.storage.session as run; run.CHECKPOINT_SECONDS = 0; rbcc.cli.main()"
+    eager = "import rbcc.cli, rbcc.runtime.session as run; run.CHECKPOINT_SECONDS = 0; rbcc.cli.main()"
 
     def command(out: Path, *more: str) -> list[str]:
         return [sys.executable, "-m", "rbcc.cli", "train", "cournot", *settings, f"--out={out}", *more]

@@ -5,7 +5,7 @@ import pytest
 
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.reports.dataset import simulate
-from rbcc.runtime.storage.session import train
+from rbcc.runtime.session import train
 
 
 STEEP = """

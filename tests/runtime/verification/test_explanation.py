@@ -10,7 +10,7 @@ import pytest
 
 from rbcc.runtime.reports.html import write_page
 from rbcc.runtime.reports.verification_text import verification_table
-from rbcc.runtime.storage.session import train
+from rbcc.runtime.session import train
 from rbcc.runtime.verification.explanation import Cells, Explanation, essential, grouped, union
 from rbcc.runtime.verification.results import Equilibrium, Verdict
 from rbcc.runtime.verification.ties import Effect, Tie, Ties

@@ -9,7 +9,7 @@ from rbcc.runtime import prng
 from rbcc.runtime.economy.model import compile
 from rbcc.runtime.parallel.devices import SINGLE
 from rbcc.runtime.training.loop import initial_state, networks_of
-from rbcc.runtime.verification.best_response.learned import Arena, evaluate_base
+from rbcc.runtime.verification.best_response.learned import Arena, Base
 from rbcc.runtime.verification.perturbations import Frozen
 from rbcc.runtime.verification.ties import Search, Ties
 
@@ -41,7 +41,7 @@ def ties_of(spec: Path | str, *plants: Any, changes: dict[str, object] | None = 
     model = compile(spec, changes or {})
     networks, policies = initial_state(model, 0).networks, networks_of(model)
     arena = Arena(model, policies, networks, {}, plants, 64, SINGLE)
-    base = evaluate_base(arena)(networks, {}, prng.key(0), 2).payoffs
+    base = Base(arena)(networks, {}, prng.key(0), 2).payoffs
     return Search(arena, networks, prng.key(0), base).ties(dict.fromkeys(policies, scale))
 
 

@@ -20,11 +20,11 @@ from rbcc.runtime.errors import RunError
 from rbcc.runtime.parallel.devices import SINGLE
 from rbcc.runtime.reports.html import write_page
 from rbcc.runtime.reports.verification_text import verification_summary, verification_table
+from rbcc.runtime.session import train, train_seeds
 from rbcc.runtime.storage.run_directory import Run
-from rbcc.runtime.storage.session import train, train_seeds
 from rbcc.runtime.training.loop import initial_state, networks_of
 from rbcc.runtime.verification.best_response.exact import Answer
-from rbcc.runtime.verification.best_response.learned import Arena, Deviation, Deviator, evaluate_base
+from rbcc.runtime.verification.best_response.learned import Arena, Base, Deviation, Deviator
 from rbcc.runtime.verification.best_response.search import Battery, Candidate, Measure, own_best, rising
 from rbcc.runtime.verification.perturbations import Frozen, Random, Scaled, read_plant
 from rbcc.runtime.verification.results import Equilibrium, Estimate, Gain, Member, Open, Row, Verdict, judge, overall
@@ -310,7 +310,7 @@ def test_the_gain_of_the_best_is_not_that_of_the_luckiest(write_spec: Any) -> No
     model = compile(write_spec(NOISY.replace("REWARD", "luck * stake[j]")))
     networks = initial_state(model, 0).networks
     arena = Arena(model, networks_of(model), networks, {}, (), 64, SINGLE)
-    deviation, base = Deviation(arena, "gambler", "team"), evaluate_base(arena)
+    deviation, base = Deviation(arena, "gambler", "team"), Base(arena)
 
     def gains(deviator: Deviator, batches: int, key: Any) -> tuple[np.ndarray, np.ndarray]:
         payoffs, members = deviation.evaluate(networks, deviator, key, batches)
@@ -487,7 +487,7 @@ def test_frozen_and_random_behaviour() -> None:
 
     def play(*plants: Any) -> Any:
         arena = Arena(model, networks_of(model), networks, {}, plants, 256, SINGLE)
-        found = evaluate_base(arena)(networks, {}, prng.key(0), 16)
+        found = Base(arena)(networks, {}, prng.key(0), 16)
         return found.payoffs["seller"], found.use["seller"]["seller.quantity"]
 
     both, use = play(Frozen("seller", "seller.quantity", 20))
@@ -519,7 +519,7 @@ def test_exactly_one_agent_deviates_and_the_rest_is_paired() -> None:
     nets, state = networks_of(model), initial_state(model, 0)
     arena = Arena(model, nets, state.networks, state.multipliers, (), 32, SINGLE)
     episodes = prng.key(1), 2
-    base = evaluate_base(arena)(state.networks, {}, *episodes).payoffs
+    base = Base(arena)(state.networks, {}, *episodes).payoffs
     deviation = Deviation(arena, "consumer", "individual")
     payoffs, members = deviation.evaluate(state.networks, deviation.first(state.networks["consumer"]), *episodes)
     for other in payoffs:
@@ -533,7 +533,7 @@ def test_exactly_one_agent_deviates_and_the_rest_is_paired() -> None:
 def test_choices_can_be_restricted() -> None:
     model = compile("cournot")
     networks = initial_state(model, 0).networks
-    base = evaluate_base(Arena(model, networks_of(model), networks, {}, (), 64, SINGLE))
+    base = Base(Arena(model, networks_of(model), networks, {}, (), 64, SINGLE))
     values = np.array(model.spaces["seller.quantity"].values)
     found = base(networks, {"seller.quantity": values == 30}, prng.key(0), 1)
     assert np.allclose(found.payoffs["seller"], 900)

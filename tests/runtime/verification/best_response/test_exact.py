@@ -14,7 +14,7 @@ from rbcc.runtime.economy.model import Model, compile
 from rbcc.runtime.parallel.devices import SINGLE
 from rbcc.runtime.training.loop import initial_state, networks_of
 from rbcc.runtime.verification.best_response.exact import Game, Unsolved
-from rbcc.runtime.verification.best_response.learned import Arena, Deviation, Notion, evaluate_base
+from rbcc.runtime.verification.best_response.learned import Arena, Base, Deviation, Notion
 from rbcc.runtime.verification.perturbations import read_plant
 
 
@@ -203,7 +203,7 @@ def test_payoffs_are_those_of_simulated_play(write_spec: Callable[..., Path]) ->
     played = arena(compile(write_spec(ORDER)), "saver[1].save=2", "saver.random=30%")
     played.multipliers["planner.thrift"] += 0.7  # type: ignore[index]
     game = Game(played)
-    base = evaluate_base(played)(played.networks, {}, prng.key(3), 64).payoffs
+    base = Base(played)(played.networks, {}, prng.key(3), 64).payoffs
     for agent in ("planner", "saver"):
         assert_mean(base[agent], game.payoffs(agent))
 
@@ -212,7 +212,7 @@ def test_payoffs_are_those_of_simulated_play(write_spec: Callable[..., Path]) ->
 def test_gains_are_those_of_simulated_deviators(write_spec: Callable[..., Path]) -> None:
     played, episodes = arena(compile(write_spec(ORDER)), "saver.random=30%"), (prng.key(3), 64)
     game = Game(played)
-    base = evaluate_base(played)(played.networks, {}, *episodes).payoffs
+    base = Base(played)(played.networks, {}, *episodes).payoffs
     questions: list[tuple[str, Notion]] = [("planner", "individual"), ("saver", "individual"), ("saver", "team")]
     for agent, notion in questions:
         deviation = Deviation(played, agent, notion)

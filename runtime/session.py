@@ -20,19 +20,24 @@ import yaml
 from filelock import FileLock, Timeout
 from jax.experimental import multihost_utils
 
+from rbcc.compiler import ir
 from rbcc.compiler.source import is_text, override_text
 from rbcc.compiler.util.atomic_write import draft_of, remove_drafts, write_file
 from rbcc.runtime.economy.model import Model, compile
 from rbcc.runtime.errors import Diverged, RunError, Stopped
+from rbcc.runtime.learners.ppo import fresh_optimizer
 from rbcc.runtime.parallel.devices import check_size, place
 from rbcc.runtime.policies.precision import check_precision
 from rbcc.runtime.storage.run_directory import Run, all_finite, seed_options, set_options, versions
-from rbcc.runtime.training.loop import Progress, TrainState, initial_state, training
+from rbcc.runtime.training.loop import Progress, TrainState, initial_state, networks_of, over, training
 from rbcc.runtime.validation.conditions import Checks
 from rbcc.runtime.validation.property_testing import audit
+from rbcc.runtime.verification.live import LiveExploitability
 
 
 CHECKPOINT_SECONDS = 10.0
+START = "start"
+"""The checkpoint of networks from which a run began, if not from random ones."""
 
 Listener = Callable[[Sequence[Run], Sequence[Progress]], None]
 """(runs, progress of each), called after every stretch of iterations."""
@@ -45,6 +50,8 @@ def train(
     seed: int = 0,
     devices: int | None = None,
     out: str | Path | None = None,
+    start: str | Path | None = None,
+    phase: str | None = None,
     resume: bool = False,
     checked: bool = False,
     listener: Listener | None = None,
@@ -52,8 +59,10 @@ def train(
 ) -> Run:
     """Trains the spec at `path` and writes the run directory `out`, by default `runs/MODEL`.
 
-    `devices` is how many of JAX's devices share the economies, by default all that can. `resume` goes on with a run
-    that was stopped; the result is the same as without the stop. `checked` tests all numbers, accounts, identities and
+    `devices` is how many of JAX's devices share the economies, by default all that can. `start` is a run from whose
+    networks it begins, in place of random ones, of all types that see and choose the same there; `phase` is then the
+    phase to begin with, by default the first. `resume` goes on with a run that was stopped; the result is the same as
+    without the stop. `checked` tests all numbers, accounts, identities and
     invariants in every step. `listener` is called after every stretch of iterations, `say` told what is being compiled.
     Raises CompileError for a bad spec, RunError if the directory holds another run, the spec has no training or breaks
     its own accounts, or devices or memory do not suffice, Diverged if a number stops being finite, Violated if
@@ -67,6 +76,8 @@ def train(
         seeds=range(seed, seed + 1),
         devices=devices,
         out=out,
+        start=start,
+        phase=phase,
         resume=resume,
         checked=checked,
         listener=listener,
@@ -82,6 +93,8 @@ def train_seeds(
     seeds: range,
     devices: int | None = None,
     out: str | Path | None = None,
+    start: str | Path | None = None,
+    phase: str | None = None,
     resume: bool = False,
     checked: bool = False,
     listener: Listener | None = None,
@@ -101,9 +114,11 @@ def train_seeds(
         if not 0 <= float(factor) <= 1:
             raise RunError(f"the discount factor of {agent} is {float(factor):g}; it has to lie between 0 and 1")
     check_precision(model.ir.precision)
-    for phase in model.ir.phases:
-        check_size(model.ir, f"phase {phase.name}", phase.economies * len(seeds), model.ir.horizon)
-    placement = place([phase.economies for phase in model.ir.phases], devices, len(seeds))
+    _check_endings(model, seeds)
+    for each in model.ir.phases:
+        check_size(model.ir, f"phase {each.name}", each.economies * len(seeds), model.ir.horizon)
+    placement = place([each.economies for each in model.ir.phases], devices, len(seeds))
+    tell = say or (lambda _: None)
 
     with ExitStack() as stack:
 
@@ -114,21 +129,82 @@ def train_seeds(
                 return _resumed(model, overrides, seeds, folder)
             if out:
                 _check_free(Path(out))
+            states, number = _started(model, seeds, start, phase, tell)
             audit(model)
             runs = _created(model, path, overrides, seeds, Path(out) if out else None)
             stack.enter_context(_alone(runs[0].whole))
             stack.enter_context(_begun_or_removed(runs))
-            return runs, None, 0, 0
+            if states:
+                with _keeping(runs):
+                    for run, state in zip(runs, states, strict=True):
+                        run.write_checkpoint(Progress(number, 0, {}, state), START)
+            return runs, states, number, 0
 
-        runs, states, phase, first = _everywhere(begun, model, seeds)
+        runs, states, number, first = _everywhere(begun, model, seeds)
         checks = Checks(model) if checked else None
-        progress = training(model, seeds, placement, states, phase, first, say or (lambda _: None), checks)
+        gains = LiveExploitability(model) if jax.process_count() == 1 else None
+        progress = training(model, seeds, placement, states, number, first, tell, checks, gains)
         if not _writes():
             for step in progress:
                 _check_finite(model, step)
             return ()
         runs = _written(runs, status="running", devices=placement.devices)
-        return _trained(runs, model, progress, states, phase, first, listener)
+        return _trained(runs, model, progress, listener)
+
+
+def _started(
+    model: Model, seeds: range, start: str | Path | None, phase: str | None, say: Callable[[str], None]
+) -> tuple[list[TrainState] | None, int]:
+    """Networks with which to begin, for each seed, those of the run `start`; and the number of the first phase."""
+    if start is None:
+        if phase is not None:
+            raise RunError("a phase to begin with needs a run to start from")
+        return None, 0
+    names = [one.name for one in model.ir.phases]
+    if phase is not None and phase not in names:
+        raise RunError(f"there is no phase '{phase}'; phases of this spec: {', '.join(names)}")
+    run = Run.open(start)
+    state = run.state()
+    same = [agent for agent in networks_of(model) if agent in state.networks and _alike(model.ir, run.model.ir, agent)]
+    if not same:
+        raise RunError(f"no agent type sees and chooses the same as in {start}: there is nothing to start from")
+    anew = [agent for agent in networks_of(model) if agent not in same]
+    say(f"starting from {start}: {', '.join(same)}" + (f"; from random networks: {', '.join(anew)}" if anew else ""))
+    states = []
+    for seed in seeds:
+        fresh = initial_state(model, seed)
+        networks = {agent: state.networks[agent] if agent in same else net for agent, net in fresh.networks.items()}
+        optimizers = {agent: fresh_optimizer(network) for agent, network in networks.items()}
+        multipliers = {name: state.multipliers.get(name, zero) for name, zero in fresh.multipliers.items()}
+        states.append(TrainState(networks, optimizers, multipliers))
+    return states, names.index(phase) if phase else 0
+
+
+def _alike(model: ir.Model, other: ir.Model, agent: str) -> bool:
+    """Whether the networks of an agent type in two models have the same inputs and outputs."""
+
+    def shape(one: ir.Model) -> Any:
+        observed = [(o.shared, o.own, o.fixed) for o in one.observations if o.agent == agent]
+        features = [[[(f.name, f.encoding, f.size) for f in part] for part in parts] for parts in observed]
+        actions = [action for action in one.actions if action.symbol.partition(".")[0] == agent]
+        chosen = [(action.symbol, action.choices, bool(action.bounds), action.shares) for action in actions]
+        learner = [(x.network, x.joint) for x in one.phases[0].learners if x.agent == agent]
+        return one.agent(agent).count, features, chosen, learner
+
+    return shape(model) == shape(other)
+
+
+def _check_endings(model: Model, seeds: range) -> None:
+    """Raises RunError if a phase ends by its `until` and seeds, which each end it elsewhere, are trained as one."""
+    phase = next((phase.name for phase in model.ir.phases if phase.until), None)
+    if phase is None:
+        return
+    if len(seeds) > 1:
+        raise RunError(
+            f"phase {phase} has 'until', so each seed ends it after iterations of its own; train one seed at a time"
+        )
+    if jax.process_count() > 1:
+        raise RunError(f"phase {phase} has 'until', which several hosts do not measure; train on one")
 
 
 _Begun = tuple[tuple[Run, ...], list[TrainState] | None, int, int]
@@ -258,9 +334,6 @@ def _trained(
     runs: tuple[Run, ...],
     model: Model,
     training: Iterable[tuple[Progress, ...]],
-    states: Sequence[TrainState] | None,
-    phase: int,
-    first: int,
     listener: Listener | None,
 ) -> tuple[Run, ...]:
     before = max((run.metrics[-1]["seconds"] for run in runs if run.metrics), default=0.0)
@@ -272,9 +345,6 @@ def _trained(
             for run, own in zip(runs, progress, strict=True):
                 run.write_checkpoint(own, name)
 
-    if first == 0 and phase > 0 and states is not None:  # killed before it could keep the end of the last phase
-        done = model.ir.phases[phase - 1]
-        store((Progress(phase - 1, done.iterations, {}, state) for state in states), f"phases/{done.name}")
     try:
         for progress in training:
             now = time.monotonic()
@@ -284,7 +354,7 @@ def _trained(
                     run.write_metrics(own, before + now - began)
             kept = progress
             settings = model.ir.phases[progress[0].phase]
-            last = progress[0].iteration == settings.iterations
+            last = over(settings, progress[0].iteration, progress[0].metrics)
             if last or now - saved > CHECKPOINT_SECONDS:
                 store(progress)
                 saved = now
@@ -430,7 +500,10 @@ def _resumed(model: Model, overrides: Mapping[str, object] | None, seeds: range,
     if not all((run.folder / "checkpoint.safetensors").is_file() for run in runs):
         for run in runs:
             run.cut_metrics(-1, 0)
-        return tuple(runs), None, 0, 0
+        if not (runs[0].folder / f"{START}.safetensors").is_file():
+            return tuple(runs), None, 0, 0
+        starts = [run.checkpoint(START) for run in runs]
+        return tuple(runs), [state for state, *_ in starts], starts[0][1], 0
     # A kill may have come after the checkpoints of some seeds and before those of others.
     found = [run.checkpoint() for run in runs]
     phase, iteration = min(reached for _, *reached in found)
@@ -440,7 +513,11 @@ def _resumed(model: Model, overrides: Mapping[str, object] | None, seeds: range,
     ]
     for run in runs:
         run.cut_metrics(phase, iteration)
-    if iteration == model.ir.phases[phase].iterations:
+    settings, record = model.ir.phases[phase], (runs[0].metrics or [{}])[-1]
+    if over(settings, iteration, record):
+        with _keeping(tuple(runs)):  # killed, perhaps, before it could keep the end of the phase
+            for run, state in zip(runs, states, strict=True):
+                run.write_checkpoint(Progress(phase, iteration, {}, state), f"phases/{settings.name}")
         phase, iteration = phase + 1, 0
     return tuple(runs), states, phase, iteration
 
