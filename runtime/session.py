@@ -113,7 +113,7 @@ def train_seeds(
     for agent, factor in model.module.discounts().items():
         if not 0 <= float(factor) <= 1:
             raise RunError(f"the discount factor of {agent} is {float(factor):g}; it has to lie between 0 and 1")
-    check_precision(model.ir.precision)
+    check_precision(model.ir.network_precision)
     _check_endings(model, seeds)
     for each in model.ir.phases:
         check_size(model.ir, f"phase {each.name}", each.economies * len(seeds), model.ir.horizon)

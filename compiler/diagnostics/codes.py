@@ -68,6 +68,7 @@ CODES = {
     "RB805": "observation with a scale that hides it",
     "RB806": "rewards of very different size",
     "RB807": "jump where agents learn by derivatives",
+    "RB808": "difference of large numbers",
     # accounts
     "RB901": "flow without an other end",
     "RB902": "declared flow that no equation has",
@@ -90,6 +91,7 @@ WARNINGS = frozenset(
         "RB805",
         "RB806",
         "RB807",
+        "RB808",
         "RB905",
     }
 )

@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from typing import Any, Literal, TypeVar, get_args
 
 from rbcc.compiler.ir.precedence import ATOM, CONDITIONAL, NOT, OF_OPERATOR, OR, POWER, PRODUCT, UNARY
-from rbcc.compiler.ir.types import Kind, Precision, Role, Time, Type
+from rbcc.compiler.ir.types import Kind, NetworkPrecision, Precision, Role, Time, Type
 from rbcc.compiler.ir.units import Unit
 from rbcc.compiler.util.text import counted
 
@@ -579,6 +579,7 @@ class Model:
     logs: tuple[str, ...]
     phases: tuple[Phase, ...]
     precision: Precision
+    network_precision: NetworkPrecision
     verification: Verification
     primitives: tuple[PrimitiveSource, ...]
 
@@ -815,7 +816,7 @@ def _number(value: Fraction) -> str:
 
 
 def _model_lines(model: Model) -> Iterator[str]:
-    yield f"model {model.name}, horizon {model.horizon}{', continuing' if model.continuing else ''}"
+    yield f"model {model.name}, horizon {model.horizon}{', continuing' if model.continuing else ''}, {model.precision}"
     for agent in model.agents:
         discount = f", discount {show(agent.discount)}" if agent.discount is not None else ""
         stage = f", stage {agent.stage}" if agent.stage else ""

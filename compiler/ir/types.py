@@ -7,7 +7,9 @@ from typing import Literal
 from rbcc.compiler.ir.units import Unit
 
 
-Precision = Literal["float32", "tf32", "bf16"]
+Precision = Literal["float32", "float64"]
+"""The format of all numbers of a model."""
+NetworkPrecision = Literal["float32", "tf32", "bf16"]
 """How the networks of a model multiply."""
 
 

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from rbcc.compiler.diagnostics import Diagnostics
 from rbcc.compiler.diagnostics.other_languages import number_trap
-from rbcc.compiler.ir.types import Precision
+from rbcc.compiler.ir.types import NetworkPrecision, Precision
 from rbcc.compiler.source import Document
 
 
@@ -404,7 +404,7 @@ class Phase(Learner, ByType):
 class Training(ByType):
     """How agents learn; settings of one type stand under its name."""
 
-    precision: Precision = Field(
+    precision: NetworkPrecision = Field(
         default="float32",
         description="how networks multiply; a GPU is faster in the other two, which have fewer digits",
     )
@@ -474,6 +474,10 @@ class Spec(Table):
     continuing: bool = Field(
         default=False,
         description="whether the economy goes on after the horizon, which then only cuts it into episodes",
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="of all numbers: about 7 digits, or with float64 about 16 at half the speed or less",
     )
     discount: Expression | None = Field(default=None, description="discount factor per step")
     parameters: dict[Name, Parameter] = Field(default={}, description="constants of the model")

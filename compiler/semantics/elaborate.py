@@ -84,7 +84,8 @@ class _Checker:
             indicators=indicators,
             logs=(),
             phases=phases,
-            precision=spec.training.precision if spec.training else "float32",
+            precision=spec.precision,
+            network_precision=spec.training.precision if spec.training else "float32",
             verification=verification,
             primitives=(),
         )

@@ -176,6 +176,7 @@ class _Reader:
     def items(self) -> Iterator[tuple[Key, _Item]]:
         model = self.model
         yield ("model", "horizon"), _Item(model.horizon, str(model.horizon))
+        yield ("model", "precision"), _Item(model.precision, model.precision)
         goes_on = "goes on" if model.continuing else "ends"
         yield ("model", "after the horizon"), _Item(model.continuing, goes_on)
         yield from self.agents()
@@ -343,7 +344,7 @@ class _Reader:
         if model.phases:
             order = ", ".join(phase.name for phase in model.phases)
             yield ("training", "phases"), _Item(order, order)
-            yield ("training", "precision"), _Item(model.precision, model.precision)
+            yield ("training", "precision"), _Item(model.network_precision, model.network_precision)
         for phase in model.phases:
             here = ("training", f"phase {phase.name}")
             yield here, _Item(None, f"{phase.iterations} iterations of {phase.economies} economies")

@@ -20,6 +20,7 @@ from rbcc.compiler.ir.axis_order import layout
 from rbcc.runtime import prng
 from rbcc.runtime.actions.spaces import ActionSpace, Bounds, action_spaces, divided, within
 from rbcc.runtime.economy.user_functions import check_primitives
+from rbcc.runtime.parallel.devices import use_precision
 
 
 State = dict[str, jax.Array]
@@ -62,6 +63,7 @@ class Model:
         self, compiled: Compiled, spec: str | Path | None = None, overrides: Mapping[str, object] | None = None
     ):
         self.compiled, self.spec, self.overrides = compiled, spec, dict(overrides or {})
+        use_precision(compiled.model.precision)
         self.text = compiled.python(jax.default_backend())
         self.module = _load(self.text, compiled.model.name)
         check_primitives(compiled, self.module)

@@ -18,7 +18,7 @@ from jax.stages import Wrapped
 from platformdirs import user_cache_path
 
 from rbcc.compiler import ir
-from rbcc.compiler.ir.types import Role
+from rbcc.compiler.ir.types import Precision, Role
 from rbcc.runtime.errors import RunError
 
 
@@ -31,6 +31,8 @@ MOST_NUMBERS = 2**31 - 1
 """Of one array: JAX counts them in 32 bits."""
 
 _FEWER = "lower the number of economies of the phase, or the share of 'explorers'"
+
+_configured = False
 
 SEEDS, ECONOMIES = "seeds", "economies"
 ALL = PartitionSpec()
@@ -161,6 +163,8 @@ def configure(devices: int | None = None, hosts: str | None = None) -> None:
     several hosts find each other: "auto" takes all from the variables of Slurm or Open MPI, "RANK/NUMBER@ADDRESS:PORT"
     says it. Raises RunError if that fails.
     """
+    global _configured
+    _configured = True
     with suppress(RuntimeError):  # JAX is in use already: its devices stay what they are
         jax.config.update("jax_num_cpu_devices", devices or _cores())
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -169,6 +173,22 @@ def configure(devices: int | None = None, hosts: str | None = None) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     if hosts is not None:
         _join(hosts)
+
+
+def use_precision(precision: Precision) -> None:
+    """Has JAX compute with numbers of 64 bits if a model wants them.
+
+    They are a setting of the whole process. So in a process that `configure` has not prepared it is left to whom the
+    process belongs: raises RunError, which says how.
+    """
+    if precision == "float32" or jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+        return
+    if not _configured:
+        raise RunError(
+            "the spec has 'precision: float64', a setting of JAX for the whole process: "
+            "before anything else, call jax.config.update('jax_enable_x64', True)"
+        )
+    jax.config.update("jax_enable_x64", True)
 
 
 def _cores() -> int:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler import ir
-from rbcc.compiler.ir.types import Precision
+from rbcc.compiler.ir.types import NetworkPrecision
 from rbcc.runtime.actions.spaces import Head, Stack, heads_of, stacks_of
 from rbcc.runtime.economy.model import Model
 from rbcc.runtime.policies.precision import product
@@ -96,7 +96,7 @@ class Policy:
     fixed: int
     heads: tuple[Head, ...]
     network: tuple[int, ...]
-    precision: Precision = "float32"
+    precision: NetworkPrecision = "float32"
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:
@@ -212,7 +212,7 @@ def policies(model: Model, learners: Sequence[ir.Learner]) -> dict[str, Policy]:
             fixed=fixed,
             heads=heads_of(learner.agent, model.spaces, learner.joint),
             network=learner.network,
-            precision=model.ir.precision,
+            precision=model.ir.network_precision,
         )
     return found
 

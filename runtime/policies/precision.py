@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from rbcc.compiler.ir.types import Precision
+from rbcc.compiler.ir.types import NetworkPrecision
 from rbcc.runtime.errors import RunError
 
 
-def check_precision(precision: Precision) -> None:
+def check_precision(precision: NetworkPrecision) -> None:
     """Raises RunError for tf32 on a CPU. (A GPU that lacks it is told by XLA.)"""
     device = jax.devices()[0]
     if precision == "tf32" and device.platform == "cpu":
@@ -17,7 +17,7 @@ def check_precision(precision: Precision) -> None:
         )
 
 
-def product(a: jax.Array, b: jax.Array, precision: Precision) -> jax.Array:
+def product(a: jax.Array, b: jax.Array, precision: NetworkPrecision) -> jax.Array:
     """The matrix product of two arrays of 32-bit floats, (m, k) and (k, n), and so its derivatives.
 
     `tf32` rounds what is multiplied to 10 bits of mantissa, `bf16` to 7; both add up in 32 bits. `float32` rounds

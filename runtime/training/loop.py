@@ -85,7 +85,7 @@ def initial_state(model: Model, seed: int) -> TrainState:
 
 def networks_of(model: Model) -> dict[str, Policy]:
     """The policy network of every learning type. Raises RunError if the device lacks their precision."""
-    check_precision(model.ir.precision)
+    check_precision(model.ir.network_precision)
     return policies(model, model.ir.phases[0].learners)
 
 

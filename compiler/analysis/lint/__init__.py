@@ -6,6 +6,7 @@ Every finding is a warning with a code of its own, which a spec can silence.
 from rbcc.compiler import ir
 from rbcc.compiler.analysis.intervals import Ranges
 from rbcc.compiler.analysis.lint.base import Report
+from rbcc.compiler.analysis.lint.cancellation import cancellation
 from rbcc.compiler.analysis.lint.choice_without_effect import influence
 from rbcc.compiler.analysis.lint.discount_looks_like_rate import discount
 from rbcc.compiler.analysis.lint.jump_under_derivative import jumps
@@ -29,3 +30,4 @@ def lint(model: ir.Model, document: Document, diagnostics: Diagnostics) -> None:
     jumps(model, report)
     scales(model, ranges, report)
     rewards(model, ranges, report)
+    cancellation(model, ranges, report)
