@@ -32,7 +32,7 @@ from rbcc.runtime.parallel.devices import ALL, Placement, configure, place
 from rbcc.runtime.policies.policy import Policy
 from rbcc.runtime.rollout.rollout import keys_of, rollout, sampling, uniforms
 from rbcc.runtime.training.loop import TrainState, initial_state, metric_names, networks_of, stretch
-from rbcc.runtime.training.schedule import iteration
+from rbcc.runtime.training.schedule import scheduled
 
 
 SAME_ITERATIONS = 20
@@ -68,7 +68,7 @@ class Ours:
         nets, share = networks_of(self.model), self.placement.share
 
         def play(networks: Any, bare: jax.Array) -> Any:
-            now = iteration(self.model, self.phase, nets, jnp.int32(0))
+            now = scheduled(self.model, self.phase, nets, jnp.int32(0))
             players = {agent: sampling(policy, networks[agent], now.masks[agent]) for agent, policy in nets.items()}
             own = share.economies(self.phase.economies)
             played = rollout(self.model, nets, players, prng.again(bare), own, now.parameters)

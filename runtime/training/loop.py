@@ -14,14 +14,12 @@ from rbcc.compiler import ir
 from rbcc.runtime import prng
 from rbcc.runtime.economy.model import Model
 from rbcc.runtime.errors import Violated
-from rbcc.runtime.learners.pathwise import ascend
-from rbcc.runtime.learners.ppo import METRICS, batch_of, fresh_optimizer, update
+from rbcc.runtime.learners.ppo import METRICS, fresh_optimizer
 from rbcc.runtime.parallel.devices import ALL, ALONE, BY_SEED, SINGLE, Placement, Share, check_memory
-from rbcc.runtime.policies.policy import Parameters, Policy, of_members, policies, profile_of
+from rbcc.runtime.policies.policy import Parameters, Policy, policies, profile_of
 from rbcc.runtime.policies.precision import check_precision
-from rbcc.runtime.rollout.explorers import Explorers, explorers
-from rbcc.runtime.rollout.rollout import Player, Trajectory, individual, keys_of, penalised, rollout, sampling
-from rbcc.runtime.training.schedule import iteration
+from rbcc.runtime.training.iteration import Iteration, TrainState, Weighted
+from rbcc.runtime.training.schedule import scheduled
 from rbcc.runtime.validation.checked_training import Caught, earlier, explanation, first_of, watching
 from rbcc.runtime.validation.conditions import Checks
 
@@ -33,23 +31,6 @@ RECORDS = 200
 MAX_RECORD = 50
 # A phase of at least LONG iterations has its gains measured TIMES times.
 LONG, TIMES = 1000, 10
-
-
-Weighted = dict[str, tuple[jax.Array, jax.Array]]
-"""Metrics with their weight: 0 for the learning metrics of a type that did not learn in an iteration."""
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class TrainState:
-    """All that training carries from iteration to iteration.
-
-    `networks` and `optimizers` per agent type; `multipliers` of constraints by `type.constraint`.
-    """
-
-    networks: dict[str, Parameters]
-    optimizers: dict[str, Any]
-    multipliers: dict[str, jax.Array]
 
 
 @dataclass(frozen=True)
@@ -91,7 +72,7 @@ def networks_of(model: Model) -> dict[str, Policy]:
 
 def profile(model: Model, state: TrainState, phase: ir.Phase, number: int) -> dict[str, Parameters]:
     """The networks of the profile, as it is played after iteration `number` of `phase`: what verification judges."""
-    settings = iteration(model, phase, networks_of(model), jnp.float32(number)).settings
+    settings = scheduled(model, phase, networks_of(model), jnp.float32(number)).settings
     return {agent: profile_of(network, settings[agent]["sharpness"]) for agent, network in state.networks.items()}
 
 
@@ -124,91 +105,13 @@ def stretch(
     Signature: (state, bare key, first, count) -> (state, sums of metrics and of their weights, (2, metrics)), for any
     `count`. With `checks` these are tested in every step, and the first `Caught` failing is a third result.
     """
-    nets = networks_of(model)
+    policies = networks_of(model)
     watch = watching(checks) if checks else None
 
     def one(state: TrainState, key: jax.Array, number: jax.Array) -> tuple[TrainState, Weighted, list[Caught]]:
-        now = iteration(model, phase, nets, number)
-        playing, choosing = keys_of(key, number)
-        own = share.economies(phase.economies)
-        exploring = explorers(
-            phase.learners, nets, jax.vmap(jax.random.fold_in, (None, 0))(choosing, own), phase.economies
-        )
-
-        def player(agent: str, network: Parameters) -> Player:
-            """All agents of a type play the profile, but those who explore with `network`."""
-            policy, masks, who = nets[agent], now.masks[agent], exploring[agent]
-            if who.all:
-                return sampling(policy, network, masks, who.members)
-            base = sampling(policy, profile_of(state.networks[agent], now.settings[agent]["sharpness"]), masks)
-            return individual(policy, base, network, who.members, masks, who.economies)
-
-        players = {agent: player(agent, state.networks[agent]) for agent in nets}
-        played = rollout(model, nets, players, playing, own, now.parameters, watch)
-        factors = model.module.discounts(now.parameters)
-        always = jnp.ones(())
-        means = zip(model.ir.indicators, jnp.mean(played.indicators, axis=0), strict=True)
-        metrics = {f"indicator.{indicator.name}": (mean, always) for indicator, mean in means}
-        networks, optimizers, multipliers = dict(state.networks), dict(state.optimizers), dict(state.multipliers)
-        for settings in phase.learners:
-            agent, values, who = settings.agent, now.settings[settings.agent], exploring[settings.agent]
-
-            def earned(trajectory: Trajectory, agent: str = agent, who: Explorers = who) -> jax.Array:
-                """The rewards that explorers play for, (horizon, economies, k)."""
-                rewards = penalised(trajectory, agent, state.multipliers)
-                return of_members(rewards[:, who.economies], who.members)
-
-            def learn(
-                network: Parameters,
-                optimizer: Any,
-                agent: str = agent,
-                settings: ir.Learner = settings,
-                values: Any = values,
-                who: Explorers = who,
-                earned: Any = earned,
-            ) -> Any:
-                policy, masks = nets[agent], now.masks[agent]
-                if settings.algorithm == "pathwise":
-
-                    def play(network: Parameters) -> tuple[Trajectory, jax.Array]:
-                        mixed, held = {**players, agent: player(agent, network)}, played.taken_as_given(model, agent)
-                        found = rollout(model, nets, mixed, playing, own, now.parameters, held=held)
-                        return found, earned(found)
-
-                    return ascend(policy, play, network, optimizer, masks, who.members, factors[agent], values, share)
-                last = None
-                if played.last:
-                    last = policy(state.networks[agent], played.last[agent].of(who.members, who.economies))[1]
-                rewards = earned(played) / values["reward_scale"]
-                batch = batch_of(
-                    policy, played.records[agent], rewards, factors[agent], values["gae"], who.members, last, share
-                )
-                return update(
-                    policy, settings.algorithm, settings.epochs, values, network, optimizer, batch, masks, share
-                )
-
-            def rest(network: Parameters, optimizer: Any) -> Any:
-                return network, optimizer, jnp.zeros(len(METRICS))
-
-            if settings.starts == 0 and settings.period == 1:
-                active = always
-                networks[agent], optimizers[agent], found = learn(networks[agent], optimizers[agent])
-            else:
-                active = values["started"] & (number % settings.period == 0)
-                networks[agent], optimizers[agent], found = jax.lax.cond(
-                    active, learn, rest, networks[agent], optimizers[agent]
-                )
-            metrics[f"reward.{agent}"] = (jnp.mean(played.rewards[agent]), always)
-            metrics |= {f"{name}.{agent}": (found[k], jnp.asarray(active, float)) for k, name in enumerate(METRICS)}
-            for constraint, _ in settings.lagrangian:
-                name = f"{agent}.{constraint}"
-                violation = share.mean(jnp.mean(jnp.sum(played.violations[name], axis=0)))
-                raised = multipliers[name] + values[f"lagrangian.{constraint}"] * violation
-                multipliers[name] = jnp.where(values["started"], jnp.maximum(raised, 0), multipliers[name])
-                metrics[f"violation.{name}"] = (violation, always)
-                metrics[f"multiplier.{name}"] = (multipliers[name], always)
-        caught = [first_of(played.watched, own, number)] if checks else []
-        return TrainState(networks, optimizers, multipliers), metrics, caught
+        iteration = Iteration(model, phase, policies, share, watch, state, key, number)
+        state, metrics, played = iteration.run()
+        return state, metrics, [first_of(played.watched, iteration.economies, number)] if checks else []
 
     names = list(metric_names(model, phase))
 

@@ -13,7 +13,7 @@ from rbcc.runtime.policies.policy import Masks, Policy
 
 
 @dataclass(frozen=True)
-class Iteration:
+class Scheduled:
     """What holds in one iteration of a phase; every entry may be traced."""
 
     parameters: dict[str, jax.Array]
@@ -21,11 +21,11 @@ class Iteration:
     settings: dict[str, dict[str, jax.Array]]
 
 
-def iteration(model: Model, phase: ir.Phase, policies: Mapping[str, Policy], number: jax.Array) -> Iteration:
+def scheduled(model: Model, phase: ir.Phase, policies: Mapping[str, Policy], number: jax.Array) -> Scheduled:
     """The schedule of `phase` at iteration `number`; progress is its share of the phase."""
     progress = number / phase.iterations
     found: dict[str, Any] = getattr(model.module, f"schedule_{phase.name}")(number, progress)
     starts = {window.action: window.value for window in phase.windows}
     offered = {name: opened(model.spaces[name], starts[name], share) for name, share in found["openings"].items()}
     masks = {agent: policy.allowed(offered) for agent, policy in policies.items()}
-    return Iteration(found["parameters"], masks, found["learners"])
+    return Scheduled(found["parameters"], masks, found["learners"])

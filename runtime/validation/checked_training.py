@@ -10,7 +10,7 @@ import numpy as np
 from rbcc.compiler import ir
 from rbcc.runtime.economy.model import Outcome
 from rbcc.runtime.rollout.rollout import Watch
-from rbcc.runtime.training.schedule import iteration
+from rbcc.runtime.training.schedule import scheduled
 from rbcc.runtime.validation.conditions import Checks, record_of
 
 
@@ -59,7 +59,7 @@ def earlier(one: Caught, other: Caught) -> Caught:
 def explanation(checks: Checks, phase: ir.Phase, caught: Caught) -> str:
     """What to say of a step that was found; arrays lie on the host."""
     model = checks.model
-    parameters = iteration(model, phase, {}, jnp.int32(caught.iteration)).parameters
+    parameters = scheduled(model, phase, {}, jnp.int32(caught.iteration)).parameters
     constants = model.written(model.module.constants(parameters))
     first = checks.all[int(np.argmin(caught.holds))]
     failure = checks.failure(first, {**constants, **caught.record}, int(caught.record["time"]))

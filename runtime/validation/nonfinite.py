@@ -15,7 +15,7 @@ from rbcc.compiler.ir.types import Kind
 from rbcc.compiler.optimize.finite_derivatives import guards
 from rbcc.runtime.economy.model import Model
 from rbcc.runtime.training.loop import Progress, networks_of
-from rbcc.runtime.training.schedule import iteration
+from rbcc.runtime.training.schedule import scheduled
 from rbcc.runtime.validation.conditions import Checks, record_of, sane
 
 
@@ -30,7 +30,7 @@ def locate(model: Model, phase: ir.Phase, progress: Progress) -> str:
     index and the values of what it reads; or says that the equations are fine, so that learning itself diverged.
     """
     learned = jax.tree.leaves(progress.state)
-    now = iteration(model, phase, networks_of(model), jnp.int32(max(0, progress.iteration - 1)))
+    now = scheduled(model, phase, networks_of(model), jnp.int32(max(0, progress.iteration - 1)))
     play, checks = _episode(model, now.parameters), Checks(model)
     constants = jax.device_get(model.written(model.module.constants(now.parameters)))
     if (parameter := checks.of_parameters(constants)) is not None:

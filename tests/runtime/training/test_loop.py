@@ -15,7 +15,7 @@ from rbcc.compiler.source import shipped_models
 from rbcc.runtime.economy.model import Model, compile
 from rbcc.runtime.parallel.devices import SINGLE
 from rbcc.runtime.training.loop import Progress, initial_state, networks_of, training
-from rbcc.runtime.training.schedule import Iteration, iteration
+from rbcc.runtime.training.schedule import Scheduled, scheduled
 
 
 SMALL = {
@@ -79,8 +79,8 @@ def test_schedules(tiny: Model) -> None:
     nets = networks_of(tiny)
     explore, polish = tiny.ir.phases
 
-    def at(share: float) -> Iteration:
-        return iteration(tiny, explore, nets, jnp.float32(share * explore.iterations))
+    def at(share: float) -> Scheduled:
+        return scheduled(tiny, explore, nets, jnp.float32(share * explore.iterations))
 
     start, early, middle = at(0.0), at(0.3), at(0.5)
     assert start.parameters["disutility_scale"] == 0
@@ -92,7 +92,7 @@ def test_schedules(tiny: Model) -> None:
     assert np.isclose(early.settings["firm"]["entropy"], 0.5 * np.exp(-4 * (0.3 - 0.2)))
     assert np.isclose(early.settings["firm"]["sharpness"], 1 + 5 * (0.3 - 0.2) / 0.4)
     assert np.isclose(middle.settings["firm"]["learning_rate"], 5e-4 * 0.55)
-    done = iteration(tiny, polish, nets, jnp.float32(0))
+    done = scheduled(tiny, polish, nets, jnp.float32(0))
     assert done.parameters == {}
     for agent, policy in nets.items():
         for mask, free in zip(done.masks[agent], policy.allowed(), strict=True):
@@ -115,7 +115,7 @@ def test_types_may_be_called_as_parts_of_a_schedule(write_spec) -> None:
     text = (shipped_models() / "cournot.yaml").read_text().replace("seller", "openings")
     text = text.replace("  default:", "  anneal: {openings.quantity: {open: [0, 1], from: 30}}\n  default:")
     model = compile(write_spec(text))
-    now = iteration(model, model.ir.phases[0], networks_of(model), jnp.float32(0))
+    now = scheduled(model, model.ir.phases[0], networks_of(model), jnp.float32(0))
     assert int(now.masks["openings"][0].sum()) == 1
     assert bool(now.settings["openings"]["started"])
 
