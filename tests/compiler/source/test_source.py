@@ -99,6 +99,17 @@ def test_overrides(write_spec) -> None:
     assert codes(path, {"a": "{x: [}"}) == ["RB002"]
 
 
+def test_settings_that_were_left_out_can_be_set(write_spec) -> None:
+    text = "agents: {baker: {count: 1}}\ntraining: {phases: {learn: {iterations: 9}}}"
+    paths = ("verify.target", "training.baker.entropy", "training.default.gae", "training.phases.learn.baker.epochs")
+    for path in paths:
+        read(write_spec(text), **{path: 1})
+    document = read(write_spec(text), training__phases__learn__baker__epochs=3)
+    assert document.plain["training"] == {"phases": {"learn": {"iterations": 9, "baker": {"epochs": 3}}}}  # type: ignore[index,call-overload]
+    for path in ("training.backer.entropy", "training.phases.lern.economies", "training.phases.learn.default.x", "a.b"):
+        assert codes(write_spec(text), {path: 1}) == ["RB007"], path
+
+
 def test_digest_sees_values_not_layout(write_spec) -> None:
     one = read(write_spec("a: {x: 1}  # comment\nb: 2\n"))
     same = read(write_spec("a:\n  x: 1\n\nb: 2\n", "same.yaml"))
