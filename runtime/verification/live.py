@@ -17,6 +17,7 @@ from rbcc.runtime.parallel.devices import SINGLE
 from rbcc.runtime.policies.policy import explorers_of, profile_of
 from rbcc.runtime.training.loop import TrainState, initial_state, networks_of, profile
 from rbcc.runtime.verification.best_response.learned import Arena, Base, Course, Deviation, idle
+from rbcc.runtime.verification.best_response.search import CAUTION
 
 
 ITERATIONS, EPISODES = 100, 512
@@ -65,11 +66,12 @@ class LiveExploitability:
 
     def _gain(self, deviation: Deviation, base: np.ndarray, learning: jax.Array, playing: jax.Array) -> float:
         networks, agent = deviation.arena.networks, deviation.agent
-        course = Course(self.model.ir.verification.learning_rate, 0, 0, ITERATIONS)
+        course = Course(CAUTION * self.model.ir.verification.learning_rate, 0, 0, ITERATIONS)
         explorer = deviation.first(explorers_of(networks[agent]))
         network = deviation.learn(networks, explorer, learning, 0, ITERATIONS, course).network
         # What it has learned is played as what it deviates from is: without the noise of exploration.
         deviator = deviation.first(profile_of(network, networks[agent]["sharpness"]))
         payoffs, members = deviation.evaluate(networks, deviator, playing, self.batches)
         each = np.arange(len(members)), members
-        return float(np.mean(payoffs[agent][each] - base[each], dtype=float))
+        # Who only loses by deviating need not deviate.
+        return max(0.0, float(np.mean(payoffs[agent][each] - base[each], dtype=float)))
