@@ -61,5 +61,7 @@ def _used_as_shares(node: ir.Expression) -> Iterator[tuple[str, str]]:
                 for argument, given in zip(BUILTIN[function].arguments, arguments, strict=False):
                     if re.fullmatch(WORDS, argument) and isinstance(given, ir.Reference):
                         yield given.symbol, f"is the {argument} of {function}()"
+            case ir.Reduce(operator, level=ir.Reference(name)):
+                yield name, f"is the level of {operator}()"
             case ir.Draw("bernoulli", (ir.Reference(name), *_)):
                 yield name, "is the probability of a draw"
