@@ -11,9 +11,9 @@ from rbcc.compiler.diagnostics import Source
 from rbcc.compiler.ir.types import Kind, Role, Time
 from rbcc.compiler.schema.introspection import alternatives, form_at, keys_at
 from rbcc.compiler.schema.spec import Expression
+from rbcc.compiler.semantics.distributions import DISTRIBUTIONS
 from rbcc.compiler.semantics.expressions import Names, Scope
 from rbcc.compiler.semantics.occurrences import What
-from rbcc.compiler.semantics.reserved import DISTRIBUTIONS, REDUCTIONS
 from rbcc.compiler.source import Mapping, shipped_models
 from rbcc.editor import descriptions
 from rbcc.editor.cursor import Place, place_at
@@ -209,7 +209,7 @@ class _Offers:
 
     def functions(self, scope: Scope) -> Iterator[Offer]:
         since = ["since"] if scope.since is not None else []
-        built_in = [*REDUCTIONS, *(DISTRIBUTIONS if scope.draws else ()), *since]
+        built_in = [*ir.REDUCTIONS, *(DISTRIBUTIONS if scope.draws else ()), *since]
         for name in dict.fromkeys([*built_in, *self.names.primitives]):
             shown = (
                 descriptions.built_in(name)[0]

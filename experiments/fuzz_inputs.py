@@ -85,11 +85,13 @@ NUMBERS = (
     "9" * 5000, "0." + "1" * 400, "1e-" + "9" * 30, "12:30", "2001-01-01", "1/3", "2^2^2^2^2", "9^9^9^9", "(9^9)^9^9", "0^0", "0^-1", "-8^(1/3)",
     "1e38 * 1e38", "2^64^64", "(2^64)^64", "1e-30^64", "0.99999^64^64^64", "exp(1000)", "exp(-1000)", "log(0)", "log(-1)", "sqrt(-1)", "1 / log(1)",
     "floor(1e38)", "clip(1, 2, 1)", "crra(0, 1)", "crra(-1, 0.5)", "crra(1, 1)", "cara(-1e30, 9)", "cycle(0.5, 1, 2)", "cycle(-1, 1)", "ration(0, 0)",
+    "gini(i, budget[i])", "gini(j, 0 * j)", "gini(j, 1e38 * j)", "quantile(j, price[j], 2)", "quantile(j, j, 1 / 0)", "median(i, j, 1e30 * i - j)",
+    "top_share(j, -j, 1%)", "price[argmax(j, price[j])]", "price[argmin(j, j == argmax(j, j))]", "argmax(i, i)", "argmin(j, 1) == 0",
     "tanh(1e30)", "max(1, 1)", "cobb_douglas(-1, 2, 0.5)", "count(buyer)^count(seller)", "horizon^horizon^horizon", "1e38 + 1e38", "-(2^127)",
 )  # fmt: skip
 WORDS = (
     "", "null", "~", "true", "false", "no", "yes", "on", "None", "nan", "time", "horizon", "public", "reward", "where", "if", "else",
-    "and", "or", "not", "sum", "count", "normal()", "uniform()", "bernoulli(0.5)", "since(buyer)", "progress", "iteration", "jax", "jnp", "lambda",
+    "and", "or", "not", "sum", "count", "gini", "quantile", "argmax", "normal()", "uniform()", "bernoulli(0.5)", "since(buyer)", "progress", "iteration", "jax", "jnp", "lambda",
     "class", "def", "import", "__class__", "__import__('os')", "keys", "state", "actions", "following", "self", "print", "exec", "types", "value",
     "start", "extends", "i", "j", "util", "1", "public'", "x'", "@progress", "shared_1", "seen_1", "next_price", "cost_", "closed_rbc", "cournot",
 )  # fmt: skip
@@ -356,7 +358,7 @@ def nested(random: Random, text: str) -> str:
             ("(", ")"), ("[", "]"), ("-", ""), ("not ", ""), ("sum(i, ", ")"), ("min(1, ", ")"), ("abs(", ")"), ("1 + ", ""), ("2^", ""),
             ("1 if 1 > 2 else ", ""), ("", " if 1 > 2 else 3"), ("1 < ", ""), ("true and ", ""), ("price[", "]"), ("{a: ", "}"), ("- ", ""),
             ("", " * 9"), ("", "^9"), ("", " / 3"), ("", " == 1"), ("(", ""), ("", ")"), ("", "'"), ("+", ""), ("max(", ", 1)"), ("a.", ""),
-            ("(1 + ", ")"), ("1, ", ""), ("normal() + ", ""), ("exp(0 * ", ")"), ("count(i where ", " > 0)"), ("a: ", ""), ('"', '"'), ("&a [", "]"),
+            ("(1 + ", ")"), ("1, ", ""), ("normal() + ", ""), ("exp(0 * ", ")"), ("count(i where ", " > 0)"), ("gini(i, ", ")"), ("price[argmax(j, ", ")]"), ("a: ", ""), ('"', '"'), ("&a [", "]"),
         )
     )  # fmt: skip
     if random.random() < 0.2:

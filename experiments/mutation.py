@@ -226,7 +226,9 @@ def _with_operator(
 def function(random: Random, subject: Subject) -> Iterator[Mutant]:
     """A function or reduction for another that takes the same arguments."""
     families = (
-        ("sum", "mean", "max", "min", "product"),
+        ("sum", "mean", "max", "min", "product", "median", "gini"),
+        ("quantile", "top_share"),
+        ("argmax", "argmin"),
         ("max", "min"),
         ("crra", "cara"),
         ("exp", "log", "sqrt", "abs", "floor"),

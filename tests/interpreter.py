@@ -61,6 +61,32 @@ REDUCTIONS: dict[str, tuple[Callable[[Any, Any], Any], float]] = {
 }  # fmt: skip
 
 
+def _gini(values: Array, level: Any) -> Array:
+    """By all pairs of agents, the first axis."""
+    pairs = np.abs(values[:, None] - values[None, :]).sum((0, 1))
+    return np.divide(pairs, 2 * len(values) * np.abs(values).sum(0), out=np.zeros_like(pairs), where=pairs > 0)
+
+
+def _quantile(values: Array, level: Array) -> Array:
+    """Of each transition, the second axis, by itself: it may have a level of its own."""
+    levels = np.broadcast_to(level, values.shape[1])
+    return np.array([np.quantile(one, level) for one, level in zip(values.T, levels, strict=True)])
+
+
+def _top_share(values: Array, level: Array) -> Array:
+    """The largest agents one after another, until their number is reached."""
+    left, found, total = np.broadcast_to(len(values) * level, values.shape[1]), 0.0, np.abs(values).sum(0)
+    for value in np.sort(values, axis=0)[::-1]:
+        found, left = found + np.clip(left, 0, 1) * value, left - np.clip(left, 0, 1)
+    return np.where(total == 0, level, found / np.where(total == 0, 1, total))
+
+
+STATISTICS: dict[str, Callable[[Array, Any], Any]] = {
+    "gini": _gini, "quantile": _quantile, "median": lambda values, _: np.median(values, axis=0), "top_share": _top_share,
+    "argmax": lambda values, _: values.argmax(0), "argmin": lambda values, _: values.argmin(0),
+}  # fmt: skip
+
+
 @dataclass
 class Interpreter:
     """Evaluates expressions of `model`; `known` holds the arrays of symbols, (transitions, members of each set)."""
@@ -112,8 +138,12 @@ class Interpreter:
         return np.asarray(self.value(node, at), np.float64)
 
     def reduced(self, node: ir.Reduce, at: Mapping[str, int]) -> Any:
-        join, result = REDUCTIONS[node.operator]
         places = list(self.places(node.indices))
+        if node.operator in STATISTICS:
+            values = [np.broadcast_to(self.number(node.body, {**at, **place}), self.transitions) for place in places]
+            level = self.number(node.level, at) if node.level is not None else None
+            return STATISTICS[node.operator](np.stack(values), level)
+        join, result = REDUCTIONS[node.operator]
         for place in places:
             here = {**at, **place}
             term = self.number(node.body, here)

@@ -47,6 +47,12 @@ def test_specs_that_extend_another_compile(file: str, write_spec) -> None:
         assert compile_spec(write_spec(head + text)).warnings == ()
 
 
+def test_statistics_in_the_docs(write_spec) -> None:
+    (text,) = (block for block in blocks("docs/language.md", "yaml") if "gini(" in block)
+    compiled = compile_spec(write_spec(f"rbcc: 1\nextends: closed_rbc\nmodel: mine\n{text}"))
+    assert (compiled.warnings, compiled.model.symbol("best_payer").type.of) == ((), "firm")
+
+
 @pytest.mark.parametrize("key", ["training", "verify", "accounts"])
 def test_settings_in_the_docs_fit_the_model_they_speak_of(key: str, write_spec) -> None:
     (text,) = (block for block in blocks("docs/language.md", "yaml") if block.startswith(f"{key}:"))

@@ -147,7 +147,15 @@ class Ranges:
     def reduced(self, node: ir.Reduce, values: Environment) -> Interval | None:
         body, number = self.of(node.body, values), math.prod(self.counts[index] for index in node.indices)
         few = 0 if node.condition is not None else number
-        if body is None or node.operator in ("mean", "min", "max"):
+        match node.operator:
+            case "gini":
+                return Interval(0, 1 - 1 / number)
+            case "top_share":  # the largest have at least what they would have if all had the same
+                level = node.level and self.of(node.level, values)
+                return Interval(max(level.low, 0) if level else 0, 1) if body and body.low >= 0 else Interval(-1, 1)
+            case "argmax" | "argmin":
+                return Interval(0, number - 1)
+        if body is None or node.operator in ("mean", "min", "max", "median", "quantile"):
             return body
         if node.operator in ("sum", "count"):
             return Interval(

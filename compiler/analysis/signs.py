@@ -92,8 +92,10 @@ class _Signs:
                 return self.applied(function, [of(argument) for argument in arguments])
             case ir.Root(symbol, system=system):
                 return next(of(one.low) for one in system.unknowns if one.symbol == symbol)
-            case ir.Reduce("count"):
+            case ir.Reduce("count" | "gini" | "argmax" | "argmin"):
                 return Sign.NOT_NEGATIVE
+            case ir.Reduce("top_share", body=body, level=level) if level is not None:
+                return of(level) if of(body) else Sign.ANY
             case ir.Reduce("sum", condition=condition, body=body) if condition is not None:
                 return min(of(body), Sign.NOT_NEGATIVE)
             case ir.Reduce(body=body):

@@ -50,6 +50,8 @@ FUNCTIONS = {
     "round": "write floor(x + 0.5)",
     "len": "count(buyer) is the number of agents of the type 'buyer'",
     "prod": "write product(i, x[i])",
+    "percentile": "write quantile(i, x[i], 0.9) for what 90 % of the agents lie below",
+    "rank": "count(k where x[k] > x[i]) is the number of those that have more than i",
 }
 """Functions."""
 

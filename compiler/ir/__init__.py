@@ -1,6 +1,7 @@
 """The typed intermediate representation: the only thing that passes from the front end to the back ends."""
 
 from rbcc.compiler.ir.program import (
+    REDUCTIONS as REDUCTIONS,
     SCHEDULED as SCHEDULED,
     Account as Account,
     Action as Action,

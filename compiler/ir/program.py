@@ -107,15 +107,26 @@ class Apply:
     type: Type
 
 
+_Reduction = Literal[
+    "sum", "product", "mean", "min", "max", "count", "gini", "median", "quantile", "top_share", "argmax", "argmin"
+]
+REDUCTIONS: dict[str, int] = dict.fromkeys(get_args(_Reduction), 1) | {"count": 0, "quantile": 2, "top_share": 2}
+"""The functions that run over agents: how many arguments each has behind its indices."""
+
+
 @dataclass(frozen=True)
 class Reduce:
-    """sum, product, mean, min, max or count of `body` over `indices`, where `condition` holds."""
+    """A function of `body` for all that `indices` can stand for, or where `condition` holds.
 
-    operator: Literal["sum", "product", "mean", "min", "max", "count"]
+    `level` is the last argument of a quantile or of a top share, from 0 to 1. argmax and argmin choose a member.
+    """
+
+    operator: _Reduction
     indices: tuple[str, ...]
     condition: "Expression | None"
     body: "Expression"
     type: Type
+    level: "Expression | None" = None
 
 
 @dataclass(frozen=True)
@@ -788,10 +799,9 @@ def _show(node: Expression) -> tuple[str, int]:
         case Reduce(operator, indices, condition, body):
             where = f" where {show(condition)}" if condition is not None else ""
             inside = ", ".join(indices) + where
-            return (
-                f"{operator}({inside})" if operator == "count" else f"{operator}({inside}, {show(body)})",
-                ATOM,
-            )
+            values = [] if operator == "count" else [show(body)]
+            values += [show(node.level)] if node.level is not None else []
+            return f"{operator}({', '.join([inside, *values])})", ATOM
         case SegmentSum(index, segment, choice, body):
             return f"segment_sum({index} to {segment} = {show(choice)}, {show(body)})", ATOM
         case Draw(distribution, arguments, number):

@@ -39,7 +39,12 @@ def _lookup(node: ir.Reference, model: ir.Model, most: int) -> ir.Expression:
         return node
     chosen = lookups[0]
     owner = chosen.type.of or ""
-    taken = set(node.type.axes) | {i for e in ir.walk(chosen) if isinstance(e, ir.IndexValue) for i in (e.index,)}
+    taken = set(node.type.axes)
+    for part in ir.walk(chosen):
+        if isinstance(part, ir.IndexValue):
+            taken.add(part.index)
+        elif isinstance(part, ir.Reduce):
+            taken.update(part.indices)
     free = [index for index in model.agent(owner).indices if index not in taken]
     if model.count(owner) > most or not free:
         return node

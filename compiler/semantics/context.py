@@ -12,7 +12,6 @@ from rbcc.compiler.ir.units import ONE, Unit
 from rbcc.compiler.schema.spec import Spec
 from rbcc.compiler.semantics.expressions import Names
 from rbcc.compiler.semantics.occurrences import What
-from rbcc.compiler.semantics.reserved import REDUCTIONS
 from rbcc.compiler.source import Document, KeyPath
 
 
@@ -128,8 +127,8 @@ class Context:
         """Index names that `node` uses outside any sum over them."""
         if isinstance(node, syntax.Reference) and node.indices is None and node.name in self.names.indices:
             return [] if node.name in bound else [node.name]
-        if isinstance(node, syntax.Call) and node.function in REDUCTIONS:
-            over = node.arguments if node.function == "count" else node.arguments[:-1]
+        if isinstance(node, syntax.Call) and node.function in ir.REDUCTIONS:
+            over = node.arguments[: len(node.arguments) - ir.REDUCTIONS[node.function]]
             names = [a.value.name for a in over if isinstance(a.value, syntax.Reference) and a.value.indices is None]
             bound = (*bound, *(name for name in names if name in self.names.indices))
         return list(dict.fromkeys(i for child in syntax.children(node) for i in self.free_indices(child, bound)))

@@ -19,7 +19,7 @@ from rbcc.compiler.ir.units import ONE, Unit
 from rbcc.compiler.primitives import Primitive
 from rbcc.compiler.semantics.distributions import DISTRIBUTIONS, Distribution
 from rbcc.compiler.semantics.occurrences import Mention, What
-from rbcc.compiler.semantics.reserved import KEYWORDS, REDUCTIONS, SPECIAL
+from rbcc.compiler.semantics.reserved import KEYWORDS, SPECIAL
 from rbcc.compiler.util.text import counted
 
 
@@ -29,6 +29,13 @@ _DOMAINS = {
     "exp": ("the exponential", -math.inf, math.log(syntax.LARGEST), "at most 87, or more is too large for a computer"),
 }
 """Functions that do not have a value everywhere: in words, from where to where they have one, and that in words."""
+
+_EXAMPLES = ("i where x[i] > 0", "i, x[i]", "i, x[i], 0.9")
+_NEEDS = ("an index", "an index and a value", "an index, a value and a level from 0 to 1")
+"""The arguments of functions that run over agents, by how many there are behind the indices: an example, in words."""
+
+_PURE = ("count", "gini", "top_share", "argmax", "argmin")
+"""Functions over agents whose result has no unit."""
 
 _OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
 
@@ -602,7 +609,7 @@ class _Inference:
             return replace(constant(self.names.agents[word].count), name=word)
         if name == "since" and self.scope.since is not None:
             return self.since(node, word)
-        if name in REDUCTIONS and (word in self.names.indices or name not in self.names.primitives):
+        if name in ir.REDUCTIONS and (word in self.names.indices or name not in self.names.primitives):
             return self.reduction(node)
         if any(argument.where for argument in arguments):
             self.error(
@@ -616,7 +623,7 @@ class _Inference:
             return self.draw(node)
         if name in self.names.primitives:
             return self.apply(node)
-        known = [*self.names.primitives, *REDUCTIONS, *DISTRIBUTIONS]
+        known = [*self.names.primitives, *ir.REDUCTIONS, *DISTRIBUTIONS]
         close = suggest(name, known)
         help = f"did you mean '{close}'?" if close else "functions of your own come from Python files named under 'use'"
         help = other_languages.FUNCTIONS.get(name, help)
@@ -660,9 +667,9 @@ class _Inference:
         return ir.Apply("max", (passed, constant(0)), progress.type)
 
     def reduction(self, node: syntax.Call) -> ir.Expression | None:
-        name = node.function
-        over = node.arguments if name == "count" else node.arguments[:-1]
-        example = "count(i where x[i] > 0)" if name == "count" else f"{name}(i, x[i])"
+        name, values = node.function, ir.REDUCTIONS[node.function]
+        over = node.arguments[: len(node.arguments) - values]
+        example = f"{name}({_EXAMPLES[values]})"
         indices: list[str] = []
         for argument in over:
             part = argument.value
@@ -683,44 +690,73 @@ class _Inference:
         conditions = [argument.where for argument in node.arguments if argument.where is not None]
         if conditions and (len(conditions) > 1 or over[-1].where is None):
             where = f"{', '.join(indices)} where {conditions[0].span.words}"
-            body = "" if name == "count" else f", {node.arguments[-1].value.span.words}"
+            behind = "".join(f", {argument.value.span.words}" for argument in node.arguments[len(over) :])
             self.error(
                 "RB201",
                 "'where' stands once, after the last index",
                 node.span,
-                help=f"write {name}({where}{body})",
+                help=f"write {name}({where}{behind})",
             )
             return None
-        if conditions and name in ("mean", "min", "max"):
-            where, body = (
-                f"{', '.join(indices)} where {conditions[0].span.words}",
-                node.arguments[-1].value.span.words,
-            )
+        if conditions and name not in ("sum", "product", "count"):
+            self.conditional_reduction(node, indices, conditions[0].span.words)
+            return None
+        if name in ("argmax", "argmin") and len(indices) > 1:
             self.error(
                 "RB206",
-                f"{name} with a condition has no value where nothing fulfils it",
+                f"{name} gives one member, so it runs over one index",
                 node.span,
-                help=f"write sum({where}, {body}) / max(1, count({where}))"
-                if name == "mean"
-                else f"write {name}({', '.join(indices)}, {body} if {conditions[0].span.words} else ...), with what "
-                "is to count where it does not hold",
+                expected=f"for example {name}({indices[-1]}, ...)",
             )
             return None
         condition = inner.flag(conditions[0]) if conditions else None
-        body = constant(1) if name == "count" else inner.number(node.arguments[-1].value)
-        if body is None or (conditions and condition is None):
+        body = inner.number(node.arguments[len(over)].value) if values else constant(1)
+        level = self.level(node) if values == 2 else None
+        if body is None or (conditions and condition is None) or (values == 2 and level is None):
             return None
         parts = [body] if condition is None else [body, condition]
         idle = [index for index in indices if not any(index in part.type.axes for part in parts)]
         if idle and (name != "count" or condition is not None):
             self.over_nothing(node, name, idle[0], body)
             return None
+        parts += [level] if level is not None else []
         axes = tuple(a for a in merge_axes(*(part.type.axes for part in parts)) if a not in indices)
-        unit = ONE if name == "count" else body.type.unit
+        unit = ONE if name in _PURE else body.type.unit
         if name == "product" and unit not in (None, ONE):
             unit = None if condition is not None else unit ** self.members(indices)
         joined = replace(_joined(Kind.NUMBER, unit, *parts), axes=axes)
-        return ir.Reduce(name, tuple(indices), condition, body, joined)  # type: ignore[arg-type]
+        if name in ("argmax", "argmin"):
+            joined = replace(joined, kind=Kind.CHOICE, of=self.names.indices[indices[0]])
+        return ir.Reduce(name, tuple(indices), condition, body, joined, level)  # type: ignore[arg-type]
+
+    def level(self, node: syntax.Call) -> ir.Expression | None:
+        """The last argument of a quantile or a top share: a pure number from 0 to 1."""
+        written = node.arguments[-1].value
+        level = self.number(written)
+        if level is None:
+            return None
+        value, position = literal_value(level), len(node.arguments)
+        if value is not None and not 0 <= value <= 1:
+            self.report(messages.kinds.level(node.function, float(value), written.span))
+            return None
+        if self.names.units and level.type.unit not in (None, ONE):
+            unit = str(level.type.unit)
+            self.report(messages.units.argument(node.function, position, written.span, unit, None, None))
+            return None
+        return level
+
+    def conditional_reduction(self, node: syntax.Call, indices: Sequence[str], condition: str) -> None:
+        """A mean, an extreme or a statistic over some agents, of which there may be none."""
+        name, over = node.function, ", ".join(indices)
+        body = node.arguments[-ir.REDUCTIONS[name]].value.span.words
+        if name == "mean":
+            help = f"write sum({over} where {condition}, {body}) / max(1, count({over} where {condition}))"
+        elif name in ("min", "max", "argmin", "argmax"):
+            help = f"write {name}({over}, {body} if {condition} else ...), with what is to count where it does not hold"
+        else:
+            help = "take it over all agents, or make those that are to count an agent type of their own"
+        text = f"{name} with a condition has no value where nothing fulfils it"
+        self.error("RB206", text, node.span, help=help)
 
     def members(self, indices: Iterable[str]) -> int:
         """How many agents, or pairs of them and so on, indices stand for together."""
@@ -752,31 +788,39 @@ class _Inference:
 
     def no_range(self, node: syntax.Call, example: str) -> None:
         """A sum of something over nothing: the index that is missing can often be told."""
-        value = node.arguments[0].value if len(node.arguments) == 1 else None
+        values = ir.REDUCTIONS[node.function]
+        value = node.arguments[0].value if len(node.arguments) == max(values, 1) else None
+        rest = "".join(f", {argument.value.span.words}" for argument in node.arguments[1:])
         help = None
-        if (
+        if isinstance(value, syntax.Reference) and value.name in self.names.indices and values == 2:
+            help = "a level is missing behind the value: 0.5 is the middle"
+        elif (
             isinstance(value, syntax.Reference)
             and value.indices is None
             and len(self.names.candidates(value.name)) == 1
         ):
             index = self.index_text(value.name)
-            help = f"write {node.function}({index[1:-1]}, {value.span.words}{index})" if index else None
+            help = f"write {node.function}({index[1:-1]}, {value.span.words}{index}{rest})" if index else None
         elif value is not None:
             inside = [r.name for r in syntax.references(value) if r.name in self.names.indices]
             free = list(dict.fromkeys(name for name in inside if name not in self.scope.bound)) or inside[:1]
-            help = f"write {node.function}({', '.join(free)}, {value.span.words})" if free else None
+            help = f"write {node.function}({', '.join(free)}, {value.span.words}{rest})" if free else None
         self.error(
             "RB206",
-            f"{node.function} needs an index and a value",
+            f"{node.function} needs {_NEEDS[values]}",
             node.span,
             expected=f"for example {example}",
             help=help,
         )
 
     def over_nothing(self, node: syntax.Call, name: str, index: str, body: ir.Expression) -> None:
-        agent = self.names.indices[index]
-        text = "" if name == "count" else node.arguments[-1].value.span.words
+        agent, values = self.names.indices[index], ir.REDUCTIONS[name]
+        text = node.arguments[-values].value.span.words if values else ""
         fixes = {
+            "gini": "0",
+            "top_share": node.arguments[-1].value.span.words,
+            "argmax": None,
+            "argmin": None,
             "sum": f"count({agent})" if literal_value(body) == 1 else f"count({agent}) * ({text})",
             "count": f"count({agent})",
             "product": f"({text})^count({agent})",

@@ -201,7 +201,8 @@ class _Encoder:
 
     def derived(self, value: ir.Expression) -> tuple[Any, ir.Expression] | None:
         """The encoding and scale that follow from what is known of a value."""
-        if value.type.kind is Kind.FLAG:
+        shares = isinstance(value, ir.Reduce) and value.operator in ("gini", "top_share")
+        if value.type.kind is Kind.FLAG or shares:
             return "linear", constant(1)
         if not isinstance(value, ir.Reference):
             return None

@@ -3,7 +3,10 @@
 import re
 
 from rbcc.compiler.diagnostics import other_languages
+from rbcc.compiler.ir import REDUCTIONS
 
+
+_NO_COMMA = re.compile(rf"\b({'|'.join(REDUCTIONS)})\s*\(\s*\w+\s+$")
 
 _TOKENS = {
     "NAME": "a name",
@@ -51,7 +54,7 @@ def explain(text: str, start: str, place: int, token: str, accepted: set[str]) -
         hint = "a ')' is missing"
     if hint is None and token == ")" and text.count(")") > text.count("("):
         hint = "there is one ')' too many"
-    if hint is None and re.search(r"\b(sum|product|mean|min|max)\s*\(\s*\w+\s+$", text[:place]):
+    if hint is None and _NO_COMMA.search(text[:place]):
         hint = "a comma is missing after the index"
     if hint is None and (branch := re.search(r"\bif\b", text)) and re.search(r"\bthen\b", text[branch.end() :]):
         hint = "a choice is written a if condition else b; both branches are needed"

@@ -85,7 +85,7 @@ def _derivatives(
     model: Model, guarded: ir.Model, definition: ir.Definition, episodes: list[Any], constants: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
     """The derivatives of an equation by what varies in it, (episodes, steps, ...), in the order of the spec."""
-    names, functions = local_names(guarded), {"jax": jax, "jnp": jnp}
+    names, functions = local_names(guarded), dict(vars(model.module))
     for primitive in guarded.primitives:
         exec(primitive.text, functions)
     code = Expressions(guarded, names).code(definition.expression)

@@ -35,7 +35,7 @@ state:
   boom: {{start: stationary, markov: {{rouwenhorst: {{persistence: 0.5, shock: 1, states: 3}}}}}}
 agents:
   ant:
-    index: [i, k]
+    index: [i, k, a]
     count: {ants}
     parameters:
       q: i - 0.5
@@ -57,7 +57,7 @@ agents:
     reward: {reward}
     constraints: {{limit: {{violation: "{violation}", scale: 4, at: end}}}}
   bee:
-    index: [j, n]
+    index: [j, n, b]
     count: {bees}
     state:
       y: {{start: 2 * j + 1}}
@@ -85,6 +85,7 @@ FLAGS: dict[str, tuple[str, ...]] = {"open": (), "f": ("ant",), "g": ("bee", "an
 CHOICES: dict[str, tuple[tuple[str, ...], str]] = {
     "pick": (("ant",), "bee"), "pal": (("ant",), "ant"), "ask": (("bee", "ant"), "ant"),
 }  # fmt: skip
+OTHERS = {"ant": "a", "bee": "b"}  # for the agent that has most or least of something
 INDICES = {"i": "ant", "k": "ant", "j": "bee", "n": "bee"}
 
 
@@ -106,6 +107,10 @@ class Writer:
         options = [index for index in bound if INDICES[index] == agent]
         choices = [name for name, (_, of) in CHOICES.items() if of == agent] if self.chosen else []
         options += [f"{name}{places}" for name in choices if (places := self.plain(CHOICES[name][0], bound))]
+        given = [name for name, sets in self.numbers.items() if sets == (agent,) and name in NUMBERS]
+        if options and given and self.draw(st.integers(0, 3)) == 0:
+            other = OTHERS[agent]
+            options = [f"{self.one_of('argmax', 'argmin')}({other}, {self.one_of(*given)}[{other}])"]
         return self.one_of(*options) if options else ""
 
     def plain(self, sets: tuple[str, ...], bound: tuple[str, ...]) -> str:
@@ -159,6 +164,8 @@ class Writer:
                     f"sum({index}, {body})", f"mean({index}, {body})", f"min({index}, {body})", f"max({index}, {body})",
                     f"product({index}, {body})", f"sum({index} where {condition}, {body})",
                     f"product({index} where {condition}, {body})", f"count({index} where {condition})",
+                    f"gini({index}, {body})", f"median({index}, {body})", f"top_share({index}, {body}, 0.25)",
+                    f"quantile({index}, {body}, 1 / (1 + abs({b})))",
                 )  # fmt: skip
         return self.one_of(
             f"min({a}, {b})", f"max({a}, {b}, {c})", f"abs({a})", f"clip({a}, -1, {b})", f"sign({a})", f"floor({a})",

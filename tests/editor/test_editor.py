@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from rbcc.compiler import ir
 from rbcc.compiler.semantics.occurrences import What
-from rbcc.compiler.semantics.reserved import DISTRIBUTIONS, REDUCTIONS
+from rbcc.compiler.semantics.reserved import DISTRIBUTIONS
 from rbcc.compiler.source import shipped_models
 from rbcc.editor import descriptions
 from rbcc.editor.complete import complete
@@ -130,7 +131,7 @@ def test_nothing_fails_on_broken_text(market: Workspace, tmp_path: Path, seed: i
 
 
 def test_every_function_of_the_language_is_described() -> None:
-    assert set(descriptions.BUILT_IN) == {*REDUCTIONS, *DISTRIBUTIONS, "since"}
+    assert set(descriptions.BUILT_IN) == {*ir.REDUCTIONS, *DISTRIBUTIONS, "since"}
 
 
 def test_shipped_models_are_described_throughout() -> None:

@@ -27,6 +27,9 @@ MAX_POWER = 4
 MAX_ORDERS = 24
 MAX_TEXT = 5_000
 
+_ONE_BY_ONE = ("sum", "count", "mean", "product", "min", "max")
+"""The reductions that take one agent after another, so that those over several indices are nested."""
+
 
 class TooLarge(Exception):
     """Taking expressions apart makes more products, or larger ones, than are worth the time."""
@@ -43,8 +46,9 @@ class Atom:
     value: the symbol `name` at `indices`; draw, given: the draw, or anything else, called `name`; index: an index as a
     number; same: whether two indices are the same member; positive: max(argument, 0); less: whether the argument
     is above 0; zero: whether it is 0; sum: the argument, which is divided by; apply: the function `name`; power: one
-    argument to the other; over: min, max or product of the first argument, where the second holds, over the variable in
-    `indices`; choose: the first of two members where the argument holds, else the second.
+    argument to the other; over: min, max, a statistic, ... of the first argument, where the second holds, over the
+    variables in `indices`, at the level that the third is, if there is one; choose: the first of two members where the
+    argument holds, else the second.
     """
 
     kind: str
@@ -234,6 +238,8 @@ class Algebra:
                 return at.get(name, name)
             case ir.Reference(symbol, indices):
                 return Atom("value", symbol, tuple(self.index_of(inner, at) for inner in indices))
+            case ir.Reduce():
+                return self.statistic(index, at)
             case ir.Conditional(condition, then, otherwise):
                 members = (self.index_of(then, at), self.index_of(otherwise, at))
                 return Atom("choose", "", members, (self.sum_of(condition, at),))
@@ -290,6 +296,8 @@ class Algebra:
         return self.of(Atom("apply", function, (), tuple(arguments), node.type.kind is Kind.FLAG))
 
     def reduce(self, node: ir.Reduce, at: Mapping[str, Index]) -> Sum:
+        if node.operator not in _ONE_BY_ONE:
+            return self.of(self.statistic(node, at))
         inner = {index: self.fresh(self.model.set_of(index)) for index in node.indices}
         body = self.sum_of(node.body, {**at, **inner})
         condition = self.sum_of(node.condition, {**at, **inner}) if node.condition is not None else number(1)
@@ -300,8 +308,15 @@ class Algebra:
                 agents *= self.model.count(self.model.set_of(index))
             return times(Fraction(1, agents), total) if node.operator == "mean" else total
         for variable in inner.values():
-            body, condition = self.of(self.over(node.operator, variable, body, condition)), number(1)
+            body, condition = self.of(self.over(node.operator, [variable], body, condition)), number(1)
         return body
+
+    def statistic(self, node: ir.Reduce, at: Mapping[str, Index]) -> Atom:
+        """A function of all that it runs over at once; a member is chosen by one."""
+        inner = {index: self.fresh(self.model.set_of(index)) for index in node.indices}
+        parts = [self.sum_of(node.body, {**at, **inner}), number(1)]
+        parts += [self.sum_of(node.level, at)] if node.level is not None else []
+        return self.over(node.operator, inner.values(), *parts)
 
     # --- operations --------------------------------------------------------------------------------------------
 
@@ -366,12 +381,14 @@ class Algebra:
         pair = sorted((left, right), key=lambda index: (isinstance(index, str), str(index)))
         return self.of(Atom("same", "", tuple(pair), (), True))
 
-    def over(self, operator: str, variable: str, body: Sum, condition: Sum) -> Atom:
-        """min, max or product of `body` over `variable`."""
-        taken = (body.variables | condition.variables) - {variable}
-        own = next(_unused(set_of(variable), taken))
-        body, condition = (self.moved(part, {variable: own}) for part in (body, condition))
-        return Atom("over", operator, (own,), (body, condition))
+    def over(self, operator: str, variables: Iterable[str], *parts: Sum) -> Atom:
+        """min, max, a statistic, ... of the first of `parts` over `variables`."""
+        variables = tuple(variables)
+        taken = frozenset().union(*(part.variables for part in parts)) - set(variables)
+        own: dict[str, str] = {}
+        for variable in variables:
+            own[variable] = next(_unused(set_of(variable), taken | set(own.values())))
+        return Atom("over", operator, tuple(own.values()), tuple(self.moved(part, own) for part in parts))
 
     def latest(self, symbols: Iterable[str]) -> str | None:
         """The one of `symbols` whose equation comes last, and so holds none of the others."""
@@ -521,10 +538,7 @@ class Algebra:
         if symbol is not None and symbol not in atom.symbols:
             symbol = None
         if atom.kind == "over":
-            (variable,) = map(str, atom.indices)
-            name = self.fresh(set_of(variable))
-            body, condition = (self.rebuilt(part, _both({variable: name}, move), symbol) for part in atom.arguments)
-            return self.of(self.over(atom.name, name, body, condition))
+            return self.of(self.rebuilt_over(atom, move, symbol))
         arguments = [self.rebuilt(argument, move, symbol) for argument in atom.arguments]
         indices = tuple(self.rebuilt_index(index, move, symbol) for index in atom.indices)
         match atom.kind:
@@ -544,9 +558,16 @@ class Algebra:
                 return self.power(*arguments)
         return self.of(Atom(atom.kind, atom.name, indices, tuple(arguments), atom.flag))
 
+    def rebuilt_over(self, atom: Atom, move: Move, symbol: str | None) -> Atom:
+        names = {variable: self.fresh(set_of(variable)) for variable in map(str, atom.indices)}
+        parts = [self.rebuilt(part, _both(names, move), symbol) for part in atom.arguments]
+        return self.over(atom.name, names.values(), *parts)
+
     def rebuilt_index(self, index: Index, move: Move, symbol: str | None) -> Index:
         if isinstance(index, str):
             return move(index)
+        if index.kind == "over":
+            return move(self.rebuilt_over(index, move, symbol))
         inner = tuple(self.rebuilt_index(one, move, symbol) for one in index.indices)
         if index.kind == "value" and index.name == symbol:
             definition = self.definitions[index.name]

@@ -95,11 +95,13 @@ def _atom(model: ir.Model, atom: Atom, names: Names) -> str:
         case "draw":
             return f"draw#{atom.name}"
         case "over":
-            variable = str(atom.indices[0])
-            index = _free_index(model, set_of(variable), set(names.values()))
-            body, condition = (_sum(model, argument, {**names, variable: index}) for argument in atom.arguments)
+            inner = dict(names)
+            for variable in map(str, atom.indices):
+                inner[variable] = _free_index(model, set_of(variable), set(inner.values()))
+            body, condition, *level = (_sum(model, argument, inner) for argument in atom.arguments)
             where = "" if condition == "1" else f" where {condition}"
-            return f"{atom.name}({index}{where}, {body})"
+            over = ", ".join(inner[str(variable)] for variable in atom.indices)
+            return f"{atom.name}({', '.join([over + where, body, *level])})"
     return f"{atom.name}({', '.join(inside)})"
 
 

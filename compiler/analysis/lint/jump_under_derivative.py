@@ -31,6 +31,7 @@ def _jumps(node: ir.Expression, chosen: set[str]) -> bool:
     jumping = (
         (isinstance(node, ir.Apply) and node.function in FLAT)
         or (isinstance(node, ir.Binary) and node.operator in COMPARISONS)
+        or (isinstance(node, ir.Reduce) and node.operator in ("argmax", "argmin"))
         or (isinstance(node, ir.Draw) and node.distribution == "bernoulli")
     )
     return jumping and not chosen.isdisjoint(ir.references(node))

@@ -22,9 +22,9 @@ def shares(model: ir.Model, ranges: Ranges, report: Report) -> None:
         words = " ".join(re.split(r"[_.']+", symbol.name)) + " " + (symbol.doc or "")
         if symbol.role in (Role.PARAMETER, Role.ACTION) and (word := re.search(rf"\b{WORDS}\b", words, re.IGNORECASE)):
             found.setdefault(symbol.name, (f"is called a {word.group().lower()}", None))
-    for definition in (*model.parameters, *model.equations):
-        for name, use in _used_as_shares(definition.expression):
-            found.setdefault(name, (use, definition.place))
+    for part in (*model.parameters, *model.equations, *model.indicators):
+        for name, use in _used_as_shares(part.expression):
+            found.setdefault(name, (use, part.place))
     for name, (use, place) in found.items():
         symbol, range_ = symbols.get(name), ranges.exact(name)
         pure = symbol is not None and symbol.type.unit in (None, ONE) and symbol.type.kind is Kind.NUMBER
@@ -61,5 +61,7 @@ def _used_as_shares(node: ir.Expression) -> Iterator[tuple[str, str]]:
                 for argument, given in zip(BUILTIN[function].arguments, arguments, strict=False):
                     if re.fullmatch(WORDS, argument) and isinstance(given, ir.Reference):
                         yield given.symbol, f"is the {argument} of {function}()"
+            case ir.Reduce(operator, level=ir.Reference(name)):
+                yield name, f"is the level of {operator}()"
             case ir.Draw("bernoulli", (ir.Reference(name), *_)):
                 yield name, "is the probability of a draw"

@@ -36,6 +36,8 @@ _RELATIONS = {"==": "=", "!=": r"\neq", "<": "<", "<=": r"\le", ">": ">", ">=": 
 _LOGIC = {"and": r"\wedge", "or": r"\vee"}
 _REDUCTIONS = {
     "sum": r"\sum", "product": r"\prod", "min": r"\min", "max": r"\max", "mean": r"\operatorname*{mean}",
+    "gini": r"\operatorname*{Gini}", "median": r"\operatorname*{median}", "quantile": r"\operatorname*{quantile}",
+    "top_share": r"\operatorname*{top\ share}", "argmax": r"\operatorname*{arg\ max}", "argmin": r"\operatorname*{arg\ min}",
 }  # fmt: skip
 # So many numbers of a list are shown.
 FEW = 6
@@ -250,6 +252,8 @@ class Typesetter:
             sizes = [rf"\lvert {roman(self.model.set_of(index))} \rvert" for index in node.indices]
             return f" {CDOT} ".join(sizes) if condition is None else rf"\#\{{{over} \mid {condition}\}}"
         below = over if condition is None else rf"{over} :\, {condition}"
+        if node.level is not None:
+            return rf"{_REDUCTIONS[node.operator]}_{{{below}}}({self.number(node.body)}, {self.number(node.level)})"
         return rf"{_REDUCTIONS[node.operator]}_{{{below}}} {self.number(node.body, PRODUCT)}"
 
     def apply(self, function: str, arguments: tuple[ir.Expression, ...], script: bool) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rbcc.compiler import ir
+from rbcc.compiler.backends.jax.statistics import HELPERS
 from rbcc.compiler.ir.axis_order import layout, merge_axes
 from rbcc.compiler.ir.precedence import ATOM, COMPARISON, OF_OPERATOR, POWER, PRODUCT, SUM, UNARY
 from rbcc.compiler.ir.types import Kind
@@ -20,6 +21,18 @@ _COMPARISONS = {
     ">": "greater",
     ">=": "greater_equal",
 }
+
+
+_STATISTICS = {
+    "gini": "gini", "median": "quantile", "quantile": "quantile", "top_share": "top_share", "argmax": "jnp.argmax",
+    "argmin": "jnp.argmin",
+}  # fmt: skip
+"""The reductions that are functions of a whole array; what runs over several indices is laid out on one axis."""
+
+
+def helper(node: ir.Expression) -> str | None:
+    """The name of the function that the generated module needs for `node`."""
+    return _STATISTICS.get(node.operator) if isinstance(node, ir.Reduce) else None
 
 
 @dataclass(frozen=True)
@@ -98,7 +111,7 @@ class Expressions:
             case ir.Apply(function, arguments):
                 return self.apply(function, [self.numeric(argument) for argument in arguments])
             case ir.Reduce():
-                return self.reduce(node)
+                return self.statistic(node) if node.operator in _STATISTICS else self.reduce(node)
             case ir.SegmentSum():
                 return self.segment_sum(node)
             case ir.Draw():
@@ -212,6 +225,25 @@ class Expressions:
         if repeats > 1 and node.operator == "product":
             return self.call("jnp.power", [text, Code(repr(float(repeats)))])
         return text
+
+    def statistic(self, node: ir.Reduce) -> Code:
+        """A function of what is sorted or compared, which its helper expects on the last axis."""
+        body, function = self.numeric(node.body), _STATISTICS[node.operator]
+        arguments = [self.numeric(node.level)] if node.level is not None else []
+        if node.operator == "median":
+            arguments = [Code("0.5")]
+        outer = self.sorted(merge_axes(*(part.axes for part in (body, *arguments))))
+        outer = tuple(axis for axis in outer if axis not in node.indices)
+        axes = (*outer, *self.sorted(node.indices))
+        text = self.aligned(self.arranged(body, axes), axes, 0)
+        if len(node.indices) > 1 or not set(node.indices) <= set(body.axes):
+            sizes = [self.size(axis) for axis in axes]
+            text = f"jnp.broadcast_to({text}, {tuple_text(sizes)})"
+            if len(node.indices) > 1:
+                text = f"jnp.reshape({text}, {tuple_text([*sizes[: len(outer)], -1])})"
+        if function not in HELPERS:
+            return Code(f"{function}({text}, axis=-1)", outer)
+        return Code(f"{function}({', '.join([text, *(self.aligned(one, outer, 0) for one in arguments)])})", outer)
 
     def segment_sum(self, node: ir.SegmentSum) -> Code:
         choice = self.code(node.choice)

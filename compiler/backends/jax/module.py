@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from rbcc.compiler import ir
-from rbcc.compiler.backends.jax.expressions import Code, Expressions, expand, tuple_text
+from rbcc.compiler.backends.jax.expressions import Code, Expressions, expand, helper, tuple_text
 from rbcc.compiler.backends.jax.mangle import local_names, residual_name, seen_name
 from rbcc.compiler.backends.jax.roots import NAMES, text_of
+from rbcc.compiler.backends.jax.statistics import HELPERS
 from rbcc.compiler.ir.axis_order import layout
 from rbcc.compiler.ir.precedence import POWER, PRODUCT
 from rbcc.compiler.ir.types import Kind, Role
@@ -102,6 +103,8 @@ CHOICES = {{
             yield _DIGITS
         if self.model.held:
             yield _COMPUTED
+        used = {helper(node) for node in ir.expressions(self.model)}
+        yield from (text for name, text in HELPERS.items() if name in used)
         yield from (text_of(kind) for kind in (True, False) if any(one.separate is kind for one in self.systems))
 
     def constants(self) -> str:

@@ -101,12 +101,12 @@ def bound_twice(index: str, span: Span, agent: str, free: str | None) -> Diagnos
     )
 
 
-def over_nothing(reduction: str, index: str, span: Span, instead: str) -> Diagnostic:
+def over_nothing(reduction: str, index: str, span: Span, instead: str | None) -> Diagnostic:
     return error(
         "RB306",
         f"this {reduction} runs over '{index}', but nothing in it depends on '{index}'",
         span,
-        help=f"is an index missing inside? If it is meant so, write {instead}",
+        help="is an index missing inside?" + (f" If it is meant so, write {instead}" if instead else ""),
     )
 
 

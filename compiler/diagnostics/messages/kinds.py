@@ -62,6 +62,14 @@ def beyond_computers(span: Span, smallest: float, largest: float) -> Diagnostic:
     )
 
 
+def level(function: str, value: float, span: Span) -> Diagnostic:
+    """The last argument of a quantile or a top share does not lie from 0 to 1."""
+    percent = f"{value:g}% is written {value / 100:g} or {value:g}%" if 1 < value <= 100 else None
+    return error(
+        "RB401", f"the level of {function} is {value:g}", span, expected="a number from 0 to 1", help=percent
+    )  # fmt: skip
+
+
 def outside_domain(function: str, value: float, span: Span, domain: str) -> Diagnostic:
     """`function` in words, such as "the logarithm"."""
     return error("RB401", f"{function} of {value:g}", span, expected=domain)

@@ -65,6 +65,13 @@ silence: [RB207, RB804, RB802]
         ("min(y, k)", True),
         ("y * debt", False),
         ("mean(i, w[i])", True),
+        ("gini(i, w[i])", False),  # 0 if all are alike
+        ("quantile(i, w[i], 0.1)", True),
+        ("median(i, r[i])", False),
+        ("top_share(i, r[i], 0.1)", True),  # at least a tenth, even if all are 0
+        ("top_share(i, r[i], 0)", False),
+        ("top_share(i, w[i] - 2, 0.1)", False),
+        ("w[argmax(i, x[i])]", True),
         ("1 if z > 0 else 2", True),
         ("1 if z > 0 else 0", False),
     ],

@@ -15,7 +15,7 @@ horizon: 2
 discount: 0.9
 agents:
   seller:
-    index: j
+    index: [j, k]
     count: 2
     state: {s: {start: 1}}
     actions: {q: {between: [0, 2]}}
@@ -33,15 +33,13 @@ training:
 
 
 def test_an_infinite_derivative_is_named(write_spec: Callable[..., Path], tmp_path: Path) -> None:
-    path = write_spec(STEEP.replace("ROOT", "sqrt(abs(q[j] - q[j]))"))
+    equation = "root[j] = sqrt(abs(q[j] - q[j])) * gini(k, q[k])"
+    path = write_spec(STEEP.replace("root[j] = ROOT", equation))
     with pytest.raises(RunError) as raised:
         train(path, out=tmp_path / "run")
     text = str(raised.value)
-    line = path.read_text().splitlines().index("    root[j] = sqrt(abs(q[j] - q[j]))") + 1
-    assert (
-        f"{path}:{line}:5: root[j] = sqrt(abs(q[j] - q[j]))\nhas no finite derivative by seller.q at step 0, j = 0"
-        in text
-    )
+    line = path.read_text().splitlines().index(f"    {equation}") + 1
+    assert f"{path}:{line}:5: {equation}\nhas no finite derivative by seller.q at step 0, j = 0" in text
     assert "learning_rate" not in text
 
 

@@ -26,14 +26,14 @@ discount: 1
 parameters: {c: 2, d: 3}
 agents:
   one:
-    index: [i, k]
+    index: [i, k, a]
     count: 3
     state: {x: 1, m: 2, open: {start: true}}
     actions: {pick: {choose: two}, h: {choices: [0, 1, 2]}}
     observes: [x]
     reward: x[i]
   two:
-    index: [j, l]
+    index: [j, l, b]
     count: 2
     state: {y: 1, z: {start: 1, over: one}}
     actions: {g: {choices: [0, 1, 2]}}
@@ -73,6 +73,7 @@ class Author:
         found = ["c", "d", "2", "1/3", "0", "1"]
         for i in one:
             found += [f"x[{i}]", f"m[{i}]", f"h[{i}]", f"y[pick[{i}]]", f"z[pick[{i}], {i}]", f"open[{i}]", i]
+            found += [f"z[argmax(b, y[b] * c), {i}]", f"x[argmin(a, z[pick[{i}], a])]"]
             found += [part for j in two for part in (f"z[{j}, {i}]", f"(pick[{i}] == {j})")]
         found += [part for j in two for part in (f"y[{j}]", f"g[{j}]")]
         values = []
@@ -110,11 +111,12 @@ class Author:
             return part()
         index = self.random.choice(unused)
         inner = [*free, index]
-        over = self.random.choice(["sum", "sum", "sum", "mean", "max", "min", "product"])
+        over = self.random.choice(["sum", "sum", "sum", "mean", "max", "min", "product", "gini", "quantile"])
         where = f" where {self.condition(depth - 1, inner)}" if over == "sum" and self.random.random() < 0.6 else ""
         own = self.random.choice(["x", "m", "h"] if OWNERS[index] == "one" else ["y", "g"])
         operator = self.random.choice("+*")  # a sum over an index that nothing in it has is a mistake
-        return f"{over}({index}{where}, {self.number(depth - 1, inner)} {operator} {own}[{index}])"
+        level = ", d / 5" if over == "quantile" else ""
+        return f"{over}({index}{where}, {self.number(depth - 1, inner)} {operator} {own}[{index}]{level})"
 
     def condition(self, depth: int, free: list[str]) -> str:
         one, two = ([index for index in free if OWNERS[index] == owner] for owner in COUNTS)
@@ -175,11 +177,17 @@ class Economy:
                 values = [self.value(argument, at) for argument in arguments]
                 known = {"max": max, "min": min, "abs": abs, "clip": lambda x, low, high: min(max(x, low), high)}
                 return known[function](*values) if function in known else self.function(function, values)
-            case ir.Reduce(operator, indices, condition, body):
+            case ir.Reduce(operator, indices, condition, body, level=level):
                 places = list(self.places(dict(at), [(index, self.model.set_of(index)) for index in indices]))
                 values = [self.value(body, p) for p in places if condition is None or self.value(condition, p)]
-                return _REDUCTIONS[operator](values)
+                return self.reduced(operator, values, [] if level is None else [self.value(level, at)])
         raise TypeError(node)
+
+    def reduced(self, operator: str, values: list[Fraction], level: list[Fraction]) -> Fraction | int:
+        """What proofs know of a Gini coefficient or a quantile is that the order of agents does not matter."""
+        if operator in _REDUCTIONS:
+            return _REDUCTIONS[operator](values)
+        return self.function(operator, [*sorted(values), *level])
 
     def places(self, at: dict[str, int], variables: list[tuple[str, str]]) -> Iterator[dict[str, int]]:
         if not variables:
@@ -203,14 +211,17 @@ class Economy:
     def member(self, index: str | Atom, at: Mapping[str, int]) -> int:
         if isinstance(index, str):
             return at[index]
+        if index.kind == "over":
+            return int(self.atom(index, at))
         return int(self.symbol(index.name, tuple(self.member(inner, at) for inner in index.indices)))
 
     def atom(self, atom: Atom, at: Mapping[str, int]) -> Fraction:
         if atom.kind == "over":
-            (variable,) = map(str, atom.indices)
-            body, condition = atom.arguments
-            places = list(self.places(dict(at), [(variable, variable[1:].rpartition(".")[0])]))
-            return _REDUCTIONS[atom.name]([self.total(body, p) for p in places if self.total(condition, p)])
+            variables = [(str(name), str(name)[1:].rpartition(".")[0]) for name in atom.indices]
+            body, condition, *level = atom.arguments
+            places = list(self.places(dict(at), variables))
+            values = [self.total(body, p) for p in places if self.total(condition, p)]
+            return Fraction(self.reduced(atom.name, values, [self.total(one, at) for one in level]))
         members = [self.member(index, at) for index in atom.indices]
         arguments = [self.total(argument, at) for argument in atom.arguments]
         meaning: dict[str, Callable[[], Any]] = {
@@ -258,6 +269,8 @@ _REDUCTIONS: dict[str, Callable[[list[Fraction]], Fraction]] = {
     "sum": lambda values: sum(values, Fraction(0)),
     "mean": lambda values: sum(values, Fraction(0)) / len(values),
     "product": lambda values: math.prod(values, start=Fraction(1)),
+    "argmax": lambda values: Fraction(values.index(max(values))),
+    "argmin": lambda values: Fraction(values.index(min(values))),
     "max": max,
     "min": min,
 }

@@ -119,6 +119,13 @@ def many(a, *rest):
         ),
         ("N * sum(i, buyer.cash'[i]^2)", r"N \cdot \sum_{i} \left(\mathit{cash}^{\mathrm{buyer}\prime}_{i}\right)^{2}"),
         ("mean(j, p[j])", r"\operatorname*{mean}_{j} p_{j}"),
+        ("N * gini(j, p[j] + 1)", r"N \cdot \operatorname*{Gini}_{j} \left(p_{j} + 1\right)"),
+        ("quantile(j, p[j] + 1, 0.9)^2", r"\left(\operatorname*{quantile}_{j}(p_{j} + 1, 0.9)\right)^{2}"),
+        (
+            "top_share(j, p[j], 10%) - median(j, p[j])",
+            r"\operatorname*{top\ share}_{j}(p_{j}, 0.1) - \operatorname*{median}_{j} p_{j}",
+        ),
+        ("p[argmax(j, p[j])]", r"p_{\operatorname*{arg\ max}_{j} p_{j}}"),
         ("max(j, p[j]) - min(j, p[j])", r"\max_{j} p_{j} - \min_{j} p_{j}"),
         ("product(j, p[j])", r"\prod_{j} p_{j}"),
         ("count(i where pick[i] == pick[i])", r"\#\{i \mid \mathit{pick}_{i} = \mathit{pick}_{i}\}"),

@@ -17,6 +17,7 @@ import pytest
 from rbcc.compiler import ir
 from rbcc.compiler.backends.jax.mangle import local_names
 from rbcc.compiler.backends.jax.module import emit
+from rbcc.compiler.backends.jax.statistics import HELPERS
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.optimize import optimise
 from rbcc.compiler.semantics.reserved import MODULE_NAMES
@@ -334,8 +335,9 @@ agents:
 equations:
   all: |
     wealth    = mean(i, purse[i]) + ration(rate, 1)
+    gini      = gini(i, purse[i]) + quantile(i, purse[i], 0.1) + top_share(i, purse[i], 0.1)
     purse'[i] = purse[i] * (1 - tax) + normal()
-indicators: {wealth: wealth}
+indicators: {wealth: wealth, gini: gini}
 invariants: ["purse[i] < 1000"]
 identities: {all: wealth == wealth}
 training:
@@ -354,7 +356,7 @@ def module_names(text: str, model: ir.Model) -> set[str]:
     What a comprehension names is seen in it alone.
     """
     primitives, found = {primitive.name for primitive in model.primitives}, set[str]()
-    helpers = {"symlog", "digits", "computed"} | primitives | {f"{name}_derivative" for name in primitives}
+    helpers = {"symlog", "digits", "computed", *HELPERS} | primitives | {f"{name}_derivative" for name in primitives}
     for function in ast.parse(text).body:
         if isinstance(function, ast.FunctionDef) and function.name not in helpers:
             nodes = [*ast.walk(function)]
@@ -372,7 +374,7 @@ def test_all_names_of_the_generated_module_are_known(write_spec, name: str | Non
     found = module_names(emit(model), model) - specs
     assert {one for one in found if not re.fullmatch(r"seen_\d+", one)} <= MODULE_NAMES
     if name is None:
-        assert {"held", "computed", "keys", "actions", "following", "progress", "digits", "symlog"} <= found
+        assert {"held", "computed", "keys", "actions", "following", "progress", "digits", "symlog", *HELPERS} <= found
 
 
 def test_whole_numbers_beyond_32_bits(write_spec) -> None:
