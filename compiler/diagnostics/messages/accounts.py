@@ -100,7 +100,7 @@ def another_flow(account: str, kind: str, name: str, amount: str, instead: str, 
     lost = instead.startswith("-")
     return error(
         "RB902",
-        f"the equations have another flow than '{name}', declared as a {kind} of {account}",
+        f"the equations have a flow other than '{name}', declared as a {kind} of {account}",
         span,
         expected=f"stocks {'lose' if lost else 'gain'} {instead.removeprefix('-')}",
         found=f"stocks {'gain' if kind == 'source' else 'lose'} {amount}",

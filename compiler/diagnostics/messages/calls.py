@@ -35,8 +35,8 @@ def wrong_number(
 
 
 def over_agents(function: str, index: str, value: Span) -> str:
-    """How a function of two values is taken over agents instead."""
-    return f"over agents it is {function}({index}, {value.words})"
+    """How a function of several values, such as `max`, is taken over agents instead."""
+    return f"to go over agents write {function}({index}, {value.words})"
 
 
 def no_product(name: str) -> str:
@@ -131,7 +131,7 @@ def drawn_elsewhere(distribution: str, purpose: str, span: Span) -> Diagnostic:
 def outside_limits(distribution: str, argument: str, value: float, span: Span, limits: str) -> Diagnostic:
     return error(
         "RB410",
-        f"no {distribution} distribution has the {argument} {value:g}",
+        f"the {argument} of {distribution} cannot be {value:g}",
         span,
         expected=f"a {argument} {limits}",
     )

@@ -37,7 +37,7 @@ def no_index(agent: str, count: int, span: Span, free: str) -> Diagnostic:
 def nothing_to_go_over(agent: str, single: bool, span: Span) -> Diagnostic:
     """`over` names a type without an index; `single`: it has one agent."""
     help = "leave out 'over': there is one agent of this type" if single else "give it one: 'index: k'"
-    return error("RB305", f"'{agent}' has no index to go over", span, help=help)
+    return error("RB305", f"'over' needs an index, but '{agent}' has none", span, help=help)
 
 
 def pairs_need_two_indices(agent: str, index: str, span: Span, declared: Span) -> Diagnostic:
@@ -51,7 +51,7 @@ def pairs_need_two_indices(agent: str, index: str, span: Span, declared: Span) -
 
 
 def choose_after_each_other(cycle: Sequence[str], span: Span) -> Diagnostic:
-    return error("RB602", f"types that choose after each other: {' -> '.join(cycle)}", span)
+    return error("RB602", f"agent types choose after each other: {' -> '.join(cycle)}", span)
 
 
 # --- choices ---------------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def end_is_not_a_number(span: Span) -> Diagnostic:
 def end_in_another_unit(name: str, unit: str, found: str, span: Span, declared: Span) -> Diagnostic:
     return error(
         "RB501",
-        f"the end of the interval has another unit than '{name}'",
+        f"the end of the interval has a different unit from '{name}'",
         span,
         expected=f"{unit}, the unit of '{name}'",
         found=found,

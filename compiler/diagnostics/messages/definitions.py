@@ -126,7 +126,7 @@ def carried_over(next_value: str) -> str:
 def sides_in_different_units(name: str, unit: str, found: str, span: Span, declared: Span | None) -> Diagnostic:
     return error(
         "RB501",
-        f"the right side of '{name}' has another unit than the left",
+        f"the right side of '{name}' has a different unit from the left",
         span,
         expected=f"{unit}, the unit of '{name}'",
         found=f"{found}, the unit of the right side",
@@ -172,7 +172,7 @@ def value_in_another_unit(
     """`purpose` says what the value is for; `pure`: a pure number is needed."""
     return error(
         "RB501",
-        f"{purpose} has another unit than '{name}'",
+        f"{purpose} has a different unit from '{name}'",
         span,
         expected=f"{unit}, the unit of '{name}'",
         found=f"{found}, the unit of this value",

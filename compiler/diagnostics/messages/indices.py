@@ -11,7 +11,7 @@ def unbound(index: str, span: Span, bound: Sequence[str], help: str) -> Diagnost
         "RB303",
         f"index '{index}' is not bound here",
         span,
-        expected=f"an index that is: {', '.join(bound)}" if bound else None,
+        expected=f"an index that is bound here: {', '.join(bound)}" if bound else None,
         help=help,
     )
 
@@ -37,7 +37,7 @@ def unknown(name: str, span: Span, known: Iterable[str], listed: str) -> Diagnos
 def unknown_on_the_left(name: str, span: Span, known: Iterable[str], listed: str) -> Diagnostic:
     """`name` is an index on the left side of an equation; `listed` names the `known` ones with their agent types."""
     if name == "t":
-        help = "there is no index of time: x is the value in this step, x' a state in the next"
+        help = "there is no time index: x is the value in this step, x' that of a state in the next"
         return error("RB303", f"'{name}' is not an index", span, expected=f"one of: {listed}", help=help)
     return _unknown(name, span, known, listed, "each agent type declares its own: 'index: i'")
 

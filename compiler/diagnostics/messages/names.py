@@ -179,7 +179,7 @@ def unused(name: str, span: Span, help: str = "remove it", only_by_itself: bool 
 
 def unused_choice(name: str, span: Span) -> Diagnostic:
     return unused(
-        f"choice '{name}'", span, "an agent chooses it in vain: use it in an equation or a reward, or remove it"
+        f"choice '{name}'", span, "choosing it has no effect: use it in an equation or a reward, or remove it"
     )
 
 

@@ -47,12 +47,12 @@ def not_a_number(kind: str, span: Span) -> Diagnostic:
 
 def equation_without_unknown(unknowns: Sequence[str], span: Span) -> Diagnostic:
     names = ", ".join(f"'{name}'" for name in unknowns)
-    subject = "it is" if len(unknowns) == 1 else "they are"
+    subject = "its value is" if len(unknowns) == 1 else "their values are"
     return error(
         "RB609",
         f"nothing in this equation depends on {names}",
         span,
-        help=f"it holds, or does not, whatever {subject}: is a name missing? A condition that does not determine an "
+        help=f"it holds or fails whatever {subject}: is a name missing? A condition that does not determine an "
         "unknown is an identity",
     )
 
