@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rbcc.compiler.diagnostics import Diagnostics, Span, messages, other_languages, suggest
-from rbcc.compiler.diagnostics.messages.phrases import did_you_mean
+from rbcc.compiler.diagnostics.messages.phrases import did_you_mean, meant
 from rbcc.compiler.schema.introspection import form_at, is_tagged, keys_at, keys_of
 from rbcc.compiler.schema.spec import Agent, Spec
 from rbcc.compiler.source import Document, Entry, KeyPath, Mapping, Node, Scalar, Sequence, names_in, path_like
@@ -112,9 +112,8 @@ class Misfits:
         return list(agents.node.entries) if agents and isinstance(agents.node, Mapping) else []
 
     def report_unknown_type(self, path: KeyPath) -> None:
-        known = [*keys_at(path[:-1]), *self.agent_types()]
-        otherwise = f"agent types are: {', '.join(self.agent_types())}"
-        self.diagnostics.add(messages.training.no_setting(str(path[-1]), self.document.key(path), known, otherwise))
+        settings, types = keys_at(path[:-1]), self.agent_types()
+        self.diagnostics.add(messages.training.no_setting(str(path[-1]), self.document.key(path), settings, types))
 
     def report_section(self, path: KeyPath, belongs: str) -> None:
         """An entry of `parameters`, `state` or `actions` that has the form of another of the three."""
@@ -233,10 +232,10 @@ class Misfits:
         name, node, known = str(path[-1]), self.document.node(path), keys_at(path[:-1])
         if any(override.path == path for override in self.document.overrides):
             rest = _with(self.document.root, path, None, None)
-            if meant := path_like(rest, [str(key) for key in path]):
-                return f"did you mean '{'.'.join(map(str, meant))}'?"
+            if whole := path_like(rest, [str(key) for key in path]):
+                return meant(f"'{'.'.join(map(str, whole))}'")
         if close := _nearest(name, known):
-            return f"did you mean '{close}'?"
+            return meant(f"'{close}'")
         agent_keys = keys_of(Agent)
         at_agent = len(path) == 3 and path[0] == "agents"
         if len(path) == 1 and isinstance(node, Mapping) and _LIKE_AN_AGENT & set(node.entries):
@@ -302,11 +301,11 @@ def _name_like(text: str) -> str | None:
     return name if name.isidentifier() and name != "_" else None
 
 
-def _description(path: KeyPath) -> str:
+def _description(path: KeyPath) -> str | None:
     """What the key at `path` is for, in the innermost table around it."""
     around = (keys_at(path[:depth]) for depth in reversed(range(len(path))))
     key = next(filter(None, around)).get(str(path[-1]))
-    return (key.description if key else None) or "it is needed"
+    return key.description if key else None
 
 
 _KEY_NAMED = re.compile(r"did you mean '(\w+)'\?")

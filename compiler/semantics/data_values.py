@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rbcc.compiler import ir
 from rbcc.compiler.diagnostics import Label, Source, Span, messages
+from rbcc.compiler.diagnostics.messages.phrases import named_at
 from rbcc.compiler.diagnostics.other_languages import number_trap
 from rbcc.compiler.ir.types import Kind, Time
 from rbcc.compiler.schema.spec import DataFile
@@ -167,7 +168,7 @@ class Tables:
         lines = source.text.split("\n")
         while lines and not lines[-1].strip():
             lines.pop()
-        table = _Csv(source, list(map(_cells, lines)), Label(span, "the file is named at"))
+        table = _Csv(source, list(map(_cells, lines)), named_at(span))
         titles = table.cells[0] if lines else []
         separator = next((mark for mark in (";", "\t", "|") if lines and mark in lines[0]), None)
         wrong = next((k for k, row in enumerate(table.cells) if len(row) != len(titles)), None)

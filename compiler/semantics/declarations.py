@@ -157,15 +157,8 @@ class _Declarations:
             return symbol
         if owner and name in self.names.symbols and self.names.symbols[name].owner is None:
             hidden = self.names.symbols[name]
-            self.report(
-                messages.names.hides(
-                    f"'{full}'",
-                    f"'{name}', {hidden.role.noun} of the model",
-                    span,
-                    "give one of the two another name",
-                    self.names.spans[name],
-                )
-            )
+            declared_at = self.names.spans[name]
+            self.report(messages.names.hides_symbol(full, name, hidden.role.noun, span, declared_at))
             self.names.broken.add(name)
             return symbol
         self.names.declare(symbol, span)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostic, Span, messages, suggest
+from rbcc.compiler.diagnostics.messages.phrases import meant
 from rbcc.compiler.ir.constants import literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE
@@ -166,7 +167,7 @@ class Definitions:
         states = {s.name.rpartition(".")[2]: s.name for s in self.names.symbols.values() if s.role is Role.STATE}
         close = suggest(target.name, [name for name in states if not name.endswith("'")])
         if close:
-            help = f"did you mean {self.names.describe(states[close])}?"
+            help = meant(self.names.describe(states[close]))
         else:
             meaning = self.names.describe(meanings[0].name) if meanings else None
             help = messages.definitions.state_to_declare(target.name, meaning)
@@ -271,15 +272,9 @@ class Definitions:
         declared = symbol.type.unit if draft.symbol.endswith("'") else draft.unit
         literal = literal_value(expression) is not None
         if self.names.units and declared is not None and unit not in (None, declared) and not literal:
-            self.report(
-                messages.definitions.sides_in_different_units(
-                    draft.symbol,
-                    str(declared),
-                    str(unit),
-                    draft.node.span,
-                    self.names.spans[draft.symbol] if draft.symbol.endswith("'") else None,
-                )
-            )
+            shown, at = (str(declared), str(unit)), draft.node.span
+            declared_at = self.names.spans[draft.symbol] if draft.symbol.endswith("'") else None
+            self.report(messages.definitions.sides_in_different_units(draft.symbol, *shown, at, declared_at))
             return None
         if draft.symbol.endswith("'"):
             if (symbol.type.kind is Kind.FLAG and kind is not Kind.FLAG) or kind is Kind.CHOICE:
@@ -365,17 +360,11 @@ class Definitions:
             return None
         # A pure number is in the declared unit: `start: 100 * count(seller)` with `unit: money`.
         if self.names.units and unit not in (None, ONE, symbol.type.unit):
-            self.report(
-                messages.definitions.value_in_another_unit(
-                    purpose,
-                    draft.symbol,
-                    str(symbol.type.unit),
-                    str(unit),
-                    symbol.type.unit == ONE,
-                    draft.node.span,
-                    draft.span,
-                )
+            needed, pure = str(symbol.type.unit), symbol.type.unit == ONE
+            finding = messages.definitions.value_in_another_unit(
+                purpose, draft.symbol, needed, str(unit), pure, draft.node.span, draft.span
             )
+            self.report(finding)
         self.mark_flag(draft.symbol, expression)
         return ir.Definition(
             draft.symbol, draft.indices, expression, draft.text, None, symbol.doc, place_of(draft.span)

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostic, Diagnostics, Label, Span, messages, other_languages, suggest
-from rbcc.compiler.diagnostics.messages.phrases import did_you_mean
+from rbcc.compiler.diagnostics.messages.phrases import declared_at, did_you_mean, meant
 from rbcc.compiler.ir.axis_order import merge_axes
 from rbcc.compiler.ir.constants import constant, is_literal, literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
@@ -395,8 +395,7 @@ class _Inference:
         self.names.diagnostics.add_missing(name, finding)
 
     def declared(self, symbol: ir.Symbol) -> tuple[Label, ...]:
-        span = self.names.spans.get(symbol.name)
-        return (Label(span, "declared at"),) if span else ()
+        return declared_at(self.names.spans.get(symbol.name))
 
     def resolve(self, node: syntax.Reference) -> ir.Symbol | None:
         name = node.name + ("'" if node.primed else "")
@@ -452,8 +451,7 @@ class _Inference:
             fixed = self.scope.latest is Time.FIXED
             help = None if self.scope.offers else messages.names.where_to_define(node.name, node.primed, fixed)
         else:
-            meant = self.names.describe(pool[close]) if pool[close] else f"'{close}'"
-            help = f"did you mean {meant}?"
+            help = meant(self.names.describe(pool[close]) if pool[close] else f"'{close}'")
         expected = self.scope.offers if close is None else None
         finding = messages.names.undefined(shown, node.name_span, expected, help)
         self.names.diagnostics.add_missing(shown, finding)
@@ -666,8 +664,7 @@ class _Inference:
             self.no_index(place.name, place.span)
         else:
             indices = [argument.value.span.words for argument in node.arguments if argument.value is not place]
-            counted_where = f"write count({', '.join(indices)} where {place.span.words})"
-            help = counted_where if name == "count" and indices else None
+            help = messages.calls.count_where(indices, place.span) if name == "count" and indices else None
             self.report(messages.calls.not_an_index(name, place.span, example, help))
 
     def no_range(self, node: syntax.Call, example: str) -> None:
@@ -681,8 +678,7 @@ class _Inference:
             inside = [r.name for r in syntax.references(value) if r.name in self.names.indices]
             free = list(dict.fromkeys(name for name in inside if name not in self.scope.bound)) or inside[:1]
             written = f"{', '.join(free)}, {value.span.words}" if free else None
-        help = f"write {node.function}({written})" if written else None
-        self.report(messages.calls.no_index(node.function, node.span, example, help))
+        self.report(messages.calls.no_index(node.function, node.span, example, written))
 
     def over_nothing(self, node: syntax.Call, name: str, index: str, body: ir.Expression) -> None:
         agent = self.names.indices[index]

@@ -93,12 +93,9 @@ def _rouwenhorst(context: Context, path: KeyPath, given: spec.Rouwenhorst) -> Ch
     persistence, deviation, mean = map(float, (*written, 0)[:3])  # type: ignore[arg-type]
     steps = given.states - 1
     limits = {
-        "persistence": (abs(persistence) < 1, "a number between -1 and 1"),
-        size: (
-            deviation > 1e-6 * abs(mean),
-            "a number above a millionth of the mean" if deviation > 0 else "a number above 0",
-        ),
-        "states": (steps < MAX_VALUES, f"2 to {MAX_VALUES} values"),
+        "persistence": (abs(persistence) < 1, messages.chains.PERSISTENCE),
+        size: (deviation > 1e-6 * abs(mean), messages.chains.deviation(above_zero=deviation > 0)),
+        "states": (steps < MAX_VALUES, messages.chains.values_up_to(MAX_VALUES)),
     }
     for key, (fits, expected) in limits.items():
         if not fits:

@@ -63,29 +63,17 @@ class _Training:
                     if first.agent == later.agent and getattr(first, key) != getattr(later, key)
                 ]
                 if changed:
-                    self.diagnostics.add(
-                        messages.training.changes_between_phases(
-                            key,
-                            changed,
-                            phases[0].name,
-                            phase.name,
-                            self.document.key(("training", "phases", phase.name)),
-                        )
-                    )
+                    span = self.document.key(("training", "phases", phase.name))
+                    finding = messages.training.changes_between_phases(key, changed, phases[0].name, phase.name, span)
+                    self.diagnostics.add(finding)
 
     def known_types(self, types: dict[str, Learner], path: KeyPath) -> None:
         for name in types:
             self.names.mention(What.AGENT, name, self.document.key((*path, name)))
             if name not in self.learners and name not in self.names.broken:
-                known = [*self.learners, *Learner.model_fields, "phases", "default", "anneal", "schedules"]
-                self.diagnostics.add(
-                    messages.training.no_setting(
-                        name,
-                        self.document.key((*path, name)),
-                        known,
-                        f"agent types with choices: {', '.join(self.learners)}",
-                    )
-                )
+                span = self.document.key((*path, name))
+                settings = (*Learner.model_fields, "phases", "default", "anneal", "schedules")
+                self.diagnostics.add(messages.training.no_setting(name, span, settings, self.learners))
 
     def known_constraints(self) -> None:
         """A multiplier is of a constraint: of the type it is set for, or of some type if it is set for all."""
@@ -190,25 +178,13 @@ class _Training:
         """A schedule cannot have the name of something that schedules may use."""
         symbols = self.names.symbols
         for key, path in texts.items():
-            name = f"schedule '{key}'"
-            if self.names.refuse("schedule ", key, self.document.key(path)):
+            span = self.document.key(path)
+            if self.names.refuse("schedule ", key, span):
                 continue
             if key in ("progress", "iteration", "since"):
-                self.diagnostics.add(
-                    messages.names.hides(
-                        name, f"'{key}', a word of schedules", self.document.key(path), messages.training.OTHER_NAME
-                    )
-                )
+                self.diagnostics.add(messages.names.schedule_hides_word(key, span))
             elif key in symbols and symbols[key].role is Role.PARAMETER:
-                self.diagnostics.add(
-                    messages.names.hides(
-                        name,
-                        f"the parameter '{key}'",
-                        self.document.key(path),
-                        messages.training.ANNEAL_INSTEAD,
-                        self.names.spans[key],
-                    )
-                )
+                self.diagnostics.add(messages.names.schedule_hides_parameter(key, span, self.names.spans[key]))
 
     def parse(self, path: KeyPath) -> syntax.Expression | None:
         """The expression at a place, which may hold for several types and phases."""
@@ -303,11 +279,9 @@ class _Training:
         if plain["algorithm"] == "pathwise":
             self.smooth(owner, name, phase)
         elif self.spec.agents[owner].takes_as_given:
-            self.diagnostics.add(
-                messages.training.nothing_to_take_as_given(
-                    owner, self.document.span(self.setting("algorithm", owner, name, phase)[1] or ("training",))
-                )
-            )
+            _, path = self.setting("algorithm", owner, name, phase)
+            span = self.document.span(path or ("training",))
+            self.diagnostics.add(messages.training.nothing_to_take_as_given(owner, span))
         return ir.Learner(
             agent=owner,
             network=tuple(plain.pop("network")),  # type: ignore[arg-type]

@@ -111,8 +111,19 @@ def not_an_index(function: str, span: Span, example: str, help: str | None) -> D
     return error("RB206", f"{function} needs an index here", span, expected=f"for example {example}", help=help)
 
 
-def no_index(function: str, span: Span, example: str, help: str | None) -> Diagnostic:
-    return error("RB206", f"{function} needs an index and a value", span, expected=f"for example {example}", help=help)
+def count_where(indices: Iterable[str], condition: Span) -> str:
+    return f"write count({', '.join(indices)} where {condition.words})"
+
+
+def no_index(function: str, span: Span, example: str, arguments: str | None) -> Diagnostic:
+    """`arguments` are those that are meant, if they can be told."""
+    return error(
+        "RB206",
+        f"{function} needs an index and a value",
+        span,
+        expected=f"for example {example}",
+        help=f"write {function}({arguments})" if arguments else None,
+    )
 
 
 # --- draws -----------------------------------------------------------------------------------------------------------

@@ -47,6 +47,18 @@ def outside_limits(key: str, value: object, span: Span, expected: str) -> Diagno
     return error(CODE, f"'{key}' cannot be {value}", span, expected=expected)
 
 
+PERSISTENCE = "a number between -1 and 1"
+
+
+def deviation(above_zero: bool) -> str:
+    """`above_zero`: it is, but lost beside the mean."""
+    return "a number above a millionth of the mean" if above_zero else "a number above 0"
+
+
+def values_up_to(most: int) -> str:
+    return f"2 to {most} values"
+
+
 def several_stationary_distributions(span: Span) -> Diagnostic:
     return error(
         CODE,

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from rbcc.compiler.diagnostics.diagnostic import Diagnostic, Label, Span, error
-from rbcc.compiler.diagnostics.messages.phrases import numbers
+from rbcc.compiler.diagnostics.messages.phrases import named_at, numbers
 
 
 # --- files of functions ----------------------------------------------------------------------------------------------
@@ -15,7 +15,7 @@ def no_python_file(path: str, span: Span) -> Diagnostic:
 
 def unusable_python_file(reason: str, span: Span, named: Span | None) -> Diagnostic:
     """`named` is the place in the spec, if `span` is one in the file."""
-    return error("RB008", reason, span, labels=() if named is None else (Label(named, "the file is named at"),))
+    return error("RB008", reason, span, labels=() if named is None else (named_at(named),))
 
 
 def reserved_function(name: str) -> str:

@@ -121,9 +121,29 @@ def ambiguous_state(name: str, span: Span, states: Iterable[str]) -> Diagnostic:
     )
 
 
-def hides(name: str, hidden: str, span: Span, help: str, declared: Span | None = None) -> Diagnostic:
-    """`name` and `hidden` say what they are: "schedule 'x'", "'x', a state of the model"."""
-    return error("RB209", f"{name} hides {hidden}", span, help=help, labels=declared_at(declared))
+def hides_symbol(name: str, hidden: str, role: str, span: Span, declared: Span) -> Diagnostic:
+    """`name` of an agent type hides what the spec declares as `hidden`, with a `role`."""
+    return error(
+        "RB209",
+        f"'{name}' hides '{hidden}', {role} of the model",
+        span,
+        help="give one of the two another name",
+        labels=(Label(declared, "declared at"),),
+    )
+
+
+def schedule_hides_word(name: str, span: Span) -> Diagnostic:
+    return error("RB209", f"schedule '{name}' hides '{name}', a word of schedules", span, help="give it another name")
+
+
+def schedule_hides_parameter(name: str, span: Span, declared: Span) -> Diagnostic:
+    return error(
+        "RB209",
+        f"schedule '{name}' hides the parameter '{name}'",
+        span,
+        help="to change the parameter during training, put it under 'anneal'; otherwise use another name",
+        labels=(Label(declared, "declared at"),),
+    )
 
 
 # --- names that cannot be used ---------------------------------------------------------------------------------------

@@ -96,8 +96,8 @@ def missing_key(name: str, table: str, span: Span, help: str) -> Diagnostic:
 _EXAMPLES = {"rbcc": "1", "model": "my_economy", "horizon": "10", "count": "10", "start": "0", "value": "0"}
 
 
-def key_to_add(name: str, description: str) -> str:
-    return f"add '{name}: {_EXAMPLES.get(name, '...')}': {description}"
+def key_to_add(name: str, description: str | None) -> str:
+    return f"add '{name}: {_EXAMPLES.get(name, '...')}'" + (f": {description}" if description else "")
 
 
 def indented_too_far(below: str, key: Span) -> str:

@@ -9,13 +9,13 @@ from rbcc.compiler.diagnostics.messages.phrases import did_you_mean, listed, num
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
-def no_setting(name: str, span: Span, known: Iterable[str], otherwise: str) -> Diagnostic:
-    """`name` stands beside settings and agent types; `otherwise` is the help if it is like none of those `known`."""
+def no_setting(name: str, span: Span, settings: Iterable[str], types: Sequence[str]) -> Diagnostic:
+    """`name` stands where `settings` and agent `types` can."""
     return error(
         "RB702",
         f"'{name}' is neither a setting nor an agent type with choices",
         span,
-        help=did_you_mean(name, known, otherwise),
+        help=did_you_mean(name, [*settings, *types], f"agent types are: {listed(types)}"),
     )
 
 
@@ -56,10 +56,6 @@ def schedules_need_each_other(cycle: Sequence[str], spans: Sequence[Span]) -> Di
         help="one of them must do without the others, with progress or iteration",
         labels=labels,
     )
-
-
-OTHER_NAME = "give it another name"
-ANNEAL_INSTEAD = "to change the parameter during training, put it under 'anneal'; otherwise use another name"
 
 
 def not_annealable(name: str, meaning: str | None, span: Span, parameters: Iterable[str]) -> Diagnostic:
