@@ -44,7 +44,7 @@ def test_distribution(write_spec, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = "rbcc: 1\nextends: cournot\nmodel: noisy\nequations:\n  noise: luck = logistic({})\nindicators: {{luck: luck}}\n"
     model = compile_model(write_spec(spec.format(2)))
     assert any(isinstance(node, ir.Draw) for node in ir.expressions(model.ir.equations))
-    with pytest.raises(CompileError, match="no logistic distribution has the scale -1"):
+    with pytest.raises(CompileError, match="the scale of logistic cannot be -1"):
         compile_spec(write_spec(spec.format(-1)))
 
 

@@ -20,7 +20,7 @@ CODES = {
     "RB110": "list or table that does not fit the agents",
     "RB111": "CSV file that cannot be read as a table",
     "RB112": "cell of a CSV file that is not a number",
-    "RB113": "Markov chain that cannot be",
+    "RB113": "Markov chain that cannot exist",
     # expressions and names
     "RB201": "expression that cannot be read",
     "RB202": "undefined name",
@@ -34,13 +34,13 @@ CODES = {
     # indices
     "RB301": "wrong number of indices",
     "RB302": "index of another agent type",
-    "RB303": "index without a range",
+    "RB303": "index that is not bound",
     "RB304": "index bound twice",
     "RB305": "agents without an index",
     "RB306": "sum over nothing",
     # kinds of value
     "RB401": "number, flag or choice where another kind is needed",
-    "RB410": "distribution that cannot be",
+    "RB410": "argument that a distribution cannot have",
     # units
     "RB501": "units do not agree",
     "RB502": "unknown unit",
@@ -70,7 +70,7 @@ CODES = {
     "RB807": "jump where agents learn by derivatives",
     "RB808": "difference of large numbers",
     # accounts
-    "RB901": "flow without an other end",
+    "RB901": "flow with only one end",
     "RB902": "declared flow that no equation has",
     "RB903": "entry of an account that is not a stock",
     "RB904": "account in two units",

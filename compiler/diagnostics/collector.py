@@ -1,7 +1,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, MAX_PLACES, Diagnostic, Label, Severity, Span, error
+from rbcc.compiler.diagnostics.diagnostic import MAX_ERRORS, MAX_PLACES, Diagnostic, Label, Severity, Span
 from rbcc.compiler.diagnostics.render import render_text
 
 
@@ -36,12 +36,9 @@ class Diagnostics:
     def error(self, code: str, message: str, span: Span | None = None, **details: object) -> Diagnostic:
         return self.add(Diagnostic(code, Severity.ERROR, message, span, **details))  # type: ignore[arg-type]
 
-    def missing(self, name: str, code: str, message: str, span: Span, **details: object) -> None:
-        """An error about a `name` that means nothing: reported where it is first met, other places are added to it."""
-        self.add_missing(name, error(code, message, span, **details))
-
     def add_missing(self, name: str, diagnostic: Diagnostic) -> None:
-        """Keeps an error about a `name` that means nothing, as `missing` does."""
+        """Keeps an error about a `name` that means nothing: reported where it is first met, to which other places are
+        added."""
         assert diagnostic.span is not None
         if not self.again(name, diagnostic.code, diagnostic.span):
             self._missing[diagnostic.code, name] = self.add(diagnostic)

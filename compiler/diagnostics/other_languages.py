@@ -205,12 +205,12 @@ NUMBERS: tuple[Number, ...] = (
     Number(
         rf"{_SIGN}[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?",
         "12:30",
-        lambda text: Trap(f"'{text}' is a time of day or an angle, no number", f"write a number: {_seconds(text)}"),
+        lambda text: Trap(f"'{text}' is a time of day or an angle, not a number", f"write a number: {_seconds(text)}"),
     ),
     Number(
         r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}",
         "2020-01-01",
-        lambda text: Trap(f"'{text}' is a date, no number", "write a number, such as the year or the step"),
+        lambda text: Trap(f"'{text}' is a date, not a number", "write a number, such as the year or the step"),
     ),
     Number(
         rf"{_SIGN}\.?(inf|Inf|INF|infinity|Infinity|oo)|\.?(nan|NaN|NAN)",

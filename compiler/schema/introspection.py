@@ -6,6 +6,8 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+from pydantic import Discriminator
+
 from rbcc.compiler.schema.spec import ByType, Equations, Expression, Learner, Name, Shorthand, Spec, Table
 from rbcc.compiler.source import KeyPath
 
@@ -23,8 +25,8 @@ class Key:
 def form_at(path: KeyPath) -> Any:
     """The form of the value at `path` of a spec, None where there can be no value."""
     form: Any = Spec
-    for part in path:
-        insides = (_inside(alternative, part) for alternative in alternatives(form))
+    for key in path:
+        insides = (_inside(alternative, key) for alternative in alternatives(form))
         form = next((inside for inside in insides if inside is not None), None)
     return form
 
@@ -52,6 +54,11 @@ def alternatives(form: Any) -> list[Any]:
         text = next((known for known in (Expression, Equations, Name) if _extends(form, known)), None)
         return [text] if text is not None else alternatives(get_args(form)[0])
     return [] if form in (None, type(None)) else [form]
+
+
+def is_tagged(form: Any) -> bool:
+    """Whether a form is a union whose alternatives pydantic names by tags."""
+    return any(isinstance(more, Discriminator) for more in getattr(form, "__metadata__", ()))
 
 
 def is_table(form: Any) -> bool:
@@ -87,14 +94,14 @@ def _extends(form: Any, known: Any) -> bool:
     return get_args(form)[: len(get_args(known))] == get_args(known)
 
 
-def _inside(form: Any, part: str | int) -> Any:
-    """The form of what stands at `part` in a table or list of form `form`."""
+def _inside(form: Any, key: str | int) -> Any:
+    """The form of what stands at `key` in a table or list of form `form`."""
     if is_table(form):
-        if part in keys_of(form):
-            return keys_of(form)[str(part)].form
-        return Learner if issubclass(form, ByType) and isinstance(part, str) else None
+        if key in keys_of(form):
+            return keys_of(form)[str(key)].form
+        return Learner if issubclass(form, ByType) and isinstance(key, str) else None
     if get_origin(form) is dict:
-        return get_args(form)[1] if isinstance(part, str) else None
+        return get_args(form)[1] if isinstance(key, str) else None
     if get_origin(form) in (list, tuple):
-        return get_args(form)[0] if isinstance(part, int) else None
+        return get_args(form)[0] if isinstance(key, int) else None
     return None

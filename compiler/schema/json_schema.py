@@ -75,8 +75,8 @@ def _tidy(node: Schema) -> None:
 
 def _part(table: Schema) -> Schema:
     """The schema of a table that is merged into that of another spec: nothing is required, null removes a key."""
-    found = deepcopy(table)
-    pending = [found]
+    relaxed = deepcopy(table)
+    pending = [relaxed]
     while pending:
         node = pending.pop()
         pending += _subschemas(node)
@@ -88,7 +88,7 @@ def _part(table: Schema) -> Schema:
             node["properties"] = {key: _or_null(value) for key, value in node["properties"].items()}
         if isinstance(node.get("additionalProperties"), dict):
             node["additionalProperties"] = _or_null(node["additionalProperties"])
-    return found
+    return relaxed
 
 
 def _or_null(value: Schema) -> Schema:

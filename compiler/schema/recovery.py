@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rbcc.compiler.diagnostics import Diagnostics, Span, other_languages, suggest
-from rbcc.compiler.schema.introspection import keys_at, keys_of
+from rbcc.compiler.diagnostics import Diagnostics, Span, messages, other_languages, suggest
+from rbcc.compiler.diagnostics.messages.phrases import did_you_mean, meant
+from rbcc.compiler.schema.introspection import form_at, is_tagged, keys_at, keys_of
 from rbcc.compiler.schema.spec import Agent, Spec
 from rbcc.compiler.source import Document, Entry, KeyPath, Mapping, Node, Scalar, Sequence, names_in, path_like
 from rbcc.compiler.syntax import left_sides
@@ -22,29 +23,8 @@ _SECTIONS = {"value": "parameters", "start": "state", "choices": "actions", "cho
 
 _LIKE_AN_AGENT = {"actions", "count", "reward", "index"}
 
-_FORMS = {dict: "a table", list: "a list", type(None): "nothing"}
-_WORDS = {
-    "list_type": "a list",
-    "tuple_type": "a list of two",
-    "dict_type": "a table",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_parsing_size": "a whole number below 2,147,483,648",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "bool_type": "true or false",
-    "expression": "an expression or a number",
-}
-_LIMITS = {
-    "greater_than": ("above", "gt"),
-    "greater_than_equal": ("from", "ge"),
-    "less_than": ("below", "lt"),
-    "less_than_equal": ("up to", "le"),
-}
+# Where pydantic's problems of this type hold the bound.
+_BOUNDS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
 
 
 class Misfits:
@@ -61,54 +41,50 @@ class Misfits:
             if not override.known and _user_names(override.path):
                 name = override.path[-1]
                 table = self.document.node(override.path[:-1])
-                names = [k for k in getattr(table, "entries", {}) if k != name]
-                close = suggest(str(name), names)
-                self.diagnostics.error(
-                    "RB007",
-                    f"the spec has no '{'.'.join(map(str, override.path))}'",
-                    override.span,
-                    expected=f"one of: {', '.join(names)}" if names else None,
-                    help=f"did you mean '{close}'?" if close else "add it to the spec first",
-                )
+                known = [key for key in getattr(table, "entries", {}) if key != name]
+                path = ".".join(map(str, override.path))
+                self.diagnostics.add(messages.schema.unknown_override(path, str(name), override.span, known))
 
     def repair(self, problems: list[Any]) -> bool:
         """Reports `problems`, pydantic's, and takes them out; whether a spec can still be made of what is left."""
-        found: dict[KeyPath, list[Any]] = {}
+        misfits: dict[KeyPath, list[Any]] = {}
         for problem in problems:
-            found.setdefault(_spec_path(self.document, problem), []).append(problem)
+            misfits.setdefault(_spec_path(self.document, problem), []).append(problem)
         # A value that may be a list or a table: the form that comes closest tells what is wrong, further inside.
-        inner = {path[:n] for path in found for n in range(len(path))}
-        found = {path: group for path, group in found.items() if path not in inner or not _form_only(group)}
-        meant = {path: self.meant(path, group[0]) for path, group in found.items()}
-        found = {path: group for path, group in found.items() if path not in meant.values()}
-        nameless = [str(path[1]) for path in found if len(path) > 1 and path[0] == "agents"]
+        inner = {path[:n] for path in misfits for n in range(len(path))}
+        misfits = {path: group for path, group in misfits.items() if path not in inner or not _form_only(group)}
+        meant = {path: self.meant(path, group[0]) for path, group in misfits.items()}
+        misfits = {path: group for path, group in misfits.items() if path not in meant.values()}
+        nameless = [str(path[1]) for path in misfits if len(path) > 1 and path[0] == "agents"]
         nameless = [name for name in dict.fromkeys(nameless) if name in keys_of(Agent)]
         if nameless:
-            self.report_nameless(nameless)
+            self.diagnostics.add(
+                messages.schema.agents_without_name(nameless, self.document.key(("agents", nameless[0])))
+            )
             if {"index", "count"} & set(nameless):
                 return False
-        for parent in [*(("agents", name) for name in nameless), *self.strangers(found, meant)]:
-            found = {path: group for path, group in found.items() if path[: len(parent)] != parent}
+        for parent in [*(("agents", name) for name in nameless), *self.strangers(misfits, meant)]:
+            misfits = {path: group for path, group in misfits.items() if path[: len(parent)] != parent}
             self.lose(parent)
-        for path, group in found.items():
+        for path, group in misfits.items():
             # What was taken out may be missed further up, or by what belongs to it.
             if not any(path[: len(done)] == done or done[: len(path)] == path for done in self.touched):
                 self.report(path, group)
         if not self.diagnostics.failed:  # whatever was thought to have been said was not
-            path, group = next(iter(found.items()))
-            self.diagnostics.error(
-                "RB103", f"{_table_name(path)} does not fit", self.document.key(path), expected=group[0]["msg"]
+            path, group = next(iter(misfits.items()))
+            self.diagnostics.add(
+                messages.schema.does_not_fit(_table_name(path), self.document.key(path), group[0]["msg"])
             )
-        self.repairs += len(found)
+        self.repairs += len(misfits)
         if self.repairs > MAX_REPAIRS:
             return False
         # Last items of lists first: the places of the others stay the same.
-        return all(self.take_out(path, found[path][0]) for path in sorted(found, key=_backwards, reverse=True))
+        return all(self.take_out(path, misfits[path][0]) for path in sorted(misfits, key=_backwards, reverse=True))
 
-    def strangers(self, found: dict[KeyPath, list[Any]], meant: dict[KeyPath, KeyPath | None]) -> list[KeyPath]:
+    def strangers(self, misfits: dict[KeyPath, list[Any]], meant: dict[KeyPath, KeyPath | None]) -> list[KeyPath]:
         """Tables in the wrong place, as their keys tell; they are reported."""
         keys: dict[KeyPath, list[str]] = {}
-        for path, group in found.items():
+        for path, group in misfits.items():
             if len(path) > 1 and group[0]["type"] == "extra_forbidden" and meant[path] is None:
                 keys.setdefault(path[:-1], []).append(str(path[-1]))
         strangers = []
@@ -136,45 +112,19 @@ class Misfits:
         return list(agents.node.entries) if agents and isinstance(agents.node, Mapping) else []
 
     def report_unknown_type(self, path: KeyPath) -> None:
-        close = suggest(str(path[-1]), [*keys_at(path[:-1]), *self.agent_types()])
-        self.diagnostics.error(
-            "RB702",
-            f"'{path[-1]}' is neither a setting nor an agent type with choices",
-            self.document.key(path),
-            help=f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.agent_types())}",
-        )
+        settings, types = keys_at(path[:-1]), self.agent_types()
+        self.diagnostics.add(messages.training.no_setting(str(path[-1]), self.document.key(path), settings, types))
 
     def report_section(self, path: KeyPath, belongs: str) -> None:
         """An entry of `parameters`, `state` or `actions` that has the form of another of the three."""
-        what = {"parameters": "a parameter", "state": "a state", "actions": "a choice"}[belongs]
-        self.diagnostics.missing(
-            f"{path[:-1]} {belongs}",
-            "RB101",
-            f"'{path[-1]}' stands under '{path[-2]}', and has the keys of {what}",
-            self.document.key(path),
-            help=f"is the line '{belongs}:' missing above it?",
-        )
-
-    def report_nameless(self, names: list[str]) -> None:
-        one = len(names) == 1
-        self.diagnostics.error(
-            "RB101",
-            f"{_listed(names)} {'stands' if one else 'stand'} where "
-            f"{'the name of an agent type is' if one else 'names of agent types are'} expected",
-            self.document.key(("agents", names[0])),
-            help="indent them below the name of their agent type, or is the line with that name missing?",
-        )
+        name, section = str(path[-1]), str(path[-2])
+        finding = messages.schema.entry_of_another_section(name, section, belongs, self.document.key(path))
+        self.diagnostics.add_missing(f"{path[:-1]} {belongs}", finding)
 
     def report_strangers(self, path: KeyPath, names: list[str]) -> None:
         agent = set(names) <= set(keys_of(Agent)) and path[0] != "agents"
-        self.diagnostics.error(
-            "RB101",
-            f"{_listed(names)} are not keys of {_table_name(path)}",
-            self.document.key(path),
-            help=f"they are keys of an agent type: is the line 'agents:' missing above '{path[-1]}'?"
-            if agent
-            else f"is '{path[-1]}' indented below the wrong key, or is the line missing that it belongs to?",
-        )
+        table, span = _table_name(path), self.document.key(path)
+        self.diagnostics.add(messages.schema.misplaced_table(names, table, str(path[-1]), agent, span))
 
     # --- repairs -----------------------------------------------------------------------------------------------
 
@@ -234,73 +184,37 @@ class Misfits:
         problem, document = problems[0], self.document
         name = str(path[-1]) if path else "the spec"
         if problem["type"] == "extra_forbidden":
-            known = list(keys_at(path[:-1]))
-            self.diagnostics.error(
-                "RB101",
-                f"'{name}' is not a key of {_table_name(path[:-1])}",
-                document.key(path),
-                expected=f"one of: {', '.join(known)}",
-                help=self.help_for_key(path, known),
+            known, help = list(keys_at(path[:-1])), self.help_for_key(path)
+            self.diagnostics.add(
+                messages.schema.unknown_key(name, _table_name(path[:-1]), document.key(path), known, help)
             )
         elif problem["type"] == "missing" and isinstance(path[-1], int):
-            self.diagnostics.error(
-                "RB103",
-                f"'{path[-2]}' has a value of the wrong form",
-                document.span(path[:-1]),
-                expected=_WORDS["tuple_type"],
-                found=f"a list of {len(problem['input'])}",
-                help=_description(path[:-1]),
+            length, help = len(problem["input"]), _description(path[:-1])
+            subject, span = f"'{path[-2]}'", document.span(path[:-1])
+            self.diagnostics.add(
+                messages.schema.wrong_form(subject, span, messages.schema.PAIR, f"a list of {length}", help)
             )
         elif problem["type"] == "missing" and (name in self.diagnostics.broken or self.is_misplaced(path)):
             pass  # the message about what stands in its place says it all
         elif problem["type"] == "missing":
-            where = document.key(path[:-1]) if len(path) > 1 else Span(document.sources[0], 0, 0)
-            self.diagnostics.error(
-                "RB102",
-                f"{_table_name(path[:-1])} has no '{name}'",
-                where,
-                help=self.help_for_missing(path, problem),
-            )
+            span = document.key(path[:-1]) if len(path) > 1 else Span(document.sources[0], 0, 0)
+            help = self.help_for_missing(path)
+            self.diagnostics.add(messages.schema.missing_key(name, _table_name(path[:-1]), span, help))
         elif "[key]" in problem["loc"]:
-            plain = re.sub(r"\W+", "_", name.strip()).strip("_")
-            better = plain if plain.isidentifier() else f"_{plain}"
-            help = f"write {better}" if better.isidentifier() and better != "_" else None
-            if not name.isprintable():
-                help = "it holds an invisible character that looks like a space: delete it"
-            self.diagnostics.error(
-                "RB103", f"'{name}' cannot be a name", document.key(path), expected=problem["msg"], help=help
-            )
+            self.diagnostics.add(messages.schema.not_a_name(name, document.key(path), problem["msg"], _name_like(name)))
         elif problem["type"] == "number_trap":
             trap = problem["ctx"]
-            self.diagnostics.error("RB104", trap["message"], document.span(path), help=trap["help"])
+            self.diagnostics.add(messages.schema.number_trap(trap["message"], trap["help"], document.span(path)))
         elif len(path) == 2 and path[0] == "agents" and isinstance(problem["input"], str) and "=" in problem["input"]:
-            self.diagnostics.missing(
-                "equations",
-                "RB103",
-                f"'{name}' holds equations, and stands where an agent type is expected",
-                document.key(path),
-                help="is the line 'equations:' missing above it?",
-            )
+            finding = messages.schema.equations_as_agent_type(name, document.key(path))
+            self.diagnostics.add_missing("equations", finding)
         else:
-            value, container = problem["input"], path and isinstance(path[-1], int)
-            shown = _FORMS.get(type(value), "a value")
-            if value in ({}, []):
-                shown = f"an empty {'table' if value == {} else 'list'}"
-            elif isinstance(value, str):
-                text = " ".join(value.split())
-                shown = f"'{text[:60]}{'...' if len(text) > 60 else ''}'"
-            elif isinstance(value, (bool, int, float)):
-                shown = str(value).lower()
-            self.diagnostics.error(
-                "RB103",
-                f"item {int(name) + 1} of '{path[-2]}' has a value of the wrong form"
-                if container
-                else f"'{name}' has a value of the wrong form",
-                document.span(path),
-                expected=" or ".join(dict.fromkeys(map(_words, problems))),
-                found=problem.get("ctx", {}).get("found", shown),
-                help=self.help_for_value(path, problem, value),
-            )
+            value, item = problem["input"], path and isinstance(path[-1], int)
+            subject = f"item {int(name) + 1} of '{path[-2]}'" if item else f"'{name}'"
+            expected = " or ".join(dict.fromkeys(map(_expected, problems)))
+            shown = problem.get("ctx", {}).get("found", messages.schema.shown(value))
+            help = self.help_for_value(path, problem, value)
+            self.diagnostics.add(messages.schema.wrong_form(subject, document.span(path), expected, shown, help))
 
     def is_misplaced(self, path: KeyPath) -> bool:
         """Whether agent types stand where 'agents' should, with a message of their own."""
@@ -314,85 +228,84 @@ class Misfits:
             isinstance(entry.node, Mapping) and _LIKE_AN_AGENT & set(entry.node.entries) for entry in inside
         )
 
-    def help_for_key(self, path: KeyPath, known: list[str]) -> str | None:
-        name, node = str(path[-1]), self.document.node(path)
+    def help_for_key(self, path: KeyPath) -> str | None:
+        name, node, known = str(path[-1]), self.document.node(path), keys_at(path[:-1])
         if any(override.path == path for override in self.document.overrides):
             rest = _with(self.document.root, path, None, None)
-            if whole := path_like(rest, [str(part) for part in path]):
-                return f"did you mean '{'.'.join(map(str, whole))}'?"
+            if whole := path_like(rest, [str(key) for key in path]):
+                return meant(f"'{'.'.join(map(str, whole))}'")
         if close := _nearest(name, known):
-            return f"did you mean '{close}'?"
+            return meant(f"'{close}'")
         agent_keys = keys_of(Agent)
         at_agent = len(path) == 3 and path[0] == "agents"
         if len(path) == 1 and isinstance(node, Mapping) and _LIKE_AN_AGENT & set(node.entries):
-            return "agent types stand under 'agents:', indented by two more spaces"
+            return messages.schema.AGENT_TYPES_UNDER_AGENTS
         if len(path) == 1 and name in agent_keys:
-            return f"'{name}' is a key of an agent type: indent it below one"
+            return messages.schema.key_of_an_agent_type(name)
         if at_agent and name in keys_of(Spec):
-            return f"'{name}' is a key of the spec: indent it less"
+            return messages.schema.key_of_the_spec(name)
         hint = other_languages.KEYS.get(name)
         return None if hint is None or _KEY_NAMED.fullmatch(hint) else hint
 
-    def help_for_missing(self, path: KeyPath, problem: Any) -> str:
+    def help_for_missing(self, path: KeyPath) -> str:
         name = str(path[-1])
-        example = {"rbcc": "1", "model": "my_economy", "horizon": "10", "count": "10", "start": "0", "value": "0"}
-        text = f"add '{name}: {example.get(name, '...')}': {_description(path)}"
         if len(path) == 1:
             misplaced = next((p for p in _paths(self.document.root) if len(p) > 1 and p[-1] == name), None)
             if misplaced is not None:
-                place = self.document.key(misplaced).place
-                return f"the one at {place} is indented below '{misplaced[-2]}': indent it less"
-        return text
+                return messages.schema.indented_too_far(str(misplaced[-2]), self.document.key(misplaced))
+        return messages.schema.key_to_add(name, _description(path))
 
     def help_for_value(self, path: KeyPath, problem: Any, value: Any) -> str | None:
-        kinds, name = problem["type"], str(path[-1]) if path else ""
+        say, kind, name = messages.schema, problem["type"], str(path[-1]) if path else ""
         if value is None:
-            return "write a value; null only removes what an extended spec has"
+            return say.NO_VALUE
         if path == ("equations",) and isinstance(value, (str, list)):
-            return "equations stand in groups: below 'equations:' a line 'market: |', below that the equations"
+            return say.GROUPS_OF_EQUATIONS
         if path == ("solve",) or (len(path) == 2 and path[0] == "solve"):
-            return "below 'solve:' a name, such as 'goods market:', and below that 'unknowns:' and 'equations:'"
+            return say.SYSTEMS
         if path[:1] == ("solve",) and len(path) == 3 and name == "unknowns":
-            return "each unknown has a line of its own, such as 'rent: {between: [0.01, 100]}'"
+            return say.UNKNOWNS
         if path[:1] == ("equations",) and isinstance(value, dict):
-            return f"write '{name}: |' and below it lines such as x'[j] = y[j]"
-        if kinds in ("dict_type", "model_type", "model_attributes_type"):
-            if isinstance(value, str) and (found := re.fullmatch(r"(\w+)\s*=\s*(.+)", value.strip())):
-                return f"write {found.group(1)}: {found.group(2)}"
+            return say.equations_as_table(name)
+        if kind in ("dict_type", "model_type", "model_attributes_type"):
+            if isinstance(value, str) and (match := re.fullmatch(r"(\w+)\s*=\s*(.+)", value.strip())):
+                return say.write(f"{match[1]}: {match[2]}")
             if name == "choices":
-                return "for example [0, 1, 2], or {from: 0, to: 10, step: 1}"
+                return say.CHOICES
             if isinstance(value, list):
-                return f"'{name}' has names in place of dashes: 'first: ...', 'second: ...'"
+                return say.names_for_dashes(name)
             if isinstance(value, str) and ":" in value:
-                return "write a space after ':'"
-        if kinds == "list_type" and isinstance(value, (str, int, float)):
-            return f"write [{value}]"
-        if kinds == "tuple_type" or (kinds == "too_long" and problem["ctx"]["field_type"] == "Tuple"):
+                return say.SPACE_AFTER_COLON
+        if kind == "list_type" and isinstance(value, (str, int, float)):
+            return say.write(f"[{value}]")
+        if kind == "tuple_type" or (kind == "too_long" and problem["ctx"]["field_type"] == "Tuple"):
             return _description(path)
-        if kinds == "literal_error" and isinstance(value, str):
-            close = suggest(value, re.findall(r"'([^']+)'", problem["ctx"]["expected"]))
-            return f"did you mean '{close}'?" if close else None
+        if kind == "literal_error" and isinstance(value, str):
+            return did_you_mean(value, re.findall(r"'([^']+)'", problem["ctx"]["expected"]))
         if path == ("rbcc",):
-            return "this rbcc reads version 1 of the language"
+            return say.VERSION
         if name == "choose":
-            return "name the agent type of which one is chosen; numbers to choose from are 'choices'"
+            return say.CHOOSE
         if name == "shares":
-            return "name the agent type among whose members the whole is divided"
-        if kinds.startswith("int_") and isinstance(value, str):
+            return say.SHARES
+        if kind.startswith("int_") and isinstance(value, str):
             number = re.match(r"[0-9]+(?=\s+[^\W\d])", value)
-            return (
-                f"write {number.group()}"
-                if number
-                else "write the number: sizes are not computed; '--set' changes them from outside"
-            )
+            return say.write(number.group()) if number else say.COMPUTED_SIZE
         return None
 
 
-def _description(path: KeyPath) -> str:
+def _name_like(text: str) -> str | None:
+    """A name that can be made of `text`."""
+    plain = re.sub(r"\W+", "_", text.strip()).strip("_")
+    name = plain if plain.isidentifier() else f"_{plain}"
+    return name if name.isidentifier() and name != "_" else None
+
+
+def _description(path: KeyPath) -> str | None:
     """What the key at `path` is for, in the innermost table around it."""
     around = (keys_at(path[:depth]) for depth in reversed(range(len(path))))
     key = next(filter(None, around)).get(str(path[-1]))
-    return (key.description if key else None) or "it is needed"
+    return key.description if key else None
 
 
 _KEY_NAMED = re.compile(r"did you mean '(\w+)'\?")
@@ -431,44 +344,39 @@ def _form_only(problems: list[Any]) -> bool:
     return all(problem["type"] in forms for problem in problems)
 
 
-def _words(problem: Any) -> str:
+def _expected(problem: Any) -> str:
+    """What pydantic expected, in words."""
     kind, context = problem["type"], problem.get("ctx", {})
-    if kind in _WORDS:
-        return _WORDS[kind]
-    if kind in _LIMITS:
-        word, key = _LIMITS[kind]
-        return f"a number {word} {context[key]:,.15g}"
+    if kind in _BOUNDS:
+        return messages.schema.bounded(kind, context[_BOUNDS[kind]])
     if kind == "too_long":
-        return _WORDS["tuple_type"] if context["field_type"] == "Tuple" else f"at most {context['max_length']} entries"
+        pair = context["field_type"] == "Tuple"
+        return messages.schema.PAIR if pair else messages.schema.at_most(context["max_length"])
     if kind == "too_short":
-        return f"a {'table' if context['field_type'] == 'Dictionary' else 'list'} with at least one entry"
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    return message.removeprefix("input should be ").removeprefix("value error, ")
+        return messages.schema.not_empty(table=context["field_type"] == "Dictionary")
+    return messages.schema.form(kind, problem["msg"])
 
 
 def _spec_path(document: Document, problem: Any) -> KeyPath:
     """pydantic's location as keys of the document: without the tags of unions and of gathered agent types."""
-    node, path = document.plain, []
-    for part in problem["loc"]:
-        if isinstance(node, dict) and part in node:
-            node = node[part]  # type: ignore[index]
-            path.append(part)
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
-            path.append(part)
-    if problem["type"] == "missing":
-        path.append(problem["loc"][-1])
-    return tuple(path)
+    node, path = document.plain, ()
+    places = iter(problem["loc"])
+    for place in places:
+        if isinstance(node, dict) and place in node:
+            node = node[place]  # type: ignore[index]
+        elif isinstance(node, list) and isinstance(place, int) and place < len(node):
+            node = node[place]
+        else:
+            continue
+        path = (*path, place)
+        if is_tagged(form_at(path)):
+            next(places, None)  # the tag, which may be the name of a key inside, too
+    return (*path, problem["loc"][-1]) if problem["type"] == "missing" else path
 
 
 def _backwards(path: KeyPath) -> tuple[tuple[int, int, str], ...]:
     """A key by which paths sort, items of lists by number."""
-    return tuple((part, 0, "") if isinstance(part, int) else (-1, 0, part) for part in path)
-
-
-def _listed(names: list[str]) -> str:
-    quoted = [f"'{name}'" for name in names]
-    return " and ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else quoted[0]
+    return tuple((key, 0, "") if isinstance(key, int) else (-1, 0, key) for key in path)
 
 
 def _table_name(path: KeyPath) -> str:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.analysis.accounting import FlowTable
-from rbcc.compiler.diagnostics import Diagnostics, Label, Span, suggest
+from rbcc.compiler.diagnostics import Diagnostics, Span, messages
 from rbcc.compiler.ir.units import ONE, Unit
 from rbcc.compiler.schema.spec import Spec
 from rbcc.compiler.semantics.expressions import Names
@@ -61,62 +61,55 @@ class Context:
             self.names.mention(What.UNIT, word.group(), at)
         for base, _ in unit.powers if unit else ():
             if base not in known:
-                close = suggest(base, known)
-                help = (
-                    f"did you mean '{close}'?"
-                    if close
-                    else f"declare it: 'units: [{', '.join([*self.spec.units, base])}]'"
-                )
-                self.diagnostics.missing(base, "RB502", f"'{base}' is not a unit of this model", span, help=help)
+                self.diagnostics.add_missing(base, messages.units.unknown(base, span, self.spec.units))
                 return None
             self.names.used_units.add(base)
         return unit
 
     def sets(self, owner: str | None, over: str | None, path: KeyPath) -> tuple[str, ...]:
-        found = [owner] if owner and self.names.agents[owner].indices else []
+        sets = [owner] if owner and self.names.agents[owner].indices else []
         if over is not None:
             if over not in self.names.agents:
                 self.no_agent_type(over, self.document.span(path))
             elif not self.names.agents[over].indices:
-                self.diagnostics.error(
-                    "RB305",
-                    f"'{over}' has no index to go over",
-                    self.document.span(path),
-                    help="leave out 'over': there is one agent of this type"
-                    if self.names.agents[over].count == 1
-                    else "give it one: 'index: k'",
+                self.diagnostics.add(
+                    messages.declarations.nothing_to_go_over(
+                        over, self.names.agents[over].count == 1, self.document.span(path)
+                    )
                 )
             elif over == owner and len(self.names.agents[over].indices) == 1:
-                self.diagnostics.error(
-                    "RB305",
-                    f"pairs of '{over}' need two index names, it has one",
-                    self.document.span(path),
-                    help=f"add a second: 'index: [{self.names.agents[over].indices[0]}, ...]'",
-                    labels=(Label(self.key("agents", over, "index"), "its index at"),),
+                self.diagnostics.add(
+                    messages.declarations.pairs_need_two_indices(
+                        over,
+                        self.names.agents[over].indices[0],
+                        self.document.span(path),
+                        self.key("agents", over, "index"),
+                    )
                 )
             else:
-                found.append(over)
+                sets.append(over)
                 self.names.mention(What.AGENT, over, self.document.span(path))
-        return tuple(found)
+        return tuple(sets)
 
     def no_agent_type(self, name: str, span: Span) -> None:
         if name not in self.diagnostics.broken:
-            close = suggest(name, self.names.agents)
-            help = f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.names.agents)}"
-            self.diagnostics.missing(name, "RB202", f"there is no agent type '{name}'", span, help=help)
+            self.diagnostics.add_missing(name, messages.names.no_agent_type(name, span, list(self.names.agents)))
 
     def known_choices(self, owner: str) -> frozenset[str]:
         """The choices of this step that agents of a type know when they choose."""
         before = self.spec.agents[owner].precedents
-        return frozenset(f"{other}.{name}" for other in before for name in self.spec.agents[other].actions)
+        return frozenset(f"{earlier}.{name}" for earlier in before for name in self.spec.agents[earlier].actions)
 
-    def default_axes(self, sets: Iterable[str], own: str | None = None) -> tuple[str, ...]:
-        """Index names for `sets`: the first of each type, or the next one where a type comes again."""
-        axes: list[str] = [own] if own else []
+    def default_axes(self, sets: Iterable[str], agent: str | None = None) -> tuple[str, ...]:
+        """Index names for `sets`: the first of each type, or the next one where a type comes again.
+
+        An array that an agent sees is indexed by `agent`, its index, where this is one of the type.
+        """
+        axes: list[str] = [agent] if agent else []
         result = []
         for name in sets:
-            if own and self.names.indices[own] == name and own not in result:
-                result.append(own)
+            if agent and self.names.indices[agent] == name and agent not in result:
+                result.append(agent)
                 continue
             free = [index for index in self.names.agents[name].indices if index not in axes]
             result.append(free[0] if free else self.names.agents[name].indices[0])

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rbcc.compiler import ir
-from rbcc.compiler.diagnostics import Label, Source, Span
+from rbcc.compiler.diagnostics import Diagnostic, Source, Span, messages
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE
 from rbcc.compiler.primitives import BUILTIN, Primitive, PrimitiveError, load_file
-from rbcc.compiler.schema.spec import State
+from rbcc.compiler.schema.spec import Grid, State
 from rbcc.compiler.semantics.context import Context, place_of
 from rbcc.compiler.semantics.markov import read_chain
 from rbcc.compiler.semantics.occurrences import What
@@ -26,7 +26,7 @@ def declare(context: Context) -> tuple[ir.Action, ...] | None:
     Returns None after a mistake in agent types or their indices: all else would be misread.
     """
     declarations = _Declarations(context)
-    context.names.primitives = {**BUILTIN, **declarations.own_primitives()}
+    context.names.primitives = {**BUILTIN, **declarations.user_functions()}
     return declarations.declare_symbols() if declarations.declare_agents() else None
 
 
@@ -36,33 +36,34 @@ class _Declarations:
         self.spec, self.document = context.spec, context.document
         self.diagnostics, self.names = context.diagnostics, context.names
 
-    def own_primitives(self) -> dict[str, Primitive]:
-        found: dict[str, Primitive] = {}
+    def report(self, finding: Diagnostic) -> None:
+        self.diagnostics.add(finding)
+
+    def user_functions(self) -> dict[str, Primitive]:
+        functions: dict[str, Primitive] = {}
         for position, name in enumerate(self.spec.use):
             span = self.document.span(("use", position))
             path = self.document.file_beside(span, name)
             if not path.is_file():
-                self.diagnostics.error(
-                    "RB008", f"there is no file {path}", span, help="paths start at the spec's folder"
-                )
+                self.report(messages.declarations.no_python_file(str(path), span))
                 continue
             try:
-                mine = load_file(path, {**BUILTIN, **found})
-                for clash in sorted(set(mine) & NOT_FUNCTIONS):
-                    raise PrimitiveError(f"'{clash}' cannot name a function: it means something else")
-                found |= mine
+                loaded = load_file(path, {**BUILTIN, **functions})
+                for clash in sorted(set(loaded) & NOT_FUNCTIONS):
+                    raise PrimitiveError(messages.declarations.reserved_function(clash))
+                functions |= loaded
             except PrimitiveError as error:
                 self.unusable_file(name, path, span, error)
-        return found
+        return functions
 
     def unusable_file(self, name: str, path: Path, span: Span, error: PrimitiveError) -> None:
         if error.line is None:
-            self.diagnostics.error("RB008", f"{name}: {error}", span)
+            self.report(messages.declarations.unusable_python_file(f"{name}: {error}", span, None))
             return
         source = Source(str(path), path.read_text(encoding="utf-8", errors="replace"))
         start = source.offset(error.line - 1, error.column - 1)
         place = Span(source, start, start + 1)
-        self.diagnostics.error("RB008", str(error), place, labels=(Label(span, "the file is named at"),))
+        self.report(messages.declarations.unusable_python_file(str(error), place, span))
 
     def declare_agents(self) -> bool:
         """Whether all is well with agent types and their indices."""
@@ -75,55 +76,30 @@ class _Declarations:
             indices = [agent.index] if isinstance(agent.index, str) else agent.index or []
             if name in NOT_AGENT_TYPES:
                 fine = False
-                self.diagnostics.error(
-                    "RB208",
-                    f"'{name}' cannot name an agent type: it is a word of the language",
-                    span,
-                    help="use another name",
-                )
+                self.report(messages.names.reserved_agent_type(name, span))
             if agent.count > 1 and not indices:
                 fine = False
             if agent.count > 1 and not indices and "index" not in self.diagnostics.broken:
-                self.diagnostics.error(
-                    "RB305",
-                    f"{agent.count} agents of type '{name}', but no index to tell them apart",
-                    span,
-                    help=f"add 'index: {self.free_index()}'",
-                )
+                self.report(messages.declarations.no_index(name, agent.count, span, self.free_index()))
             for position, index in enumerate(indices):
                 place = self.context.key("agents", name, "index")
-                one = self.document.span(
+                word = self.document.span(
                     ("agents", name, "index", *([position] if isinstance(agent.index, list) else []))
                 )
-                self.names.mention(What.INDEX, index, one, one)
+                self.names.mention(What.INDEX, index, word, word)
                 if index in KEYWORDS or index in self.spec.agents:
                     fine = False
-                    self.diagnostics.error(
-                        "RB208",
-                        f"'{index}' cannot be an index name: it means something else",
-                        place,
-                        help=f"use another, such as '{self.free_index()}'",
-                    )
+                    self.report(messages.names.reserved_index(index, place, self.free_index()))
                 elif index in self.names.indices:
                     fine = False
                     first = self.names.indices[index]
-                    self.diagnostics.error(
-                        "RB203",
-                        f"index '{index}' already belongs to '{first}'",
-                        place,
-                        help=f"use another, such as '{self.free_index()}'",
-                        labels=(Label(self.context.key("agents", first, "index"), "declared first at"),),
-                    )
+                    declared = self.context.key("agents", first, "index")
+                    self.report(messages.names.index_declared_twice(index, first, place, declared, self.free_index()))
                 self.names.indices.setdefault(index, name)
             self.names.agents[name] = ir.Agent(name, tuple(indices), agent.count, None, agent.doc, 0, ())
         for position, unit in enumerate(self.spec.units):
             if unit in self.spec.units[:position]:
-                self.diagnostics.error(
-                    "RB203",
-                    f"unit '{unit}' is declared twice",
-                    self.document.span(("units", position)),
-                    help="keep one of the two",
-                )
+                self.report(messages.names.unit_declared_twice(unit, self.document.span(("units", position))))
         return fine and self.set_stages()
 
     def free_index(self) -> str:
@@ -138,22 +114,22 @@ class _Declarations:
         fine = True
         needs: dict[str, list[str]] = {name: [] for name in self.spec.agents}
         for name, agent in self.spec.agents.items():
-            for position, other in enumerate(agent.precedents):
+            for position, earlier in enumerate(agent.precedents):
                 path = ("agents", name, "after", *([position] if isinstance(agent.after, list) else []))
-                if other in self.spec.agents:
-                    needs[name].append(other)
-                    self.names.mention(What.AGENT, other, self.document.span(path))
+                if earlier in self.spec.agents:
+                    needs[name].append(earlier)
+                    self.names.mention(What.AGENT, earlier, self.document.span(path))
                     continue
                 fine = False
-                self.context.no_agent_type(other, self.document.span(path))
+                self.context.no_agent_type(earlier, self.document.span(path))
         try:
             order = in_order(needs)
         except Cycle as cycle:
             span = self.context.key("agents", cycle.path[0], "after")
-            self.diagnostics.error("RB602", f"types that choose after each other: {' -> '.join(cycle.path)}", span)
+            self.report(messages.declarations.choose_after_each_other(cycle.path, span))
             return False
         for name in order:
-            stage = max((1 + self.names.agents[other].stage for other in needs[name]), default=0)
+            stage = max((1 + self.names.agents[earlier].stage for earlier in needs[name]), default=0)
             self.names.agents[name] = replace(self.names.agents[name], stage=stage)
         return fine
 
@@ -181,13 +157,8 @@ class _Declarations:
             return symbol
         if owner and name in self.names.symbols and self.names.symbols[name].owner is None:
             hidden = self.names.symbols[name]
-            self.diagnostics.error(
-                "RB209",
-                f"'{full}' hides '{name}', {hidden.role} of the model",
-                span,
-                help="give one of the two another name",
-                labels=(Label(self.names.spans[name], "declared at"),),
-            )
+            declared_at = self.names.spans[name]
+            self.report(messages.names.hides_symbol(full, name, hidden.role.noun, span, declared_at))
             self.names.broken.add(name)
             return symbol
         self.names.declare(symbol, span)
@@ -225,15 +196,6 @@ class _Declarations:
                 actions.append(self.declare_action(owner, name))
         return tuple(action for action in actions if action is not None)
 
-    def too_many_choices(self, number: float, path: KeyPath) -> None:
-        self.diagnostics.error(
-            "RB701",
-            f"{number:,.0f} choices are too many",
-            self.document.key((*path, "choices")),
-            expected=f"at most {MAX_CHOICES:,}",
-            help="take a larger step",
-        )
-
     def declare_chain(self, full: str, state: State, path: KeyPath) -> None:
         chain = read_chain(self.context, (*path, "markov"), state.markov) if state.markov else None
         if chain is not None:
@@ -249,12 +211,7 @@ class _Declarations:
         if agent is None:
             self.context.no_agent_type(wanted, self.document.span(path))
         else:
-            self.diagnostics.error(
-                "RB701",
-                f"there is one '{wanted}', and so nothing to {verb}",
-                self.document.span(path),
-                expected="an agent type with an index",
-            )
+            self.report(messages.declarations.nothing_to(verb, wanted, self.document.span(path)))
         self.names.broken.add(name)
         return None
 
@@ -264,19 +221,9 @@ class _Declarations:
         if agent is None:
             return None
         if unit not in (None, ONE):
-            self.diagnostics.error(
-                "RB501",
-                "shares have no unit",
-                self.document.span((*path, "unit")),
-                help=f"multiply them by what is shared: an equation x = {name}[...] * whole has the unit of the whole",
-            )
+            self.report(messages.declarations.share_with_unit(name, self.document.span((*path, "unit"))))
         if action.over is not None:
-            self.diagnostics.error(
-                "RB701",
-                f"'{name}' is over '{agent.name}' already: there is a share for each of them",
-                self.document.key((*path, "over")),
-                help="remove 'over'; what is divided several times is several choices",
-            )
+            self.report(messages.declarations.shares_over_twice(name, agent.name, self.document.key((*path, "over"))))
         declared = Type(unit=ONE if self.names.units else None, time=Time.CHOSEN)
         symbol = self.declare(Role.ACTION, owner, name, path, agent.name, declared, action.doc, "shares")
         return ir.Action(symbol.name, (), None, None, True, symbol.place)
@@ -295,49 +242,32 @@ class _Declarations:
             declared = Type(Kind.CHOICE, unit=ONE, time=Time.CHOSEN, of=action.choose)
             choices = tuple(float(k) for k in range(min(agent.count, MAX_CHOICES)))
             if agent.count > MAX_CHOICES:
-                self.diagnostics.error(
-                    "RB701",
-                    f"{agent.count:,} of '{action.choose}' are too many to choose one from",
-                    self.document.span((*path, "choose")),
-                    expected=f"at most {MAX_CHOICES:,}",
-                )
-        elif isinstance(action.choices, list) and len(action.choices) > MAX_CHOICES:
-            self.too_many_choices(len(action.choices), path)
-        elif isinstance(action.choices, list):
-            choices = tuple(action.choices)
+                span = self.document.span((*path, "choose"))
+                self.report(messages.declarations.too_many_members(action.choose, agent.count, MAX_CHOICES, span))
+        elif isinstance(action.choices, Grid):
+            choices = self.choices_of(action.choices, self.document.key((*path, "choices")))
+        elif action.choices is not None and len(action.choices) > MAX_CHOICES:
+            span = self.document.key((*path, "choices"))
+            self.report(messages.declarations.too_many_choices(len(action.choices), MAX_CHOICES, span))
         elif action.choices is not None:
-            grid = action.choices
-            steps = (grid.to - grid.from_) / grid.step
-            if steps >= MAX_CHOICES:
-                self.too_many_choices(steps + 1, path)
-                choices = (grid.from_, grid.to)
-            elif steps < 0:
-                self.diagnostics.error(
-                    "RB701",
-                    f"these choices fall, from {grid.from_:g} to {grid.to:g}",
-                    self.document.key((*path, "choices")),
-                    help=f"write {{from: {grid.to:g}, to: {grid.from_:g}, step: {grid.step:g}}}",
-                )
-                choices = (grid.to, grid.from_)
-            elif abs(steps - round(steps)) > 1e-6:
-                nearest = [grid.from_ + int(steps) * grid.step, grid.from_ + (int(steps) + 1) * grid.step]
-                self.diagnostics.error(
-                    "RB701",
-                    f"steps of {grid.step:g} do not lead from {grid.from_:g} to {grid.to:g}",
-                    self.document.key((*path, "choices")),
-                    expected="'to' is 'from' plus a whole number of steps",
-                    help=f"end at {nearest[0]:g} or {nearest[1]:g}, or take another step",
-                )
-                choices = (grid.from_, grid.to)
-            else:
-                choices = tuple(float(f"{grid.from_ + k * grid.step:.12g}") for k in range(round(steps) + 1))
+            choices = tuple(action.choices)
         if len(set(choices)) < len(choices) or list(choices) != sorted(choices):
-            self.diagnostics.error(
-                "RB701",
-                "choices must rise, each given once",
-                self.document.span((*path, "choices")),
-                found=", ".join(f"{choice:g}" for choice in choices),
-                help=f"write [{', '.join(f'{choice:g}' for choice in sorted(set(choices)))}]",
-            )
+            self.report(messages.declarations.unordered_choices(choices, self.document.span((*path, "choices"))))
         symbol = self.declare(Role.ACTION, owner, name, path, action.over, declared, action.doc)
         return ir.Action(symbol.name, choices, action.choose, None, False, symbol.place)
+
+    def choices_of(self, grid: Grid, span: Span) -> tuple[float, ...]:
+        """The numbers of a grid; after an error only its ends, so that the choice can be declared."""
+        low, high, step = grid.from_, grid.to, grid.step
+        steps = (high - low) / step
+        if steps >= MAX_CHOICES:
+            self.report(messages.declarations.too_many_choices(steps + 1, MAX_CHOICES, span))
+            return low, high
+        if steps < 0:
+            self.report(messages.declarations.falling_choices(low, high, step, span))
+            return high, low
+        if abs(steps - round(steps)) > 1e-6:
+            nearest = low + int(steps) * step, low + (int(steps) + 1) * step
+            self.report(messages.declarations.steps_miss_the_end(low, high, step, nearest, span))
+            return low, high
+        return tuple(float(f"{low + k * step:.12g}") for k in range(round(steps) + 1))

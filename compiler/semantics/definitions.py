@@ -1,13 +1,14 @@
 """Equations, rewards, parameter values and starts: what defines each symbol, in an order that can be evaluated."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.diagnostics import Label, Span, suggest
+from rbcc.compiler.diagnostics import Diagnostic, Span, messages, suggest
+from rbcc.compiler.diagnostics.messages.phrases import meant
 from rbcc.compiler.ir.constants import literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE
@@ -32,6 +33,9 @@ class Definitions:
         self.systems = Systems(context)
         self.lost = False  # whether there may have been equations of which not even the left side could be read
 
+    def report(self, finding: Diagnostic) -> None:
+        self.diagnostics.add(finding)
+
     def read(self) -> dict[str, Draft]:
         """All equations and rewards, each by the symbol it defines; values are declared on the way."""
         drafts = self.systems.read()
@@ -40,12 +44,10 @@ class Definitions:
             scalar = self.document.scalar(("equations", group))
             if re.search(r"['\[]", group) and "=" not in scalar.text:  # `x'[j]: y[j]`
                 self.lost = True
-                self.diagnostics.error(
-                    "RB103",
-                    f"'{group}' stands where the name of a group of equations is expected",
-                    self.document.key(("equations", group)),
-                    help="write a name with '|', such as 'market: |', and below it "
-                    f"{group} = {' '.join(scalar.text.split())}",
+                self.report(
+                    messages.definitions.equation_as_group(
+                        group, " ".join(scalar.text.split()), self.document.key(("equations", group))
+                    )
                 )
                 continue
             equations, broken = syntax.parse_equations(scalar, self.diagnostics)
@@ -56,21 +58,16 @@ class Definitions:
                 if draft is None:
                     continue
                 if draft.symbol in self.systems.of:
-                    self.diagnostics.error(
-                        "RB604",
-                        f"'{draft.symbol}' is an unknown that is solved for, and has an equation too",
-                        equation.target.span,
-                        help="remove one of the two",
-                        labels=(Label(drafts[draft.symbol].span, "declared at"),),
+                    self.report(
+                        messages.definitions.unknown_and_equation(
+                            draft.symbol, equation.target.span, drafts[draft.symbol].span
+                        )
                     )
                     continue
                 if draft.symbol in drafts:
-                    self.diagnostics.error(
-                        "RB604",
-                        f"'{equation.target.name}{chr(39) if equation.target.primed else ''}' has a second equation",
-                        equation.target.span,
-                        help="keep one; for cases write a if condition else b",
-                        labels=(Label(drafts[draft.symbol].span, "first at"),),
+                    written = equation.target.name + ("'" if equation.target.primed else "")
+                    self.report(
+                        messages.definitions.second_equation(written, equation.target.span, drafts[draft.symbol].span)
                     )
                     continue
                 drafts[draft.symbol] = draft
@@ -95,10 +92,7 @@ class Definitions:
         """The next value of a state that follows a Markov chain."""
         later, span = f"{state}'", self.names.spans[state]
         if later in drafts:
-            self.diagnostics.error(
-                "RB604", f"'{state}' follows its Markov chain, and has an equation too", drafts[later].span,
-                help="remove one of the two", labels=(Label(span, "declared at"),),
-            )  # fmt: skip
+            self.report(messages.chains.chain_and_equation(state, drafts[later].span, span))
             return
         owner, _, name = state.rpartition(".")
         axes = self.names.symbols[later].type.axes
@@ -115,18 +109,10 @@ class Definitions:
         unknown = [k for k, index in enumerate(target.indices) if index not in names.indices]
         for k in unknown:
             index = target.indices[k]
-            close = suggest(index, names.indices)
-            help = f"did you mean '{close}'?" if close else "each agent type declares its own: 'index: i'"
-            if index == "t":
-                help = "there is no index of time: x is the value in this step, x' a state in the next"
-            self.diagnostics.missing(
-                index,
-                "RB303",
-                f"'{index}' is not an index",
-                target.index_spans[k],
-                expected=f"one of: {names.listed_indices()}",
-                help=help,
+            message = messages.indices.unknown_on_the_left(
+                index, target.index_spans[k], list(names.indices), names.listed_indices()
             )
+            self.diagnostics.add_missing(index, message)
         if unknown:
             names.broken.add(target.name)
             return None
@@ -134,15 +120,8 @@ class Definitions:
         if repeated is not None:
             index = target.indices[repeated]
             agent = names.indices[index]
-            others = [other for other in names.agents[agent].indices if other not in target.indices]
-            self.diagnostics.error(
-                "RB304",
-                f"index '{index}' stands twice",
-                target.index_spans[repeated],
-                help=f"for pairs of {agent} use '{others[0]}' as the second"
-                if others
-                else f"for pairs of {agent} declare a second index: 'index: [{index}, k]'",
-            )
+            free = next((i for i in names.agents[agent].indices if i not in target.indices), None)
+            self.report(messages.definitions.index_twice(index, agent, free, target.index_spans[repeated]))
             names.broken.add(target.name)
             return None
         sets = tuple(names.indices[index] for index in target.indices)
@@ -166,74 +145,49 @@ class Definitions:
         )
 
     def next_state(self, target: syntax.Target, sets: tuple[str, ...]) -> str | None:
-        found = [s for s in self.names.candidates(target.name) if s.role is Role.STATE]
-        exact = [s for s in found if s.sets == sets]
-        if not found and target.name in self.names.broken:
-            return None
-        if not found:
-            states = {s.name.rpartition(".")[2]: s.name for s in self.names.symbols.values() if s.role is Role.STATE}
-            close = suggest(target.name, [name for name in states if not name.endswith("'")])
-            other = self.names.candidates(target.name)
-            help = f"write {target.name} for its value in this step, or declare it under 'state' with a start"
-            if close:
-                help = f"did you mean {self.names.describe(states[close])}?"
-            elif other:
-                help = f"{self.names.describe(other[0].name)} is none: without the prime, or declared under 'state'"
-            self.diagnostics.error(
-                "RB605",
-                f"there is no state '{target.name}'",
-                target.span,
-                expected="a state: only states have a next value",
-                help=help,
-            )
+        meanings = self.names.candidates(target.name)
+        states = [symbol for symbol in meanings if symbol.role is Role.STATE]
+        exact = [state for state in states if state.sets == sets]
+        if not states:
+            if target.name not in self.names.broken:
+                self.no_state(target, meanings)
             return None
         if not exact:
-            wanted = ", ".join(self.context.default_axes(found[0].sets))
+            wanted = ", ".join(self.context.default_axes(states[0].sets))
             self.names.broken.add(target.name)
-            self.diagnostics.error(
-                "RB301",
-                f"the indices of '{target.name}' do not fit",
-                target.span,
-                expected=f"{target.name}'[{wanted}]" if wanted else f"{target.name}' without [ ]",
-                labels=(Label(self.names.spans[found[0].name], "declared at"),),
-            )
+            declared = self.names.spans[states[0].name]
+            self.report(messages.definitions.indices_of_next_value(target.name, wanted, target.span, declared))
             return None
         if len(exact) > 1:
-            self.diagnostics.error(
-                "RB204",
-                f"'{target.name}' is a state of more than one agent type: {' and '.join(s.name for s in exact)}",
-                target.span,
-                help="give one of them another name",
-            )
+            self.report(messages.names.ambiguous_state(target.name, target.span, [state.name for state in exact]))
             return None
         return exact[0].name + "'"
+
+    def no_state(self, target: syntax.Target, meanings: Sequence[ir.Symbol]) -> None:
+        states = {s.name.rpartition(".")[2]: s.name for s in self.names.symbols.values() if s.role is Role.STATE}
+        close = suggest(target.name, [name for name in states if not name.endswith("'")])
+        if close:
+            help = meant(self.names.describe(states[close]))
+        else:
+            meaning = self.names.describe(meanings[0].name) if meanings else None
+            help = messages.definitions.state_to_declare(target.name, meaning)
+        self.report(messages.definitions.no_state(target.name, target.span, help))
 
     def new_value(self, equation: syntax.Equation, sets: tuple[str, ...]) -> str | None:
         target = equation.target
         if not target.name.isidentifier():
-            self.diagnostics.error(
-                "RB208", f"'{target.name}' cannot be a name", target.span, expected="letters, digits and _"
-            )
+            self.report(messages.names.not_a_name(target.name, target.span))
             return None
         if target.name in self.names.broken and target.name not in self.names.symbols:
             return None
         taken = [s for s in self.names.candidates(target.name) if s.role is not Role.VALUE]
         meaning = taken[0].role.noun if taken else self.names.meaning(target.name)
         if meaning is not None:
-            state = taken and taken[0].role is Role.STATE
             index = f"[{','.join(target.indices)}]" if target.indices else ""
+            next_value = f"{target.name}'{index}" if taken and taken[0].role is Role.STATE else None
+            declared = self.names.spans.get(taken[0].name) if taken else None
             self.names.broken.add(target.name)
-            self.diagnostics.error(
-                "RB605",
-                f"'{target.name}' is {meaning}: it cannot be assigned",
-                target.span,
-                help=f"its value in the next step is {target.name}'{index}"
-                if state
-                else "give this value another name",
-                labels=(Label(self.names.spans[taken[0].name], "declared at"),)
-                if taken and taken[0].name in self.names.spans
-                else (),
-            )
+            self.report(messages.definitions.not_assignable(target.name, meaning, target.span, next_value, declared))
             return None
         if target.name in self.names.symbols:
             return target.name
@@ -245,19 +199,19 @@ class Definitions:
     def infer(self, drafts: dict[str, Draft]) -> tuple[ir.Definition, ...]:
         needs = {name: list(self.needs(draft.node, draft.home)) for name, draft in drafts.items()}
         for name, system in self.systems.of.items():
-            needs[name] = [one for node in self.systems.nodes(system) for one in self.needs(node, None)]
+            needs[name] = [symbol for node in self.systems.nodes(system) for symbol in self.needs(node, None)]
         self.systems.link(needs, drafts)
-        found = []
+        definitions = []
         for name in self.ordered(needs, drafts):
             if name in self.systems.of:
                 definition = self.systems.unknown(name, needs[name], drafts)
             else:
                 definition = self.infer_definition(drafts[name])
             if definition is not None:
-                found.append(definition)
+                definitions.append(definition)
             elif not name.endswith("'"):
                 self.names.poisoned.add(name)
-        return self.systems.built(found)
+        return self.systems.built(definitions)
 
     def ordered(self, needs: dict[str, list[str]], drafts: dict[str, Draft]) -> list[str]:
         """The drafts in order of evaluation; those in a cycle are reported and left out."""
@@ -275,24 +229,19 @@ class Definitions:
         """The cycle as a path, with the place where each link is made."""
         role = self.names.symbols[path[0]].role
         name, index = path[0].rpartition(".")[2], drafts[path[0]].indices
-        written = f"{name}'[{','.join(index)}]" if index else f"{name}'"
         if role is Role.PARAMETER:
-            help = "one of them must have a value of its own"
+            help = messages.definitions.PARAMETER_IN_A_CIRCLE
         elif len(path) == 2 and role is Role.VALUE:
-            help = f"what is carried from step to step is a state: declare it, with a start, and write {written} = ..."
+            help = messages.definitions.carried_over(f"{name}'[{','.join(index)}]" if index else f"{name}'")
+        elif role is Role.VALUE:
+            help = messages.definitions.VALUE_IN_A_CIRCLE
         else:
-            help = "one of them must use what is known already: a state, whose new value (x') counts in the next step"
-            if role is Role.VALUE:
-                help += "; or it is an unknown, for which an equation under 'solve' holds"
-        labels = []
+            help = messages.definitions.STATE_IN_A_CIRCLE
+        links = []
         for user, needed in pairwise(path):
             inside = syntax.references(drafts[user].node)
-            spans = [r.name_span for r in inside if needed in self.names_of(r, drafts[user].home)]
-            labels.append(Label(spans[0], f"'{user}' needs '{needed}' at"))
-        self.diagnostics.error(
-            "RB602", f"'{path[0]}' needs itself: {' -> '.join(path)}", drafts[path[0]].span, help=help,
-            labels=tuple(labels) if len(labels) > 1 else (),
-        )  # fmt: skip
+            links.append(next(r.name_span for r in inside if needed in self.names_of(r, drafts[user].home)))
+        self.report(messages.definitions.needs_itself(path, drafts[path[0]].span, help, links))
 
     def needs(self, node: syntax.Expression, home: str | None) -> Iterator[str]:
         """The names of the symbols that an expression reads."""
@@ -323,26 +272,16 @@ class Definitions:
         declared = symbol.type.unit if draft.symbol.endswith("'") else draft.unit
         literal = literal_value(expression) is not None
         if self.names.units and declared is not None and unit not in (None, declared) and not literal:
-            self.diagnostics.error(
-                "RB501",
-                f"the right side of '{draft.symbol}' has another unit than the left",
-                draft.node.span,
-                expected=f"{declared}, the unit of '{draft.symbol}'",
-                found=f"{unit}, the unit of the right side",
-                labels=(Label(self.names.spans[draft.symbol], "declared at"),) if draft.symbol.endswith("'") else (),
-            )
+            shown, at = (str(declared), str(unit)), draft.node.span
+            declared_at = self.names.spans[draft.symbol] if draft.symbol.endswith("'") else None
+            self.report(messages.definitions.sides_in_different_units(draft.symbol, *shown, at, declared_at))
             return None
         if draft.symbol.endswith("'"):
             if (symbol.type.kind is Kind.FLAG and kind is not Kind.FLAG) or kind is Kind.CHOICE:
-                self.diagnostics.error(
-                    "RB401",
-                    f"'{draft.symbol}' is a {symbol.type.kind}, its equation gives a {kind}",
-                    draft.node.span,
-                    expected="a condition, such as x[i] > 0" if symbol.type.kind is Kind.FLAG else "a number",
-                    help="a state with the start true or false is a flag; for a number start it with one"
-                    if symbol.type.kind is Kind.FLAG
-                    else None,
-                    labels=(Label(self.names.spans[draft.symbol], "declared at"),),
+                self.report(
+                    messages.definitions.another_kind(
+                        draft.symbol, symbol.type.kind, kind, draft.node.span, self.names.spans[draft.symbol]
+                    )
                 )
                 return None
         else:
@@ -352,17 +291,12 @@ class Definitions:
                 time=max(expression.type.time, Time.NOW),
             )  # fmt: skip
             if symbol.role is Role.REWARD and kind is Kind.CHOICE:
-                self.diagnostics.error(
-                    "RB401",
-                    f"a reward is a number, this is a choice of one {expression.type.of}",
-                    draft.node.span,
-                    help="look something up with it, x[choice[i]]",
-                )
+                self.report(messages.definitions.reward_as_choice(str(expression.type.of), draft.node.span))
             self.names.symbols[draft.symbol] = replace(symbol, type=known)
             if known.time is Time.CHOSEN:
                 read = [self.names.symbols[name] for name in ir.references(expression)]
-                own = [s.name for s in read if s.role is Role.ACTION]
-                self.names.behind[draft.symbol] = frozenset(own).union(
+                chosen = [s.name for s in read if s.role is Role.ACTION]
+                self.names.behind[draft.symbol] = frozenset(chosen).union(
                     *(self.names.behind.get(s.name, frozenset()) for s in read)
                 )
         return ir.Definition(
@@ -371,7 +305,7 @@ class Definitions:
 
     def parameters(self) -> tuple[ir.Definition, ...]:
         drafts: dict[str, Draft] = {}
-        found = []
+        definitions = []
         tables: list[tuple[str | None, KeyPath, dict[str, Any]]] = [(None, ("parameters",), self.spec.parameters)]
         tables += [(o, ("agents", o, "parameters"), a.parameters) for o, a in self.spec.agents.items()]
         for owner, path, table in tables:
@@ -380,7 +314,7 @@ class Definitions:
                 if full not in self.names.symbols:
                     continue
                 if not isinstance(parameter.value, str):
-                    found.append(self.table(full, (*path, name), "value", parameter.value))
+                    definitions.append(self.table(full, (*path, name), "value", parameter.value))
                 elif node := self.context.expression(*path, name, "value"):
                     span = self.document.key((*path, name))
                     axes = self.names.symbols[full].type.axes
@@ -388,10 +322,10 @@ class Definitions:
         needs = {name: list(self.needs(draft.node, draft.home)) for name, draft in drafts.items()}
         for name in self.ordered(needs, drafts):
             definition = self.infer_value(drafts[name], Time.FIXED, "the value of a parameter")
-            found.append(definition)
+            definitions.append(definition)
             if definition is None:
                 self.names.poisoned.add(name)
-        return tuple(definition for definition in found if definition is not None)
+        return tuple(definition for definition in definitions if definition is not None)
 
     def table(self, full: str, path: KeyPath, key: str, values: list | DataFile) -> ir.Definition | None:
         """What a list or a file gives to a parameter or to the start of a state."""
@@ -422,16 +356,15 @@ class Definitions:
             return None
         symbol, unit = self.names.symbols[draft.symbol], expression.type.unit
         if expression.type.kind is Kind.CHOICE:
-            self.diagnostics.error("RB401", f"{purpose} must be a number or a flag", draft.node.span)
+            self.report(messages.definitions.value_as_choice(purpose, draft.node.span))
             return None
         # A pure number is in the declared unit: `start: 100 * count(seller)` with `unit: money`.
         if self.names.units and unit not in (None, ONE, symbol.type.unit):
-            self.diagnostics.error(
-                "RB501", f"{purpose} has another unit than '{draft.symbol}'", draft.node.span,
-                expected=f"{symbol.type.unit}, the unit of '{draft.symbol}'", found=f"{unit}, the unit of this value",
-                help="without 'unit' it is a pure number" if symbol.type.unit == ONE else None,
-                labels=(Label(draft.span, "declared at"),),
-            )  # fmt: skip
+            needed, pure = str(symbol.type.unit), symbol.type.unit == ONE
+            finding = messages.definitions.value_in_another_unit(
+                purpose, draft.symbol, needed, str(unit), pure, draft.node.span, draft.span
+            )
+            self.report(finding)
         self.mark_flag(draft.symbol, expression)
         return ir.Definition(
             draft.symbol, draft.indices, expression, draft.text, None, symbol.doc, place_of(draft.span)
@@ -440,13 +373,13 @@ class Definitions:
     def starts(self) -> tuple[ir.Definition, ...]:
         tables: list[tuple[str | None, KeyPath, dict[str, Any]]] = [(None, ("state",), self.spec.state)]
         tables += [(o, ("agents", o, "state"), a.state) for o, a in self.spec.agents.items()]
-        found = []
+        definitions = []
         for owner, path, table in tables:
             for name, state in table.items():
                 full = f"{owner}.{name}" if owner else name
                 if full in self.names.symbols:
-                    found.append(self.start(full, owner, (*path, name), state))
-        return tuple(definition for definition in found if definition is not None)
+                    definitions.append(self.start(full, owner, (*path, name), state))
+        return tuple(definition for definition in definitions if definition is not None)
 
     def start(self, full: str, owner: str | None, path: KeyPath, state: State) -> ir.Definition | None:
         value, place = state.start, self.document.span((*path, "start"))
@@ -471,14 +404,7 @@ class Definitions:
             return None
         late = [r for r in ir.references(definition.expression) if self.names.symbols[r].type.time > Time.FIXED]
         if late:
-            self.diagnostics.error(
-                "RB601",
-                f"a start can use only parameters, not '{late[0]}'",
-                node.span,
-                help="'time' is 0 at the start"
-                if late[0] == "time"
-                else "give the common start a name under 'parameters', and use it for both",
-            )
+            self.report(messages.definitions.start_from(late[0], node.span))
             return None
         if chain is not None and not drawn:
             self.within_chain(chain, definition.expression, place)
@@ -487,20 +413,14 @@ class Definitions:
     def stationary(self, chain: Chain, span: Span) -> syntax.Expression | None:
         shares = stationary(chain)
         if shares is None:
-            self.diagnostics.error(
-                "RB113", "this chain has more than one stationary distribution", span,
-                help="give one of its values as the start: where it begins decides where it stays",
-            )  # fmt: skip
+            self.report(messages.chains.several_stationary_distributions(span))
             return None
         return started(chain, shares, span)
 
     def within_chain(self, chain: Chain, value: ir.Expression, span: Span) -> None:
         """Reports a start that is not a value of the chain."""
-        known = {float(one) for one in chain.values}
+        known = {float(number) for number in chain.values}
         literal = literal_value(value)
         given = value.values if isinstance(value, ir.Table) else () if literal is None else (float(literal),)
         if not given or not known.issuperset(given):
-            self.diagnostics.error(
-                "RB113", "a Markov chain starts at one of its values", span,
-                expected=f"one of {', '.join(f'{one:.6g}' for one in sorted(known))}, or stationary",
-            )  # fmt: skip
+            self.report(messages.chains.start_outside(sorted(known), span))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.analysis.signs import positive
-from rbcc.compiler.diagnostics import suggest
+from rbcc.compiler.diagnostics import Diagnostic, messages
 from rbcc.compiler.ir.axis_order import merge_axes
 from rbcc.compiler.ir.constants import is_literal, literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
@@ -35,6 +35,9 @@ class _Checker:
         self.diagnostics, self.names = context.diagnostics, context.names
         self.definitions = Definitions(context)
 
+    def report(self, finding: Diagnostic) -> None:
+        self.diagnostics.add(finding)
+
     def model(self) -> ir.Model | None:
         spec, names = self.spec, self.names
         actions = declare(self.context)
@@ -60,7 +63,7 @@ class _Checker:
         # What could not be checked was reported: no model ever lacks an equation in silence.
         assert {definition.symbol for definition in equations} == set(drafts)
         self.warn_unused()
-        found = ir.Model(
+        model = ir.Model(
             name=spec.model,
             title=spec.title,
             reference=spec.reference,
@@ -80,7 +83,7 @@ class _Checker:
             constraints=constraints,
             identities=identities,
             accounts=accounts,
-            invariants=(*invariants, *self.in_order(actions)),
+            invariants=(*invariants, *self.intervals_in_order(actions)),
             indicators=indicators,
             logs=(),
             phases=phases,
@@ -89,9 +92,9 @@ class _Checker:
             verification=verification,
             primitives=(),
         )
-        found = replace(found, primitives=self.primitives_of(found), logs=tuple(sorted(positive(found) | declared)))
-        check_accounts(self.context, drafts, found)
-        return None if self.diagnostics.failed else found
+        model = replace(model, primitives=self.primitives_of(model), logs=tuple(sorted(positive(model) | declared)))
+        check_accounts(self.context, drafts, model)
+        return None if self.diagnostics.failed else model
 
     def check_completeness(self, drafts: Iterable[str]) -> None:
         """Every state has an equation, every type that chooses a reward, every reward a discount factor."""
@@ -105,32 +108,14 @@ class _Checker:
             if table[short.removesuffix("'")].markov is not None:
                 continue  # its chain was reported
             index = f"[{','.join(symbol.type.axes)}]" if symbol.sets else ""
-            self.diagnostics.error(
-                "RB603",
-                f"nothing says what '{name[:-1]}' is in the next step",
-                self.names.spans[name],
-                help=f"add an equation {short}{index} = ...; a value that never changes is a parameter",
-            )
+            self.report(messages.statements.no_equation(name[:-1], f"{short}{index}", self.names.spans[name]))
         for owner, agent in self.spec.agents.items():
             if agent.actions and agent.reward is None and "reward" not in self.names.broken:
-                self.diagnostics.error(
-                    "RB102",
-                    f"'{owner}' has choices but no reward",
-                    self.context.key("agents", owner),
-                    help="add 'reward: ...': what an agent of this type wants, per step",
-                )
+                self.report(messages.statements.no_reward(owner, self.context.key("agents", owner)))
             no_discount = agent.discount is None and self.spec.discount is None
             if agent.reward is not None and no_discount and "discount" not in self.names.broken:
-                misplaced = "discount" in self.spec.parameters
-                self.diagnostics.error(
-                    "RB102",
-                    f"'{owner}' has a reward but no discount factor",
-                    self.context.key("agents", owner),
-                    help=f"the one at {self.context.key('parameters', 'discount').place} is indented below "
-                    "'parameters': indent it less"
-                    if misplaced
-                    else "add 'discount: 0.99' to the spec or to the agent type; 1 for none",
-                )
+                misplaced = self.context.key("parameters", "discount") if "discount" in self.spec.parameters else None
+                self.report(messages.statements.no_discount(owner, self.context.key("agents", owner), misplaced))
 
     def with_bounds(self, actions: tuple[ir.Action, ...]) -> tuple[ir.Action, ...]:
         """The actions with the ends of their intervals."""
@@ -143,7 +128,7 @@ class _Checker:
         symbol = self.names.symbols[action.symbol]
         known = self.context.known_choices(owner)
         scope = Scope("the end of an interval", symbol.type.axes, Time.NOW, owner, known=known)
-        found = []
+        ends = []
         for end in (0, 1):
             path = ("agents", owner, "actions", name, "between", end)
             node = self.context.expression(*path)
@@ -152,22 +137,23 @@ class _Checker:
                 return action
             unit = value.type.unit
             if value.type.kind is not Kind.NUMBER:
-                self.diagnostics.error("RB401", "the end of an interval is a number", node.span)
+                self.report(messages.declarations.end_is_not_a_number(node.span))
             elif self.names.units and unit not in (None, symbol.type.unit) and literal_value(value) is None:
-                self.diagnostics.error(
-                    "RB501", f"the end of the interval has another unit than '{symbol.name}'", node.span,
-                    expected=str(symbol.type.unit), found=str(unit),
-                )  # fmt: skip
-            found.append((node, value))
-        (node, low), (_, high) = found
-        ends = literal_value(low), literal_value(high)
-        if None not in ends and ends[0] >= ends[1]:  # type: ignore[operator]
-            self.diagnostics.error("RB701", "an interval goes from its lower to its higher end", node.span)
+                self.report(
+                    messages.declarations.end_in_another_unit(
+                        symbol.name, str(symbol.type.unit), str(unit), node.span, self.names.spans[symbol.name]
+                    )
+                )
+            ends.append((node, value))
+        (node, low), (_, high) = ends
+        known_ends = literal_value(low), literal_value(high)
+        if None not in known_ends and known_ends[0] >= known_ends[1]:  # type: ignore[operator]
+            self.report(messages.declarations.falling_interval(node.span))
         return replace(action, bounds=(low, high))
 
-    def in_order(self, actions: tuple[ir.Action, ...]) -> tuple[ir.Statement, ...]:
+    def intervals_in_order(self, actions: tuple[ir.Action, ...]) -> tuple[ir.Statement, ...]:
         """That intervals do not cross, as invariants, of those whose ends are not both written numbers."""
-        found = []
+        statements = []
         for action in actions:
             if action.bounds is not None and not all(map(is_literal, action.bounds)):
                 low, high = action.bounds
@@ -175,41 +161,30 @@ class _Checker:
                 joined = merge_axes(low.type.axes, high.type.axes)
                 kind = Type(Kind.FLAG, joined, ONE if self.names.units else None, max(low.type.time, high.type.time))
                 name = f"{action.symbol} is between {ir.show(low)} and {ir.show(high)}, the larger"
-                found.append(ir.Statement(name, axes, ir.Binary("<=", low, high, kind), action.place))
-        return tuple(found)
+                statements.append(ir.Statement(name, axes, ir.Binary("<=", low, high, kind), action.place))
+        return tuple(statements)
 
     def infer_constraints(self) -> tuple[ir.Constraint, ...]:
-        found = []
+        constraints = []
         for owner, agent in self.spec.agents.items():
             indices = self.names.agents[owner].indices[:1]
             for name, constraint in agent.constraints.items():
                 path = ("agents", owner, "constraints", name)
                 self.context.define(What.CONSTRAINT, f"{owner}.{name}", *path)
                 scope = Scope("a constraint", indices, home=owner)
-                parts = [
+                values = [
                     infer(node, scope, self.names) if (node := self.context.expression(*path, key)) else None
                     for key in ("violation", *(["scale"] if "scale" in constraint.model_fields_set else []))
                 ]
-                if None in parts:
+                if None in values:
                     continue
-                violation, *scale = parts
+                violation, *scale = values
                 assert violation is not None
-                if any(part is not None and part.type.kind is Kind.CHOICE for part in parts):
-                    self.diagnostics.error(
-                        "RB401",
-                        f"the violation of '{name}' and its scale are numbers",
-                        self.document.span(path),
-                        found="a choice of an agent",
-                        expected='for example {violation: "max(-budget\'[i], 0)", scale: 1000}',
-                    )
+                if any(value is not None and value.type.kind is Kind.CHOICE for value in values):
+                    self.report(messages.statements.violation_as_choice(name, self.document.span(path)))
                     continue
                 if scale and scale[0] is not None and literal_value(scale[0]) == 0:
-                    self.diagnostics.error(
-                        "RB401",
-                        "the scale of a constraint cannot be 0: the violation is divided by it",
-                        self.document.span((*path, "scale")),
-                        help="give the size of a violation that matters",
-                    )
+                    self.report(messages.statements.scale_of_nothing(self.document.span((*path, "scale"))))
                     continue
                 if scale and scale[0] is not None:
                     unit = ONE if self.names.units else None
@@ -222,32 +197,26 @@ class _Checker:
                     violation = ir.Binary("/", violation, scale[0], kind)
                 place = place_of(self.document.key(path))
                 index = indices[0] if indices else None
-                found.append(ir.Constraint(name, owner, index, violation, constraint.at == "end", place))
-        return tuple(found)
+                constraints.append(ir.Constraint(name, owner, index, violation, constraint.at == "end", place))
+        return tuple(constraints)
 
     def infer_identities(self) -> tuple[ir.Identity, ...]:
-        found = []
+        identities = []
         for name in self.spec.identities:
             node = self.context.expression("identities", name)
             if node is None:
                 continue
             if not isinstance(node, syntax.Comparison) or node.operator != "==":
-                self.diagnostics.error(
-                    "RB401",
-                    "an identity is an equality",
-                    node.span,
-                    expected="left == right",
-                    help="a condition that must hold is listed under 'invariants'",
-                )
+                self.report(messages.statements.not_an_identity(node.span))
                 continue
             indices = tuple(self.context.free_indices(node))
             both = infer(node, Scope("an identity", indices), self.names)
             if isinstance(both, ir.Binary):
-                found.append(ir.Identity(name, indices, both.left, both.right, place_of(node.span)))
-        return tuple(found)
+                identities.append(ir.Identity(name, indices, both.left, both.right, place_of(node.span)))
+        return tuple(identities)
 
     def infer_invariants(self) -> tuple[ir.Statement, ...]:
-        found = []
+        invariants = []
         for position, text in enumerate(self.spec.invariants):
             node = self.context.expression("invariants", position)
             if node is None:
@@ -255,18 +224,15 @@ class _Checker:
             indices = tuple(self.context.free_indices(node))
             condition = infer(node, Scope("an invariant", indices, bare_numbers=True), self.names)
             if condition is not None and condition.type.kind is not Kind.FLAG:
-                self.diagnostics.error(
-                    "RB401",
-                    f"an invariant is a condition, this is a {condition.type.kind}",
-                    node.span,
-                    expected=f"for example {' '.join(text.split())} >= 0",
+                self.report(
+                    messages.statements.not_an_invariant(condition.type.kind, " ".join(text.split()), node.span)
                 )
             elif condition is not None:
-                found.append(ir.Statement(" ".join(text.split()), indices, condition, place_of(node.span)))
-        return tuple(found)
+                invariants.append(ir.Statement(" ".join(text.split()), indices, condition, place_of(node.span)))
+        return tuple(invariants)
 
     def infer_indicators(self) -> tuple[ir.Statement, ...]:
-        found = []
+        indicators = []
         for name in self.spec.indicators:
             if name in KEYWORDS:  # which a condition of 'alive' would take it for
                 self.names.refuse("indicator ", name, self.context.key("indicators", name))
@@ -274,29 +240,17 @@ class _Checker:
             node = self.context.expression("indicators", name)
             value = infer(node, Scope("an indicator"), self.names) if node else None
             if node and value is not None and value.type.kind is Kind.CHOICE:
-                self.diagnostics.error(
-                    "RB401",
-                    f"an indicator is a number, this is a choice of one {value.type.of}",
-                    node.span,
-                    help="look something up with it, x[choice[i]], or count who chose what: "
-                    "count(i where choice[i] == j)",
-                )
+                self.report(messages.statements.indicator_as_choice(str(value.type.of), node.span))
             elif node and value is not None:
-                found.append(ir.Statement(name, (), value, place_of(self.context.key("indicators", name))))
-        return tuple(found)
+                indicators.append(ir.Statement(name, (), value, place_of(self.context.key("indicators", name))))
+        return tuple(indicators)
 
     def declared_logs(self, indicators: tuple[ir.Statement, ...]) -> set[str]:
         """The indicators that the spec says are above 0."""
-        known = [one.name for one in indicators]
+        known = [indicator.name for indicator in indicators]
         for position, name in enumerate(self.spec.moments.log):
             if name not in known and name not in self.names.broken:
-                close = suggest(name, known)
-                self.diagnostics.error(
-                    "RB202",
-                    f"there is no indicator '{name}'",
-                    self.document.span(("moments", "log", position)),
-                    help=f"did you mean '{close}'?" if close else f"indicators are: {', '.join(known) or 'none'}",
-                )
+                self.report(messages.names.no_indicator(name, self.document.span(("moments", "log", position)), known))
         return set(self.spec.moments.log) & set(known)
 
     def with_discounts(self) -> tuple[ir.Agent, ...]:
@@ -309,75 +263,47 @@ class _Checker:
             if node and value is not None:
                 known = literal_value(value)
                 if known is not None and not 0 <= known <= 1:
-                    self.diagnostics.error(
-                        "RB702",
-                        f"a discount factor of {float(known):g}",
-                        node.span,
-                        expected="a number from 0 to 1",
-                        help=f"is it {float(known):g}%? Write {float(known) / 100:g}, or {float(known):g}%"
-                        if 2 < known <= 100
-                        else "later steps would count for more than earlier ones",
-                    )
+                    self.report(messages.statements.discount_outside_limits(float(known), node.span))
                 if self.names.units and value.type.unit not in (None, ONE):
-                    self.diagnostics.error(
-                        "RB501", "a discount factor has a unit", node.span, expected="a pure number",
-                        found=str(value.type.unit),
-                    )  # fmt: skip
+                    self.report(messages.statements.discount_with_unit(str(value.type.unit), node.span))
             agents.append(replace(agent, discount=value))
         return tuple(agents)
 
     def given(self, owner: str) -> tuple[str, ...]:
         """The values that a type takes as given."""
-        found = self.spec.agents[owner].takes_as_given
-        for position, name in enumerate(found):
+        given = self.spec.agents[owner].takes_as_given
+        for position, name in enumerate(given):
             span = self.document.span(("agents", owner, "takes_as_given", position))
-            symbol = next((one for one in self.names.candidates(name) if one.role is Role.VALUE), None)
-            if symbol is not None:
+            meanings = self.names.candidates(name)
+            if any(symbol.role is Role.VALUE for symbol in meanings):
                 self.names.mention(What.SYMBOL, name, span)
             elif name not in self.names.broken:
-                values = [one.name for one in self.names.symbols.values() if one.role is Role.VALUE]
-                other, close = next(iter(self.names.candidates(name)), None), suggest(name, values)
-                self.diagnostics.error(
-                    "RB202" if other is None else "RB208",
-                    f"'{name}' is not defined"
-                    if other is None
-                    else f"'{name}' is {other.role.noun}, not a value of an equation",
-                    span,
-                    help=f"did you mean '{close}'?" if close else f"values are: {', '.join(values) or 'none'}",
-                )
-        return tuple(dict.fromkeys(found))
+                values = [symbol.name for symbol in self.names.symbols.values() if symbol.role is Role.VALUE]
+                meaning = meanings[0].role.noun if meanings else None
+                self.report(messages.names.no_value(name, span, meaning, values))
+        return tuple(dict.fromkeys(given))
 
     def warn_unused(self) -> None:
         words = {Role.PARAMETER: "parameter", Role.ACTION: "choice", Role.VALUE: "value", Role.STATE: "state"}
         for name, symbol in self.names.symbols.items():
             # A state that only its own equation reads goes on and on without any effect.
             readers = self.names.used.get(name, set()) - {f"{name}'"}
-            if symbol.role in words and not readers and not name.endswith("'"):
-                itself = "but by its own equation " if name in self.names.used else ""
-                self.diagnostics.warning(
-                    "RB207",
-                    f"{words[symbol.role]} '{name}' is never used {itself}".strip(),
-                    self.names.spans[name],
-                    help="an agent chooses it in vain: use it in an equation or a reward, or remove it"
-                    if symbol.role is Role.ACTION
-                    else "remove it",
-                )
+            if symbol.role not in words or readers or name.endswith("'"):
+                continue
+            if symbol.role is Role.ACTION:
+                self.report(messages.names.unused_choice(name, self.names.spans[name]))
+                continue
+            itself = name in self.names.used
+            word = f"{words[symbol.role]} '{name}'"
+            self.report(messages.names.unused(word, self.names.spans[name], only_by_itself=itself))
         for position, unit in enumerate(self.spec.units):
             if unit not in self.names.used_units:
-                self.diagnostics.warning(
-                    "RB207",
-                    f"unit '{unit}' is never used",
-                    self.document.span(("units", position)),
-                    help="give values their unit, or remove it",
-                )
+                self.report(messages.names.unused_unit(unit, self.document.span(("units", position))))
         schedules = self.spec.training.schedules if self.spec.training else {}
         for name in schedules:
             if f"@schedule.{name}" not in self.names.used:
-                self.diagnostics.warning(
-                    "RB207",
-                    f"schedule '{name}' is never used",
-                    self.context.key("training", "schedules", name),
-                    help="remove it",
+                self.report(
+                    messages.names.unused(f"schedule '{name}'", self.context.key("training", "schedules", name))
                 )
 
     def primitives_of(self, model: ir.Model) -> tuple[ir.PrimitiveSource, ...]:
@@ -389,7 +315,7 @@ class _Checker:
             name = pending.pop()
             needs[name] = sorted(n for n in known[name].calls if n in known and n != name)
             pending += [n for n in needs[name] if n not in needs]
-        found = [known[name] for name in in_order(dict(sorted(needs.items())))]
+        called = [known[name] for name in in_order(dict(sorted(needs.items())))]
         return tuple(
             ir.PrimitiveSource(
                 p.name,
@@ -401,5 +327,5 @@ class _Checker:
                 p.doc,
                 tuple(p.domain.get(argument, (None, None)) for argument in p.arguments),
             )
-            for p in found
+            for p in called
         )

@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
 
 from rbcc.compiler import ir, syntax
 from rbcc.compiler.diagnostics import Diagnostic, Diagnostics, Label, Span, messages, other_languages, suggest
+from rbcc.compiler.diagnostics.messages.phrases import declared_at, did_you_mean, meant
 from rbcc.compiler.ir.axis_order import merge_axes
 from rbcc.compiler.ir.constants import constant, is_literal, literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
@@ -24,20 +24,17 @@ from rbcc.compiler.util.text import counted
 
 
 _DOMAINS = {
-    "log": ("the logarithm", syntax.SMALLEST, syntax.LARGEST, "something above 0"),
-    "sqrt": ("the square root", 0.0, syntax.LARGEST, "0 or something above"),
-    "exp": ("the exponential", -math.inf, math.log(syntax.LARGEST), "at most 87, or more is too large for a computer"),
+    "log": (syntax.SMALLEST, syntax.LARGEST),
+    "sqrt": (0.0, syntax.LARGEST),
+    "exp": (-math.inf, math.log(syntax.LARGEST)),
 }
-"""Functions that do not have a value everywhere: in words, from where to where they have one, and that in words."""
+"""Functions that do not have a value everywhere, and from where to where they have one."""
 
 _EXAMPLES = ("i where x[i] > 0", "i, x[i]", "i, x[i], 0.9")
-_NEEDS = ("an index", "an index and a value", "an index, a value and a level from 0 to 1")
-"""The arguments of functions that run over agents, by how many there are behind the indices: an example, in words."""
+"""Arguments of functions that run over agents, by how many there are behind the indices."""
 
 _PURE = ("count", "gini", "top_share", "argmax", "argmin")
 """Functions over agents whose result has no unit."""
-
-_OFFERS = {Time.FIXED: "numbers and parameters", Time.NOW: "something known at the start of the step"}
 
 
 @dataclass
@@ -72,12 +69,10 @@ class Names:
             if symbol.name.endswith("'"):
                 return  # as the state itself
             first = self.symbols[symbol.name]
-            self.diagnostics.error(
-                "RB203",
-                f"'{symbol.name}' is declared twice, as {first.role} and as {symbol.role}",
-                span,
-                help="give one of the two another name",
-                labels=(Label(self.spans[symbol.name], "declared first at"),) if symbol.name in self.spans else (),
+            self.diagnostics.add(
+                messages.names.declared_twice(
+                    symbol.name, first.role.noun, symbol.role.noun, span, self.spans.get(symbol.name)
+                )
             )
             self.broken.add(symbol.name.rpartition(".")[2])
             return
@@ -96,8 +91,7 @@ class Names:
         """Whether `name`, of `what`, means something else already, which is reported."""
         meaning = self.meaning(name)
         if meaning is not None:
-            text = f"{what}'{name}' cannot be declared: it is {meaning}"
-            self.diagnostics.error("RB208", text, span, help="use another name")
+            self.diagnostics.add(messages.names.reserved(f"{what}'{name}'", meaning, span))
         return meaning is not None
 
     def mention(self, what: What, name: str, span: Span, extent: Span | None = None) -> None:
@@ -159,9 +153,6 @@ class _Inference:
     def report(self, finding: Diagnostic) -> None:
         self.names.diagnostics.add(finding)
 
-    def error(self, code: str, message: str, span: Span, **details: Any) -> None:
-        self.names.diagnostics.error(code, message, span, **details)
-
     def expression(self, node: syntax.Expression) -> ir.Expression | None:
         match node:
             case syntax.Number(value):
@@ -191,19 +182,19 @@ class _Inference:
     # --- kinds -------------------------------------------------------------------------------------------------
 
     def number(self, node: syntax.Expression) -> ir.Expression | None:
-        found = self.expression(node)
-        if found is not None and found.type.kind is Kind.CHOICE:
-            self.report(messages.kinds.choice_as_number(node.span, str(found.type.of), self.index_of(found.type.of)))
+        value = self.expression(node)
+        if value is not None and value.type.kind is Kind.CHOICE:
+            self.report(messages.kinds.choice_as_number(node.span, str(value.type.of), self.index_of(value.type.of)))
             return None
-        return found
+        return value
 
     def flag(self, node: syntax.Expression) -> ir.Expression | None:
-        found = self.expression(node)
-        if found is not None and found.type.kind is not Kind.FLAG:
-            against = self.index_of(found.type.of) if found.type.kind is Kind.CHOICE else None
-            self.report(messages.kinds.no_condition(node.span, found.type.kind, against))
+        value = self.expression(node)
+        if value is not None and value.type.kind is not Kind.FLAG:
+            against = self.index_of(value.type.of) if value.type.kind is Kind.CHOICE else None
+            self.report(messages.kinds.no_condition(node.span, value.type.kind, against))
             return None
-        return found
+        return value
 
     def index_of(self, agent: str | None) -> str:
         known = self.names.agents.get(agent or "")
@@ -211,27 +202,27 @@ class _Inference:
 
     # --- units -------------------------------------------------------------------------------------------------
 
-    def agree(self, parts: Sequence[tuple[ir.Expression, Span]], what: str) -> tuple[bool, Unit | None]:
-        """Whether all parts have one unit, and which; written numbers take that of the others."""
+    def agree(self, values: Sequence[tuple[ir.Expression, Span]], what: str) -> tuple[bool, Unit | None]:
+        """Whether all values have the same unit, and which; written numbers take that of the others."""
         if not self.names.units:
             return True, None
-        known = [(part, span) for part, span in parts if part.type.unit is not None and not is_literal(part)]
+        known = [(value, span) for value, span in values if value.type.unit is not None and not is_literal(value)]
         if not known:
-            return True, ONE if all(is_literal(part) for part, _ in parts) else None
+            return True, ONE if all(is_literal(value) for value, _ in values) else None
         first, unit = known[0][1], known[0][0].type.unit
-        for part, span in known[1:]:
-            if part.type.unit != unit:
-                self.report(messages.units.differ(what, first, str(unit), span, str(part.type.unit)))
+        for value, span in known[1:]:
+            if value.type.unit != unit:
+                self.report(messages.units.differ(what, first, str(unit), span, str(value.type.unit)))
                 return False, None
-        for part, span in parts:
-            self.bare(part, span, unit)
+        for value, span in values:
+            self.bare(value, span, unit)
         return True, unit
 
-    def bare(self, part: ir.Expression, span: Span, unit: Unit | None) -> None:
+    def bare(self, value: ir.Expression, span: Span, unit: Unit | None) -> None:
         """Warns of a written number, other than 0, where something in `unit` is needed."""
-        if unit in (None, ONE) or self.scope.bare_numbers or not is_literal(part):
+        if unit in (None, ONE) or self.scope.bare_numbers or not is_literal(value):
             return
-        if any(isinstance(n, ir.Constant) and n.value not in (0, False) for n in ir.walk(part)):
+        if any(isinstance(n, ir.Constant) and n.value not in (0, False) for n in ir.walk(value)):
             self.report(messages.units.number_without_unit(span, str(unit)))
 
     # --- operators ---------------------------------------------------------------------------------------------
@@ -354,22 +345,23 @@ class _Inference:
         return self.names.behind.get(symbol.name, frozenset({symbol.name}))
 
     def too_late(self, node: syntax.Reference, symbol: ir.Symbol) -> None:
-        known = symbol.type.time.words
-        if symbol.role in (Role.VALUE, Role.REWARD):
-            known = {
-                Time.CHOSEN: "the result of choices in the step",
-                Time.WITHIN: "the result of shocks or choices in the step",
-            }.get(symbol.type.time, known)
-        unknown = sorted(self.choices_behind(symbol) - self.scope.known)
-        if self.scope.known and symbol.role is Role.VALUE and symbol.type.time is Time.CHOSEN:
-            known = f"the result of {', '.join(unknown)}"
-        name, purpose, span, labels = _shown(node), self.scope.purpose, node.name_span, self.declared(symbol)
+        scope, time = self.scope, symbol.type.time
+        unknown = sorted(self.choices_behind(symbol) - scope.known)
+        name, span, labels = _shown(node), node.name_span, self.declared(symbol)
         help = self.known_sooner(node, symbol, unknown)
-        if self.scope.offers:
-            self.report(messages.timing.not_offered(name, purpose, span, self.scope.offers, help, labels))
+        if scope.offers:
+            self.report(messages.timing.not_offered(name, scope.purpose, span, scope.offers, help, labels))
             return
-        expected = _OFFERS.get(self.scope.latest, f"something {self.scope.latest.words}")
-        self.report(messages.timing.too_late(name, known, purpose, span, expected, help, labels))
+        known = time.words
+        if scope.known and symbol.role is Role.VALUE and time is Time.CHOSEN:
+            known = messages.timing.result_of(unknown)
+        elif symbol.role in (Role.VALUE, Role.REWARD) and time in (Time.CHOSEN, Time.WITHIN):
+            known = messages.timing.RESULT_OF_CHOICES if time is Time.CHOSEN else messages.timing.RESULT_OF_SHOCKS
+        expected = {
+            Time.FIXED: messages.timing.FIXED,
+            Time.NOW: messages.timing.AT_THE_START,
+        }.get(scope.latest, f"something {scope.latest.words}")
+        self.report(messages.timing.too_late(name, known, scope.purpose, span, expected, help, labels))
 
     def known_sooner(self, node: syntax.Reference, symbol: ir.Symbol, unknown: Sequence[str]) -> str | None:
         """What could be used in place of a value that is not known yet because of the choices `unknown`."""
@@ -397,124 +389,89 @@ class _Inference:
     def unbound(self, index: str, span: Span) -> None:
         agent = self.names.indices[index]
         if self.scope.left:
-            help = f"take a sum over it, sum({index}, ...), or put [{index}] on the left side"
+            help = messages.indices.bind_on_the_left(index)
         elif self.scope.latest is Time.FIXED:
-            help = (
-                f"take a sum over it, sum({index}, ...); what differs between agents belongs to their type, '{agent}'"
-            )
+            help = messages.indices.bind_or_declare(index, agent)
         else:
-            help = f"take a sum or a mean over it: mean({index}, ...)"
+            help = messages.indices.bind_in_a_mean(index)
         self.report(messages.indices.unbound(index, span, self.scope.bound, help))
 
     def no_index(self, name: str, span: Span) -> None:
-        close = suggest(name, self.names.indices)
-        message = messages.indices.unknown(name, span, self.names.listed_indices(), close)
-        self.names.diagnostics.add_missing(name, message)
+        finding = messages.indices.unknown(name, span, list(self.names.indices), self.names.listed_indices())
+        self.names.diagnostics.add_missing(name, finding)
 
     def declared(self, symbol: ir.Symbol) -> tuple[Label, ...]:
-        span = self.names.spans.get(symbol.name)
-        return (Label(span, "declared at"),) if span else ()
+        return declared_at(self.names.spans.get(symbol.name))
 
     def resolve(self, node: syntax.Reference) -> ir.Symbol | None:
         name = node.name + ("'" if node.primed else "")
         if node.owner is not None:
-            found = self.names.symbols.get(f"{node.owner}.{name}")
-            if found is None:
+            symbol = self.names.symbols.get(f"{node.owner}.{name}")
+            if symbol is None:
                 self.undefined(node, name)
-            return found
+            return symbol
         if name in self.scope.local:
             return self.scope.local[name]
         if self.scope.home and f"{self.scope.home}.{name}" in self.names.symbols:
             return self.names.symbols[f"{self.scope.home}.{name}"]
-        found = self.names.candidates(name)
-        if len(found) > 1:
-            options = " or ".join(symbol.name for symbol in found)
-            self.error(
-                "RB204",
-                f"'{node.name}' is declared by more than one agent type",
-                node.name_span,
-                help=f"write {options}",
-            )
+        meanings = self.names.candidates(name)
+        if len(meanings) > 1:
+            self.report(messages.names.ambiguous(node.name, node.name_span, [symbol.name for symbol in meanings]))
             return None
-        if not found:
+        if not meanings:
             if name not in self.names.broken:
                 self.undefined(node, name)
             return None
-        return found[0]
+        return meanings[0]
 
     def undefined(self, node: syntax.Reference, name: str) -> None:
-        symbols = self.names.symbols
-        missing = self.names.diagnostics.missing
+        symbols, agents, span = self.names.symbols, self.names.agents, node.name_span
         if node.owner in self.names.broken or name in self.names.broken or node.name in self.names.broken:
             return
         if node.primed and any(s.name.rpartition(".")[2] == node.name for s in symbols.values()):
-            self.error(
-                "RB202",
-                f"'{node.name}' has no next value",
-                node.name_span,
-                expected="a state: only states are carried to the next step",
-                help=f"write '{node.name}' for its value in this step",
-            )
-            return
-        if node.owner is not None and node.owner not in self.names.agents:
-            close = suggest(node.owner, self.names.agents)
-            help = f"did you mean '{close}'?" if close else f"agent types are: {', '.join(self.names.agents)}"
+            self.report(messages.names.no_next_value(node.name, span))
+        elif node.owner is not None and node.owner not in agents:
+            help = None
             if node.owner in ("L", "F", "D", "S"):  # Stata's operators
-                help = "there are no lag operators: " + messages.timing.kept_in_state(
-                    node.name, self.index_text(node.name)
-                )
-            missing(node.owner, "RB202", f"there is no agent type '{node.owner}'", node.name_span, help=help)
-            return
-        if node.owner is None and node.name in self.names.agents:
-            self.error(
-                "RB208",
-                f"'{node.name}' is an agent type, not a value",
-                node.name_span,
-                help=f"count({node.name}) is the number of its agents",
-            )
-            return
-        if node.owner is None and node.name in self.names.units:
-            self.error(
-                "RB208",
-                f"'{node.name}' is a unit, not a value",
-                node.name_span,
-                help=f"give the number a name: 'parameters: {{x: {{value: 1, unit: {node.name}}}}}'",
-            )
-            return
-        shown = f"{node.owner}.{name}" if node.owner else name
+                help = messages.calls.no_lag_operators(node.name, self.index_text(node.name))
+            finding = messages.names.no_agent_type(node.owner, span, list(agents), help)
+            self.names.diagnostics.add_missing(node.owner, finding)
+        elif node.owner is None and node.name in agents:
+            self.report(messages.names.agent_type_as_value(node.name, span))
+        elif node.owner is None and node.name in self.names.units:
+            self.report(messages.names.unit_as_value(node.name, span))
+        else:
+            self.means_nothing(node, f"{node.owner}.{name}" if node.owner else name, name)
+
+    def means_nothing(self, node: syntax.Reference, shown: str, name: str) -> None:
+        """Reports a name that is not one of anything, `shown` as the author wrote it."""
         if self.names.diagnostics.again(shown, "RB202", node.name_span):
             return
-        pool = {s.name.rpartition(".")[2]: s.name for s in symbols.values() if node.owner in (None, s.owner)}
+        symbols = self.names.symbols.values()
+        pool = {s.name.rpartition(".")[2]: s.name for s in symbols if node.owner in (None, s.owner)}
         pool |= dict.fromkeys((*SPECIAL, *self.scope.local, *self.names.indices, *self.names.broken), "")
         close = suggest(name, pool)
         if node.name in other_languages.WORDS:
             help = other_languages.WORDS[node.name]
         elif close is None:
-            help = None if self.scope.offers else self.where_to_define(node)
-        elif pool[close]:
-            help = f"did you mean {self.names.describe(pool[close])}?"
+            fixed = self.scope.latest is Time.FIXED
+            help = None if self.scope.offers else messages.names.where_to_define(node.name, node.primed, fixed)
         else:
-            help = f"did you mean '{close}'?"
+            help = meant(self.names.describe(pool[close]) if pool[close] else f"'{close}'")
         expected = self.scope.offers if close is None else None
-        missing(shown, "RB202", f"'{shown}' is not defined", node.name_span, expected=expected, help=help)
-
-    def where_to_define(self, node: syntax.Reference) -> str:
-        if node.primed:
-            return f"declare '{node.name}' under 'state' of the spec or of an agent type"
-        if self.scope.latest is Time.FIXED:
-            return "declare it under 'parameters'"
-        return "declare it under 'parameters', 'state' or 'actions', or write an equation for it"
+        finding = messages.names.undefined(shown, node.name_span, expected, help)
+        self.names.diagnostics.add_missing(shown, finding)
 
     def index_text(self, name: str) -> str:
         """The indices of a name as one writes them, such as `[i,j]`."""
-        found = self.names.candidates(name)
-        return f"[{','.join(found[0].type.axes)}]" if found and found[0].type.axes else ""
+        meanings = self.names.candidates(name)
+        return f"[{','.join(meanings[0].type.axes)}]" if meanings and meanings[0].type.axes else ""
 
     def indices(self, node: syntax.Reference, symbol: ir.Symbol) -> tuple[str | ir.Expression, ...] | None:
         given = node.indices or ()
         wanted = ", ".join(self.index_of(agent) for agent in symbol.sets)
         short = node.name + ("'" if node.primed else "")
-        if any(self.is_time(part) for part in given):
+        if any(self.is_time(index) for index in given):
             past = messages.timing.kept_in_state(node.name, f"[{wanted}]" if wanted else "")
             message = messages.indices.of_time(_shown(node), node.span, short, wanted, past)
             self.names.diagnostics.add_missing(f"{symbol.name} in time", message)
@@ -526,15 +483,15 @@ class _Inference:
                 messages.indices.wrong_number(_shown(node), node.span, needed, len(given), short, wanted, total, labels)
             )
             return None
-        names = [part.name if self.is_bound(part) else None for part in given]  # type: ignore[union-attr]
+        names = [index.name if self.is_bound(index) else None for index in given]  # type: ignore[union-attr]
         if None not in names and [self.names.indices[name] for name in names if name] != list(symbol.sets):
-            order = [next((n for n in names if n and self.names.indices[n] == one), None) for one in symbol.sets]
+            order = [next((n for n in names if n and self.names.indices[n] == agent), None) for agent in symbol.sets]
             if len(set(order)) == len(order) and None not in order:
                 labels = self.declared(symbol)
-                self.report(messages.indices.wrong_way_round(_shown(node), node.span, short, map(str, order), labels))
+                self.report(messages.indices.wrong_order(_shown(node), node.span, short, map(str, order), labels))
                 return None
-        found = [self.index(part, wanted, symbol) for part, wanted in zip(given, symbol.sets, strict=True)]
-        return None if None in found else tuple(found)  # type: ignore[arg-type]
+        places = [self.index(index, agent, symbol) for index, agent in zip(given, symbol.sets, strict=True)]
+        return None if None in places else tuple(places)  # type: ignore[arg-type]
 
     def is_bound(self, node: syntax.Expression) -> bool:
         return isinstance(node, syntax.Reference) and node.indices is None and node.name in self.scope.bound
@@ -554,36 +511,34 @@ class _Inference:
                 self.unbound(node.name, node.span)
                 return None
             if self.names.indices[node.name] != wanted:
-                other, known = self.names.indices[node.name], self.names.agents[wanted].indices
+                agent, known = self.names.indices[node.name], self.names.agents[wanted].indices
                 labels = self.declared(symbol)
                 self.report(
-                    messages.indices.of_another_type(symbol.name, wanted, node.name, other, node.span, known, labels)
+                    messages.indices.of_another_type(symbol.name, wanted, node.name, agent, node.span, known, labels)
                 )
                 return None
             return node.name
-        if self.means_nothing(node):
+        if self.is_no_index(node):
             return None
-        found = self.expression(node)
-        if found is None:
+        value = self.expression(node)
+        if value is None:
             return None
-        if found.type.kind is not Kind.CHOICE or found.type.of != wanted:
+        if value.type.kind is not Kind.CHOICE or value.type.of != wanted:
             known, labels = self.names.agents[wanted].indices, self.declared(symbol)
-            help = self.by_number(node, found, wanted, symbol) if len(symbol.sets) == 1 else None
-            self.report(messages.indices.not_by(symbol.name, wanted, a_kind(found), node.span, known, help, labels))
+            help = self.by_number(node, value, wanted, symbol) if len(symbol.sets) == 1 else None
+            self.report(messages.indices.not_by(symbol.name, wanted, a_kind(value), node.span, known, help, labels))
             return None
-        return found
+        return value
 
-    def by_number(self, node: syntax.Expression, found: ir.Expression, wanted: str, symbol: ir.Symbol) -> str:
+    def by_number(self, node: syntax.Expression, value: ir.Expression, wanted: str, symbol: ir.Symbol) -> str:
         """How to look something up with a number in place of an index."""
-        if found.type.time > Time.FIXED or found.type.kind is Kind.CHOICE:
-            return f"a choice of one {wanted} is declared under 'actions': {{choose: {wanted}}}"
-        own = self.names.agents[wanted].indices
-        free = next((index for index in own if index not in found.type.axes), None)
-        short, k = symbol.name.rpartition(".")[2], free or "k"
-        declared = "" if free else f"declare a second index, 'index: [{own[0]}, k]': "
-        return f"{declared}an agent picked by number, from 0, is sum({k} where {k} == {node.span.words}, {short}[{k}])"
+        if value.type.time > Time.FIXED or value.type.kind is Kind.CHOICE:
+            return messages.indices.choice_to_declare(wanted)
+        indices, short = self.names.agents[wanted].indices, symbol.name.rpartition(".")[2]
+        free = next((index for index in indices if index not in value.type.axes), None)
+        return messages.indices.picked_by_number(short, node.span, indices[0], free)
 
-    def means_nothing(self, node: syntax.Expression) -> bool:
+    def is_no_index(self, node: syntax.Expression) -> bool:
         """Whether a bare name in the place of an index is neither an index nor a value; if so, it is reported."""
         if not isinstance(node, syntax.Reference) or node.indices is not None or node.owner or node.primed:
             return False
@@ -612,55 +567,42 @@ class _Inference:
         if name in ir.REDUCTIONS and (word in self.names.indices or name not in self.names.primitives):
             return self.reduction(node)
         if any(argument.where for argument in arguments):
-            self.error(
-                "RB201",
-                f"'where' belongs to the index of a sum, not into {name}()",
-                node.span,
-                help="write sum(i where x[i] > 0, y[i]), or a if condition else b",
-            )
+            self.report(messages.calls.condition_in_function(name, node.span))
             return None
         if name in DISTRIBUTIONS:
             return self.draw(node)
         if name in self.names.primitives:
             return self.apply(node)
-        known = [*self.names.primitives, *ir.REDUCTIONS, *DISTRIBUTIONS]
-        close = suggest(name, known)
-        help = f"did you mean '{close}'?" if close else "functions of your own come from Python files named under 'use'"
-        help = other_languages.FUNCTIONS.get(name, help)
         if self.names.candidates(name):
             return self.called_symbol(node, self.names.candidates(name)[0])
-        self.names.diagnostics.missing(name, "RB205", f"there is no function '{name}'", node.name_span, help=help)
+        known = [*self.names.primitives, *ir.REDUCTIONS, *DISTRIBUTIONS]
+        help = other_languages.FUNCTIONS.get(name) or did_you_mean(name, known, messages.calls.FUNCTIONS_OF_YOUR_OWN)
+        self.names.diagnostics.add_missing(name, messages.names.no_function(name, node.name_span, help))
         return None
 
     def called_symbol(self, node: syntax.Call, symbol: ir.Symbol) -> None:
         """A name with round brackets behind it: another language's index, lag or lead, or a missing product."""
         name, index = node.function, self.index_text(node.function)
         given = [argument.value for argument in node.arguments]
-        help = f"'{name}' is not a function; a product needs *"
+        help = messages.calls.no_product(name)
         shift = (
             self.expression(given[0])
             if len(given) == 1 and isinstance(given[0], (syntax.Number, syntax.Unary))
             else None
         )
         moved = None if shift is None else literal_value(shift)
-        if given and all(self.is_bound(part) for part in given):
-            help = f"indices stand in [ ]: {name}[{', '.join(part.span.words for part in given)}]"
+        if given and all(map(self.is_bound, given)):
+            help = messages.calls.indices_in_brackets(name, [argument.span.words for argument in given])
         elif moved is not None and moved < 0:
-            help = "there are no lags: " + messages.timing.kept_in_state(name, index)
+            help = messages.calls.no_lags(name, index)
         elif moved is not None and moved > 0:
-            help = f"there are no leads: the next value of a state is written {name}'{index}"
-        labels = self.declared(symbol)
-        self.error("RB205", f"there is no function '{name}'", node.name_span, help=help, labels=labels)
+            help = messages.calls.no_leads(name, index)
+        self.report(messages.names.no_function(name, node.name_span, help, self.names.spans.get(symbol.name)))
 
     def since(self, node: syntax.Call, agent: str) -> ir.Expression | None:
         starts = self.scope.since or {}
         if agent not in starts or len(node.arguments) != 1:
-            self.error(
-                "RB206",
-                "since() takes an agent type that chooses",
-                node.span,
-                expected=f"one of: {', '.join(f'since({agent})' for agent in starts)}",
-            )
+            self.report(messages.calls.since_needs_a_type(node.span, starts))
             return None
         progress = ir.Reference("@progress", (), Type(unit=ONE))
         passed = ir.Binary("-", progress, constant(starts[agent]), progress.type)
@@ -672,59 +614,50 @@ class _Inference:
         example = f"{name}({_EXAMPLES[values]})"
         indices: list[str] = []
         for argument in over:
-            part = argument.value
-            if not (isinstance(part, syntax.Reference) and part.name in self.names.indices and part.indices is None):
-                self.wrong_range(node, part, example)
+            index = argument.value
+            if not (isinstance(index, syntax.Reference) and index.name in self.names.indices and index.indices is None):
+                self.wrong_range(node, index, example)
                 return None
-            self.names.mention(What.INDEX, part.name, part.name_span)
-            if part.name in self.scope.bound or part.name in indices:
-                agent = self.names.indices[part.name]
-                others = [i for i in self.names.agents[agent].indices if i not in self.scope.bound]
-                self.report(messages.indices.bound_twice(part.name, part.span, agent, others[0] if others else None))
+            self.names.mention(What.INDEX, index.name, index.name_span)
+            if index.name in self.scope.bound or index.name in indices:
+                agent = self.names.indices[index.name]
+                free = next((i for i in self.names.agents[agent].indices if i not in self.scope.bound), None)
+                self.report(messages.indices.bound_twice(index.name, index.span, agent, free))
                 return None
-            indices.append(part.name)
+            indices.append(index.name)
         if not indices:
             self.no_range(node, example)
             return None
         inner = _Inference(replace(self.scope, bound=(*self.scope.bound, *indices)), self.names)
         conditions = [argument.where for argument in node.arguments if argument.where is not None]
+        written, behind = ", ".join(indices), [argument.value.span for argument in node.arguments[len(over) :]]
         if conditions and (len(conditions) > 1 or over[-1].where is None):
-            where = f"{', '.join(indices)} where {conditions[0].span.words}"
-            behind = "".join(f", {argument.value.span.words}" for argument in node.arguments[len(over) :])
-            self.error(
-                "RB201",
-                "'where' stands once, after the last index",
-                node.span,
-                help=f"write {name}({where}{behind})",
-            )
+            finding = messages.calls.condition_after_last_index(name, written, conditions[0].span, behind, node.span)
+            self.report(finding)
             return None
         if conditions and name not in ("sum", "product", "count"):
-            self.conditional_reduction(node, indices, conditions[0].span.words)
+            condition_span = conditions[0].span
+            self.report(messages.calls.no_value_without_members(name, written, condition_span, behind[0], node.span))
             return None
         if name in ("argmax", "argmin") and len(indices) > 1:
-            self.error(
-                "RB206",
-                f"{name} gives one member, so it runs over one index",
-                node.span,
-                expected=f"for example {name}({indices[-1]}, ...)",
-            )
+            self.report(messages.calls.one_index(name, indices[-1], node.span))
             return None
         condition = inner.flag(conditions[0]) if conditions else None
         body = inner.number(node.arguments[len(over)].value) if values else constant(1)
         level = self.level(node) if values == 2 else None
         if body is None or (conditions and condition is None) or (values == 2 and level is None):
             return None
-        parts = [body] if condition is None else [body, condition]
-        idle = [index for index in indices if not any(index in part.type.axes for part in parts)]
+        terms = [body] if condition is None else [body, condition]
+        idle = [index for index in indices if not any(index in term.type.axes for term in terms)]
         if idle and (name != "count" or condition is not None):
             self.over_nothing(node, name, idle[0], body)
             return None
-        parts += [level] if level is not None else []
-        axes = tuple(a for a in merge_axes(*(part.type.axes for part in parts)) if a not in indices)
+        terms += [level] if level is not None else []
+        axes = tuple(a for a in merge_axes(*(term.type.axes for term in terms)) if a not in indices)
         unit = ONE if name in _PURE else body.type.unit
         if name == "product" and unit not in (None, ONE):
             unit = None if condition is not None else unit ** self.members(indices)
-        joined = replace(_joined(Kind.NUMBER, unit, *parts), axes=axes)
+        joined = replace(_joined(Kind.NUMBER, unit, *terms), axes=axes)
         if name in ("argmax", "argmin"):
             joined = replace(joined, kind=Kind.CHOICE, of=self.names.indices[indices[0]])
         return ir.Reduce(name, tuple(indices), condition, body, joined, level)  # type: ignore[arg-type]
@@ -745,73 +678,38 @@ class _Inference:
             return None
         return level
 
-    def conditional_reduction(self, node: syntax.Call, indices: Sequence[str], condition: str) -> None:
-        """A mean, an extreme or a statistic over some agents, of which there may be none."""
-        name, over = node.function, ", ".join(indices)
-        body = node.arguments[-ir.REDUCTIONS[name]].value.span.words
-        if name == "mean":
-            help = f"write sum({over} where {condition}, {body}) / max(1, count({over} where {condition}))"
-        elif name in ("min", "max", "argmin", "argmax"):
-            help = f"write {name}({over}, {body} if {condition} else ...), with what is to count where it does not hold"
-        else:
-            help = "take it over all agents, or make those that are to count an agent type of their own"
-        text = f"{name} with a condition has no value where nothing fulfils it"
-        self.error("RB206", text, node.span, help=help)
-
     def members(self, indices: Iterable[str]) -> int:
         """How many agents, or pairs of them and so on, indices stand for together."""
         return math.prod(self.names.agents[self.names.indices[index]].count for index in indices)
 
-    def wrong_range(self, node: syntax.Call, part: syntax.Expression, example: str) -> None:
-        """What stands in the place of an index in a sum is none."""
+    def wrong_range(self, node: syntax.Call, place: syntax.Expression, example: str) -> None:
+        """Reports that a sum has something other than an index in the `place` of one."""
         name = node.function
-        if isinstance(part, syntax.Reference) and part.indices is None and part.name in self.names.agents:
-            index = self.index_of(part.name)
-            self.error(
-                "RB206",
-                f"{name} runs over an index, not over an agent type",
-                part.span,
-                expected=f"an index of {part.name}: {index}",
-                help=f"write {name}({index}, ...), and {index} inside",
-            )
-        elif isinstance(part, syntax.Reference) and part.indices is None and not self.names.candidates(part.name):
-            self.no_index(part.name, part.span)
+        if isinstance(place, syntax.Reference) and place.indices is None and place.name in self.names.agents:
+            self.report(messages.calls.over_agent_type(name, place.name, self.index_of(place.name), place.span))
+        elif isinstance(place, syntax.Reference) and place.indices is None and not self.names.candidates(place.name):
+            self.no_index(place.name, place.span)
         else:
-            over = [argument.value.span.words for argument in node.arguments if argument.value is not part]
-            self.error(
-                "RB206",
-                f"{name} needs an index here",
-                part.span,
-                expected=f"for example {example}",
-                help=f"write count({', '.join(over)} where {part.span.words})" if name == "count" and over else None,
-            )
+            indices = [argument.value.span.words for argument in node.arguments if argument.value is not place]
+            help = messages.calls.count_where(indices, place.span) if name == "count" and indices else None
+            self.report(messages.calls.not_an_index(name, place.span, example, help))
 
     def no_range(self, node: syntax.Call, example: str) -> None:
-        """A sum of something over nothing: the index that is missing can often be told."""
+        """Reports a sum of something over nothing: it is often clear which index is missing."""
         values = ir.REDUCTIONS[node.function]
         value = node.arguments[0].value if len(node.arguments) == max(values, 1) else None
-        rest = "".join(f", {argument.value.span.words}" for argument in node.arguments[1:])
-        help = None
+        behind = "".join(f", {argument.value.span.words}" for argument in node.arguments[1:])
+        written, level = None, False
         if isinstance(value, syntax.Reference) and value.name in self.names.indices and values == 2:
-            help = "a level is missing behind the value: 0.5 is the middle"
-        elif (
-            isinstance(value, syntax.Reference)
-            and value.indices is None
-            and len(self.names.candidates(value.name)) == 1
-        ):
+            level = True
+        elif isinstance(value, syntax.Reference) and not value.indices and len(self.names.candidates(value.name)) == 1:
             index = self.index_text(value.name)
-            help = f"write {node.function}({index[1:-1]}, {value.span.words}{index}{rest})" if index else None
+            written = f"{index[1:-1]}, {value.span.words}{index}{behind}" if index else None
         elif value is not None:
             inside = [r.name for r in syntax.references(value) if r.name in self.names.indices]
             free = list(dict.fromkeys(name for name in inside if name not in self.scope.bound)) or inside[:1]
-            help = f"write {node.function}({', '.join(free)}, {value.span.words}{rest})" if free else None
-        self.error(
-            "RB206",
-            f"{node.function} needs {_NEEDS[values]}",
-            node.span,
-            expected=f"for example {example}",
-            help=help,
-        )
+            written = f"{', '.join(free)}, {value.span.words}{behind}" if free else None
+        self.report(messages.calls.no_index(node.function, values, node.span, example, written, level))
 
     def over_nothing(self, node: syntax.Call, name: str, index: str, body: ir.Expression) -> None:
         agent, values = self.names.indices[index], ir.REDUCTIONS[name]
@@ -831,20 +729,13 @@ class _Inference:
         name, distribution = node.function, DISTRIBUTIONS[node.function]
         wanted = distribution.arguments
         if not self.scope.draws:
-            self.error(
-                "RB208",
-                f"{name}() cannot be drawn in {self.scope.purpose}",
-                node.span,
-                help="draw it in an equation, or in the start of a state if it is drawn once and stays",
-            )
+            self.report(messages.calls.drawn_elsewhere(name, self.scope.purpose, node.span))
             return None
         if len(node.arguments) != len(wanted):
-            self.error(
-                "RB206",
-                f"{name} takes {counted(len(wanted), 'argument')}, here it has {len(node.arguments)}",
-                node.span,
-                expected=f"{name}({', '.join(wanted)})",
-                help=distribution.help,
+            self.report(
+                messages.calls.wrong_number(
+                    name, counted(len(wanted), "argument"), len(node.arguments), wanted, node.span, distribution.help
+                )
             )
             return None
         arguments = [self.number(argument.value) for argument in node.arguments]
@@ -855,15 +746,12 @@ class _Inference:
             if self.names.units and argument.type.unit not in (None, ONE):
                 self.report(messages.units.argument_of_distribution(name, span, str(argument.type.unit)))
                 return None
-        parts: list[ir.Expression] = arguments  # type: ignore[assignment]
-        last = literal_value(parts[-1]) if parts else None
+        values: list[ir.Expression] = arguments  # type: ignore[assignment]
+        last = literal_value(values[-1]) if values else None
         if last is not None and not distribution.allows(last):
-            self.error(
-                "RB410", f"no {name} distribution has the {wanted[-1]} {float(last):g}", spans[-1],
-                expected=f"a {wanted[-1]} {distribution.limits}",
-            )  # fmt: skip
+            self.report(messages.calls.outside_limits(name, wanted[-1], float(last), spans[-1], distribution.limits))
             return None
-        return self.drawn(name, distribution, parts)
+        return self.drawn(name, distribution, values)
 
     def drawn(self, name: str, distribution: Distribution, arguments: Sequence[ir.Expression]) -> ir.Expression:
         """A draw for every value of the indices that are bound here."""
@@ -881,31 +769,34 @@ class _Inference:
         spans = [argument.value.span for argument in node.arguments]
         if not primitive.takes(len(spans)):
             shown = [*primitive.arguments, *["..."] * primitive.variadic]
-            self.error(
-                "RB206",
-                f"{primitive.name} takes {_number_of_arguments(primitive)}, here it has {len(spans)}",
-                node.span,
-                expected=f"{primitive.name}({', '.join(shown)})",
-                help=self.over_agents(node) if primitive.variadic else None,
+            self.report(
+                messages.calls.wrong_number(
+                    primitive.name,
+                    _number_of_arguments(primitive),
+                    len(spans),
+                    shown,
+                    node.span,
+                    self.over_agents(node) if primitive.variadic else None,
+                )
             )
             return None
         arguments = [self.number(argument.value) for argument in node.arguments]
         if None in arguments:
             return None
         present: list[ir.Expression] = arguments  # type: ignore[assignment]
-        domain, value = _DOMAINS.get(primitive.name), literal_value(present[0])
-        if domain is not None and value is not None and not domain[1] <= value <= domain[2]:
-            self.report(messages.kinds.outside_domain(domain[0], float(value), spans[0], domain[3]))
+        domain, first = _DOMAINS.get(primitive.name), literal_value(present[0])
+        if domain is not None and first is not None and not domain[0] <= first <= domain[1]:
+            self.report(messages.kinds.outside_domain(primitive.name, float(first), spans[0]))
             return None
         unit: Unit | None = None
         if self.names.units:
             literal = all(map(is_literal, present))
-            given = [None if is_literal(part) and not literal else part.type.unit for part in present]
+            given = [None if is_literal(value) and not literal else value.type.unit for value in present]
             unit, misfit = primitive.units.apply(given)
             if misfit is not None:
                 position, needed = misfit
                 pure = needed == ONE
-                like = None if pure else next((k for k, other in enumerate(given) if other == needed), None)
+                like = None if pure else next((k for k, unit_of in enumerate(given) if unit_of == needed), None)
                 self.report(
                     messages.units.argument(
                         primitive.name,
@@ -917,8 +808,8 @@ class _Inference:
                     )
                 )
                 return None
-            for position, (part, span) in enumerate(zip(present, spans, strict=True)):
-                self.bare(part, span, primitive.units.shared(given, position))
+            for position, (value, span) in enumerate(zip(present, spans, strict=True)):
+                self.bare(value, span, primitive.units.shared(given, position))
         kind = Kind.FLAG if primitive.flag else Kind.NUMBER
         return ir.Apply(primitive.name, tuple(present), _joined(kind, unit, *present))
 
@@ -926,7 +817,7 @@ class _Inference:
         """For `max(x[j])`: the maximum over agents that may be meant."""
         value = node.arguments[0].value if node.arguments else None
         inside = [r.name for r in syntax.references(value) if r.name in self.names.indices] if value else []
-        return f"over agents it is {node.function}({inside[0]}, {value.span.words})" if value and inside else None
+        return messages.calls.over_agents(node.function, inside[0], value.span) if value and inside else None
 
 
 def _can_hold(node: ir.Binary) -> bool:
@@ -939,9 +830,9 @@ def _can_hold(node: ir.Binary) -> bool:
     return not value or syntax.SMALLEST <= abs(value) <= syntax.LARGEST
 
 
-def _joined(kind: Kind, unit: Unit | None, *parts: ir.Expression) -> Type:
-    axes = merge_axes(*(part.type.axes for part in parts))
-    return Type(kind, axes, unit, max(part.type.time for part in parts))
+def _joined(kind: Kind, unit: Unit | None, *operands: ir.Expression) -> Type:
+    axes = merge_axes(*(operand.type.axes for operand in operands))
+    return Type(kind, axes, unit, max(operand.type.time for operand in operands))
 
 
 def _number_of_arguments(primitive: Primitive) -> str:

@@ -7,7 +7,7 @@ from itertools import accumulate
 from math import comb, sqrt
 
 from rbcc.compiler import syntax
-from rbcc.compiler.diagnostics import Span
+from rbcc.compiler.diagnostics import Diagnostic, Span, messages
 from rbcc.compiler.schema import spec
 from rbcc.compiler.semantics.context import Chain, Context
 from rbcc.compiler.semantics.data_values import written_number
@@ -29,17 +29,17 @@ class _Reader:
     context: Context
     path: KeyPath
 
-    def error(self, message: str, span: Span, **details: str | None) -> None:
-        self.context.diagnostics.error("RB113", message, span, **details)
+    def report(self, finding: Diagnostic) -> None:
+        self.context.diagnostics.add(finding)
 
     def numbers(self, key: str, *more: int) -> list[Fraction] | None:
         node = self.context.document.node((*self.path, key, *more))
         assert isinstance(node, List)
         if more and len(node.items) > MAX_VALUES:
-            self.error(f"a row of {len(node.items)} chances", node.span, expected=f"at most {MAX_VALUES} numbers")
+            self.report(messages.chains.long_row(len(node.items), MAX_VALUES, node.span))
             return None
-        found = [written_number(self.context, item) for item in node.items]
-        return None if None in found else found  # type: ignore[return-value]
+        numbers = [written_number(self.context, item) for item in node.items]
+        return None if None in numbers else numbers  # type: ignore[return-value]
 
     def chain(self) -> Chain | None:
         given, rows = (self.context.document.node((*self.path, key)) for key in ("values", "transitions"))
@@ -47,17 +47,16 @@ class _Reader:
         assert isinstance(rows, List)
         count = len(given.items)
         if not 2 <= count <= MAX_VALUES:
-            self.error(f"a chain of {count} values", given.span, expected=f"2 to {MAX_VALUES}")
+            self.report(messages.chains.number_of_values(count, MAX_VALUES, given.span))
             return None
         if len(rows.items) != count:
-            found = len(rows.items)
-            self.error(f"{count} values, but {found} rows of transitions", rows.span, expected=f"{count} rows")
+            self.report(messages.chains.number_of_rows(count, len(rows.items), rows.span))
             return None
         values, chances = self.numbers("values"), [self.numbers("transitions", k) for k in range(count)]
         if values is None or None in chances:
             return None
         if len(set(values)) < count:
-            self.error("a value that is given twice", given.span, expected="values that differ")
+            self.report(messages.chains.value_twice(given.span))
             return None
         table: list[list[Fraction]] = chances  # type: ignore[assignment]
         wrong = [row for row, item in zip(table, rows.items, strict=True) if not self.sound(row, count, item.span)]
@@ -70,15 +69,11 @@ class _Reader:
         """Whether a row holds chances that sum to 1."""
         total = sum(row)
         if len(row) != count:
-            self.error(f"a row of {len(row)} chances for {count} values", span, expected=f"{count} numbers")
+            self.report(messages.chains.row_of_another_length(len(row), count, span))
         elif min(row) < 0:
-            self.error("a chance below 0", span, expected="numbers from 0 to 1")
+            self.report(messages.chains.negative_chance(span))
         elif total != 1:
-            close = abs(total - 1) < Fraction(1, 100)
-            self.error(
-                f"this row sums to {float(total):.12g}", span, expected="chances that sum to 1",
-                help="write thirds as 1/3" if close else None,
-            )  # fmt: skip
+            self.report(messages.chains.sum_of_row(float(total), abs(total - 1) < Fraction(1, 100), span))
         else:
             return True
         return False
@@ -92,37 +87,34 @@ def _rouwenhorst(context: Context, path: KeyPath, given: spec.Rouwenhorst) -> Ch
     """
     size = "shock" if given.shock is not None else "standard_deviation"
     keys = ["persistence", size, *(["mean"] if "mean" in given.model_fields_set else [])]
-    found = [written_number(context, context.document.node((*path, key))) for key in keys]
-    if None in found:
+    written = [written_number(context, context.document.node((*path, key))) for key in keys]
+    if None in written:
         return None
-    persistence, deviation, mean = map(float, (*found, 0)[:3])  # type: ignore[arg-type]
+    persistence, deviation, mean = map(float, (*written, 0)[:3])  # type: ignore[arg-type]
     steps = given.states - 1
     limits = {
-        "persistence": (abs(persistence) < 1, "a number between -1 and 1"),
-        size: (
-            deviation > 1e-6 * abs(mean),
-            "a number above a millionth of the mean" if deviation > 0 else "a number above 0",
-        ),
-        "states": (steps < MAX_VALUES, f"2 to {MAX_VALUES} values"),
+        "persistence": (abs(persistence) < 1, messages.chains.PERSISTENCE),
+        size: (deviation > 1e-6 * abs(mean), messages.chains.deviation(above_zero=deviation > 0)),
+        "states": (steps < MAX_VALUES, messages.chains.values_up_to(MAX_VALUES)),
     }
     for key, (fits, expected) in limits.items():
         if not fits:
-            message, span = f"no such chain: {key} is {getattr(given, key)}", context.document.span((*path, key))
-            context.diagnostics.error("RB113", message, span, expected=expected)
+            span = context.document.span((*path, key))
+            context.diagnostics.add(messages.chains.outside_limits(key, getattr(given, key), span, expected))
             return None
     if size == "shock":
         deviation /= sqrt(1 - persistence**2)
-    stay = (1 + Fraction(found[0] or 0)) / 2
+    stay = (1 + Fraction(written[0] or 0)) / 2
     values = (mean + deviation * sqrt(steps) * (2 * k / steps - 1) for k in range(given.states))
 
     def chance(now: int, later: int) -> Fraction:
-        """That of `now` successes and the other failures `later` in all succeed."""
-        kept = range(max(0, later - (steps - now)), min(now, later) + 1)
+        """The chance that `later` trials succeed in the next step if `now` do in this one."""
+        still = range(max(0, later - (steps - now)), min(now, later) + 1)
         return sum(
             (
                 comb(now, k) * stay**k * (1 - stay) ** (now - k)
                 * comb(steps - now, later - k) * (1 - stay) ** (later - k) * stay ** (steps - now - later + k)
-                for k in kept
+                for k in still
             ),
             Fraction(0),
         )  # fmt: skip
@@ -188,7 +180,7 @@ def _steps(
     arguments = [x, _number(values[0], span)]
     for start, value in zip(starts, values[1:], strict=True):
         arguments += [start, _number(value, span)]
-    return syntax.Call("steps", tuple(syntax.Argument(one, None) for one in arguments), span, span)
+    return syntax.Call("steps", tuple(syntax.Argument(argument, None) for argument in arguments), span, span)
 
 
 def _number(value: Fraction | int, span: Span) -> syntax.Expression:

@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.diagnostics import Span
+from rbcc.compiler.diagnostics import Span, messages
 from rbcc.compiler.ir.constants import constant, literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.schema.spec import Observation
@@ -28,18 +28,17 @@ class Observations:
 
     def infer(self) -> tuple[ir.Observation, ...]:
         """The observations of all types that choose."""
-        found, public_used = [], False
+        observations, public_used = [], False
         for owner, agent in self.spec.agents.items():
-            own = self.names.agents[owner].indices[0] if self.names.agents[owner].indices else None
+            index = next(iter(self.names.agents[owner].indices), None)
             features: list[ir.Feature] = []
             for position, item in enumerate(agent.observes):
                 if item.value == "public" and (item.scale or item.encode):
                     public_used = True
-                    self.context.diagnostics.error(
-                        "RB606",
-                        "'public' has no scale of its own",
-                        self.context.document.span(("agents", owner, "observes", position)),
-                        help="give scales to the values listed under 'public'",
+                    self.context.diagnostics.add(
+                        messages.observations.scale_of_public(
+                            self.context.document.span(("agents", owner, "observes", position))
+                        )
                     )
                 elif item.value == "public":
                     public_used = True
@@ -49,23 +48,18 @@ class Observations:
                         features += self.feature(shared, ("public", k), None, None, frozenset())
                 else:
                     known = self.context.known_choices(owner)
-                    features += self.feature(item, ("agents", owner, "observes", position), own, owner, known)
+                    features += self.feature(item, ("agents", owner, "observes", position), index, owner, known)
             self.seen_twice(owner, features)
             if agent.actions:
                 shared, changing, fixed = [], [], []
                 for feature in features:
-                    mine = own in feature.expression.type.axes and own not in feature.axes
+                    mine = index in feature.expression.type.axes and index not in feature.axes
                     known = feature.expression.type.time is Time.FIXED
                     (fixed if mine and known else changing if mine else shared).append(feature)
-                found.append(ir.Observation(owner, own, tuple(shared), tuple(changing), tuple(fixed)))
+                observations.append(ir.Observation(owner, index, tuple(shared), tuple(changing), tuple(fixed)))
         if self.spec.public and not public_used:
-            self.context.diagnostics.warning(
-                "RB207",
-                "no agent type observes 'public'",
-                self.context.key("public"),
-                help="list it under 'observes': observes: [public, ...]",
-            )
-        return tuple(found)
+            self.context.diagnostics.add(messages.observations.unused_public(self.context.key("public")))
+        return tuple(observations)
 
     def seen_twice(self, owner: str, features: list[ir.Feature]) -> None:
         seen: set[str] = set()
@@ -74,31 +68,34 @@ class Observations:
             text = ir.show(feature.expression)
             if text in seen:
                 item = last[feature.name] if feature.name in last else last["public"]
-                self.context.diagnostics.warning(
-                    "RB607",
-                    f"'{owner}' observes '{feature.name}' twice",
-                    self.context.document.span(("agents", owner, "observes", item)),
-                    help="'public' has it already: remove it here" if "public" in last else "remove one of the two",
+                self.context.diagnostics.add(
+                    messages.observations.twice(
+                        owner,
+                        feature.name,
+                        self.context.document.span(("agents", owner, "observes", item)),
+                        "public" in last,
+                    )
                 )
             seen.add(text)
 
     def feature(
-        self, item: Observation, path: KeyPath, own: str | None, home: str | None, known: frozenset[str]
+        self, item: Observation, path: KeyPath, agent: str | None, home: str | None, known: frozenset[str]
     ) -> list[ir.Feature]:
+        """How an item is observed by agents of the type `home`, of which `agent` is the index."""
         node = self.context.expression(*path, "value")
         if node is None:
             return []
-        node = self.whole(node, own, home)
+        node = self.whole(node, agent, home)
         free = self.context.free_indices(node)
-        bound = tuple(dict.fromkeys(([own] if own else []) + free))
+        bound = tuple(dict.fromkeys(([agent] if agent else []) + free))
         scope = Scope("an observation", bound, Time.NOW, home, known=known)
         expression = infer(node, scope, self.names)
         if expression is None:
             return []
-        axes = tuple(axis for axis in expression.type.axes if axis != own)
+        axes = tuple(axis for axis in expression.type.axes if axis != agent)
         return self.encoder.encode(item, path, node.span, expression, axes)
 
-    def whole(self, node: syntax.Expression, own: str | None, home: str | None) -> syntax.Expression:
+    def whole(self, node: syntax.Expression, agent: str | None, home: str | None) -> syntax.Expression:
         """A bare name means the whole array, or an agent's own entry of what belongs to its type."""
         if not isinstance(node, syntax.Reference) or node.indices is not None or node.name in self.names.indices:
             return node
@@ -107,11 +104,11 @@ class Observations:
             symbol = self.names.symbols.get(f"{node.owner}.{name}")
         else:
             symbol = self.names.symbols.get(f"{home}.{name}") if home else None
-            found = self.names.candidates(name)
-            symbol = symbol or (found[0] if len(found) == 1 else None)
+            meanings = self.names.candidates(name)
+            symbol = symbol or (meanings[0] if len(meanings) == 1 else None)
         if symbol is None or not symbol.sets:
             return node
-        axes = self.context.default_axes(symbol.sets, own)
+        axes = self.context.default_axes(symbol.sets, agent)
         inner = tuple(syntax.Reference(axis, None, False, None, node.span, node.span) for axis in axes)
         return replace(node, indices=inner)
 
@@ -148,9 +145,7 @@ class _Encoder:
         elif declared and declared[1] is not None:
             scale = self.scale(*declared[1])
         if encode == "digits" and item.scale is not None:
-            diagnostics.error(
-                "RB606", "digits have no scale", self.context.document.key((*path, "scale")), help="remove it"
-            )
+            diagnostics.add(messages.observations.scale_of_digits(self.context.document.key((*path, "scale"))))
         if encode == "digits":
             return [replace(feature, encoding="digits", size=10 * width)]
         if encode is None and declared:
@@ -160,12 +155,7 @@ class _Encoder:
             derived = self.derived(value)
             if derived is None:
                 subject = value.symbol if isinstance(value, ir.Reference) else feature.name
-                diagnostics.error(
-                    "RB606",
-                    f"no scale can be derived for '{subject}'",
-                    span,
-                    help="give its typical size: 'scale: 100' at the state, or {value: ..., scale: 100} here",
-                )
+                diagnostics.add(messages.observations.no_scale(subject, span))
                 return []
             encode, scale = encode or derived[0], derived[1]
         return [replace(feature, encoding=encode or "linear", scale=scale)]
@@ -176,7 +166,7 @@ class _Encoder:
             return constant(1)
         value = infer(node, Scope("a scale", latest=Time.FIXED), self.context.names)
         if value is not None and (known := literal_value(value)) is not None and known <= 0:
-            self.context.diagnostics.error("RB103", "a scale must be above 0", node.span)
+            self.context.diagnostics.add(messages.observations.scale_not_positive(node.span))
         return value or constant(1)
 
     def declared(self, value: ir.Expression) -> tuple[Any, KeyPath | None] | None:

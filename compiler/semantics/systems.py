@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.diagnostics import Label
+from rbcc.compiler.diagnostics import messages
 from rbcc.compiler.ir.constants import literal_value
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.semantics.context import Context, place_of
@@ -14,7 +14,6 @@ from rbcc.compiler.semantics.expressions import Scope, a_kind, infer
 from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.semantics.reserved import DISTRIBUTIONS
 from rbcc.compiler.source import KeyPath
-from rbcc.compiler.util.text import counted
 from rbcc.compiler.util.toposort import reached, reversed_edges
 
 
@@ -26,7 +25,7 @@ class _System:
     unknowns: tuple[str, ...]
     equations: tuple[syntax.Equality, ...]
     whole: bool  # whether all of it could be read
-    own: tuple[str, ...] = ()  # the definitions between unknowns and equations
+    inner: tuple[str, ...] = ()  # the definitions between unknowns and equations
 
 
 class Systems:
@@ -36,7 +35,7 @@ class Systems:
         self.context = context
         self.spec, self.document = context.spec, context.document
         self.diagnostics, self.names = context.diagnostics, context.names
-        self.found: list[_System] = []
+        self.systems: list[_System] = []
         self.of: dict[str, _System] = {}  # by unknown
         self.bounds: dict[str, tuple[ir.Expression, ir.Expression]] = {}
 
@@ -53,7 +52,7 @@ class Systems:
                 self.names.broken.update(unknowns)
                 self.names.poisoned.update(unknowns)
                 continue
-            self.found.append(system)
+            self.systems.append(system)
             for number, unknown in enumerate(unknowns):
                 self.of[unknown] = system
                 drafts[unknown] = self.draft(system, unknown, equations[min(number, len(equations) - 1)])
@@ -75,12 +74,14 @@ class Systems:
         self.context.define(What.SYMBOL, name, *path)
         return True
 
-    def draft(self, system: _System, unknown: str, equation: syntax.Equality) -> Draft:
+    def draft(self, system: _System, unknown: str, equality: syntax.Equality) -> Draft:
         symbol = self.names.symbols[unknown]
-        text = f"{_indexed(unknown, symbol.type.axes)} solves {'; '.join(one.text for one in system.equations)}"
+        text = (
+            f"{_indexed(unknown, symbol.type.axes)} solves {'; '.join(equation.text for equation in system.equations)}"
+        )
         span = self.names.spans[unknown]
         return Draft(
-            unknown, symbol.type.axes, equation.node, symbol.type.unit, text, system.name, symbol.doc, span, None
+            unknown, symbol.type.axes, equality.node, symbol.type.unit, text, system.name, symbol.doc, span, None
         )
 
     # --- what needs what -----------------------------------------------------------------------------------------
@@ -102,50 +103,46 @@ class Systems:
 
         On entry unknowns need all that is written in their systems.
         """
-        raw = {name: list(found) for name, found in needs.items()}
-        users = reversed_edges(raw)
-        for system in self.found:
+        read = {name: list(symbols) for name, symbols in needs.items()}
+        users = reversed_edges(read)
+        for system in self.systems:
             behind = reached(users, system.unknowns)
-            read = reached(raw, {n for u in system.unknowns for n in raw[u]}, system.unknowns)
-            own = [name for name in drafts if name in read and name in behind and name not in system.unknowns]
-            other = next((name for name in own if name in self.of), None)
-            if other is not None:
-                self.need_each_other(system, self.of[other])
-                system.whole = self.of[other].whole = False
-                own = [name for name in own if name not in self.of]
-            system.own = tuple(own)
-            inside = (*own, *system.unknowns)
-            outside = [one for name in inside for one in raw[name] if one not in inside]
-            outside = [one for one in outside if one not in self.of or one not in behind]
+            used = reached(read, {n for u in system.unknowns for n in read[u]}, system.unknowns)
+            inner = [name for name in drafts if name in used and name in behind and name not in system.unknowns]
+            foreign = next((name for name in inner if name in self.of), None)
+            if foreign is not None:
+                self.need_each_other(system, self.of[foreign])
+                system.whole = self.of[foreign].whole = False
+                inner = [name for name in inner if name not in self.of]
+            system.inner = tuple(inner)
+            inside = (*inner, *system.unknowns)
+            outside = [symbol for name in inside for symbol in read[name] if symbol not in inside]
+            outside = [symbol for symbol in outside if symbol not in self.of or symbol not in behind]
             for unknown in system.unknowns:
                 needs[unknown] = list(dict.fromkeys(outside))
 
-    def need_each_other(self, one: _System, other: _System) -> None:
-        if one.whole and other.whole:
-            names = [self.spec.solve[s.name].unknowns for s in (one, other)]
-            listed = " and ".join(f"'{', '.join(n)}' of '{s.name}'" for n, s in zip(names, (one, other), strict=True))
-            self.diagnostics.error(
-                "RB602",
-                f"{listed} need each other: neither can be solved for first",
-                self.context.key("solve", one.name),
-                help=f"put the unknowns and equations of '{other.name}' into '{one.name}': they are solved together",
-                labels=(Label(self.context.key("solve", other.name), "the other is at"),),
+    def need_each_other(self, first: _System, second: _System) -> None:
+        if first.whole and second.whole:
+            unknowns = [list(self.spec.solve[system.name].unknowns) for system in (first, second)]
+            spans = [self.context.key("solve", system.name) for system in (first, second)]
+            self.diagnostics.add(
+                messages.systems.need_each_other(first.name, unknowns[0], second.name, unknowns[1], *spans)
             )
 
     # --- types -----------------------------------------------------------------------------------------------------
 
     def unknown(self, name: str, needs: Sequence[str], drafts: Mapping[str, Draft]) -> ir.Definition | None:
-        """Finds out when an unknown is known; its definition is one in name only until all others are there."""
+        """Finds out when an unknown is known; its definition is a stand-in until all others are there."""
         system, symbol = self.of[name], self.names.symbols[name]
         read = [self.names.symbols[n] for n in needs if n in self.names.symbols]
-        own = [*self.nodes(system), *(drafts[n].node for n in system.own)]
-        time = max([Time.NOW, *(one.type.time for one in read)])
-        if any(_draws(node) for node in own):
+        written = [*self.nodes(system), *(drafts[n].node for n in system.inner)]
+        time = max([Time.NOW, *(used.type.time for used in read)])
+        if any(map(_draws, written)):
             time = max(time, Time.WITHIN)
         self.names.symbols[name] = replace(symbol, type=replace(symbol.type, time=time))
         if time is Time.CHOSEN:
-            chosen = [one.name for one in read if one.role is Role.ACTION]
-            further = (self.names.behind.get(one.name, frozenset()) for one in read)
+            chosen = [used.name for used in read if used.role is Role.ACTION]
+            further = (self.names.behind.get(used.name, frozenset()) for used in read)
             self.names.behind[name] = frozenset(chosen).union(*further)
         if not self.infer_bounds(name):
             return None
@@ -164,27 +161,24 @@ class Systems:
                 return False
             unit = value.type.unit
             if value.type.kind is not Kind.NUMBER:
-                self.diagnostics.error("RB401", "the end of an interval is a number", node.span)
+                self.diagnostics.add(messages.declarations.end_is_not_a_number(node.span))
                 return False
             if self.names.units and unit not in (None, symbol.type.unit) and literal_value(value) is None:
-                self.diagnostics.error(
-                    "RB501", f"the end of the interval has another unit than '{name}'", node.span,
-                    expected=f"{symbol.type.unit}, the unit of '{name}'", found=str(unit),
-                    labels=(Label(self.names.spans[name], "declared at"),),
-                )  # fmt: skip
+                self.diagnostics.add(
+                    messages.declarations.end_in_another_unit(
+                        name, str(symbol.type.unit), str(unit), node.span, self.names.spans[name]
+                    )
+                )
                 return False
-            inside = next((n for n in ir.references(value) if n == name or n in self.of[name].own), None)
+            inside = next((n for n in ir.references(value) if n == name or n in self.of[name].inner), None)
             if inside is not None:
-                self.diagnostics.error(
-                    "RB601", f"where '{name}' is looked for depends on '{inside}', which follows from it", node.span,
-                    help="give ends that are known without it",
-                )  # fmt: skip
+                self.diagnostics.add(messages.systems.end_follows_from_unknown(name, inside, node.span))
                 return False
             ends.append((node, value))
         (node, low), (_, high) = ends
         known = literal_value(low), literal_value(high)
         if known[0] is not None and known[1] is not None and known[0] >= known[1]:
-            self.diagnostics.error("RB701", "an interval goes from its lower to its higher end", node.span)
+            self.diagnostics.add(messages.declarations.falling_interval(node.span))
             return False
         self.bounds[name] = low, high
         return True
@@ -195,9 +189,9 @@ class Systems:
         """All definitions, with unknowns that are the roots of their systems."""
         known = {definition.symbol: definition for definition in definitions}
         roots: dict[str, ir.Expression] = {}
-        for system in self.found:
+        for system in self.systems:
             sides = [self.equality(equation) for equation in system.equations]
-            present = all(name in known for name in (*system.unknowns, *system.own))
+            present = all(name in known for name in (*system.unknowns, *system.inner))
             equations = [side for side in sides if side is not None]
             if (
                 not system.whole
@@ -207,7 +201,7 @@ class Systems:
             ):
                 continue
             unknowns = tuple(ir.Unknown(u, known[u].indices, *self.bounds[u]) for u in system.unknowns)
-            inside = tuple(d for d in definitions if d.symbol in system.own)
+            inside = tuple(d for d in definitions if d.symbol in system.inner)
             alone = _alone(unknowns, inside, equations)
             if alone is not None:
                 equations = [replace(equations[0], indices=alone)]
@@ -220,13 +214,7 @@ class Systems:
     def equality(self, equation: syntax.Equality) -> ir.Equality | None:
         node = equation.node
         if not isinstance(node, syntax.Comparison) or node.operator != "==":
-            self.diagnostics.error(
-                "RB401",
-                "what is solved for unknowns is an equality",
-                node.span,
-                expected="left == right",
-                help="a limit to a choice is one of its ends, 'between: [0, ...]'",
-            )
+            self.diagnostics.add(messages.systems.not_an_equality(node.span))
             return None
         indices = tuple(self.context.free_indices(node))
         both = infer(node, Scope("an equation that is solved", indices), self.names)
@@ -234,16 +222,13 @@ class Systems:
             return None
         for side, written in ((both.left, node.left), (both.right, node.right)):
             if side.type.kind is not Kind.NUMBER:
-                self.diagnostics.error(
-                    "RB401", f"an equation that is solved has numbers on both sides, this is {a_kind(side)}",
-                    written.span,
-                )  # fmt: skip
+                self.diagnostics.add(messages.systems.not_a_number(a_kind(side), written.span))
                 return None
         return ir.Equality(indices, both.left, both.right, equation.text, equation.doc, place_of(node.span))
 
     def fits(self, system: _System, equations: Sequence[ir.Equality], known: Mapping[str, ir.Definition]) -> bool:
         """Whether there are as many equations as unknowns, and each has to do with some of the others."""
-        needs = {name: list(ir.references(known[name].expression)) for name in system.own}
+        needs = {name: list(ir.references(known[name].expression)) for name in system.inner}
 
         def reach(symbols: set[str]) -> set[str]:
             """The unknowns on which any of some symbols depend."""
@@ -253,37 +238,25 @@ class Systems:
         for equation, written in zip(equations, system.equations, strict=True):
             if not reach(ir.references(equation.left) | ir.references(equation.right)):
                 fine = False
-                names = ", ".join(f"'{name}'" for name in system.unknowns)
-                self.diagnostics.error(
-                    "RB609",
-                    f"nothing in this equation depends on {names}",
-                    written.node.span,
-                    help=f"it would hold or not whatever {'it is' if len(system.unknowns) == 1 else 'they are'}: is a "
-                    "name missing? What must hold on its own account is an identity",
-                )
-        sides = set().union(*(ir.references(side) for one in equations for side in (one.left, one.right)))
+                self.diagnostics.add(messages.systems.equation_without_unknown(system.unknowns, written.node.span))
+        sides = set().union(
+            *(ir.references(side) for equality in equations for side in (equality.left, equality.right))
+        )
         used = reach(sides)
         for name in system.unknowns:
             if fine and name not in used:
                 fine = False
-                self.diagnostics.error(
-                    "RB609",
-                    f"no equation of '{system.name}' depends on '{name}'",
-                    self.names.spans[name],
-                    help="any value would do: add its equation, or remove it",
+                self.diagnostics.add(
+                    messages.systems.unknown_without_equation(system.name, name, self.names.spans[name])
                 )
         sizes = [self.size(known[name].indices) for name in system.unknowns]
-        wanted = [self.size(one.indices) for one in equations]
+        wanted = [self.size(equation.indices) for equation in equations]
         if fine and sum(sizes) != sum(wanted):
             fine = False
-            unknowns = ", ".join(_indexed(name, known[name].indices) for name in system.unknowns)
-            self.diagnostics.error(
-                "RB609",
-                f"'{system.name}' has {counted(sum(sizes), 'unknown')} and {counted(sum(wanted), 'equation')}",
-                self.context.key("solve", system.name),
-                expected="as many equations as unknowns",
-                found=f"unknowns {unknowns}: {_sum(sizes)}; equations: {_sum(wanted)}",
-                help="an equation stands for as many as its free indices have members",
+            unknowns = [_indexed(name, known[name].indices) for name in system.unknowns]
+            span = self.context.key("solve", system.name)
+            self.diagnostics.add(
+                messages.systems.another_number_of_equations(system.name, unknowns, sizes, wanted, span)
             )
         return fine
 
@@ -309,13 +282,13 @@ def _alone(
 
     def read(expressions: Iterable[ir.Expression], free: Sequence[str]) -> tuple[str, ...] | None:
         """The indices at which expressions read the unknown, if these are always the same, and all `free`."""
-        found, bound = set(), set()
-        for node in (inner for one in expressions for inner in ir.walk(one)):
+        read_at, bound = set(), set()
+        for node in (inner for expression in expressions for inner in ir.walk(expression)):
             if isinstance(node, ir.Reference) and node.symbol in along:
-                found.add(tuple(node.indices[position] for position in along[node.symbol]))
+                read_at.add(tuple(node.indices[position] for position in along[node.symbol]))
             if isinstance(node, ir.Reduce):
                 bound.update(node.indices)
-        indices = found.pop() if len(found) == 1 else None
+        indices = read_at.pop() if len(read_at) == 1 else None
         return indices if indices is not None and set(indices) <= set(free) - bound else None
 
     for definition in definitions:
@@ -329,7 +302,3 @@ def _alone(
 
 def _indexed(name: str, indices: Sequence[str]) -> str:
     return f"{name}[{','.join(indices)}]" if indices else name
-
-
-def _sum(parts: Sequence[int]) -> str:
-    return " + ".join(map(str, parts)) + (f" = {sum(parts)}" if len(parts) > 1 else "")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.diagnostics import Span, suggest
+from rbcc.compiler.diagnostics import Span, messages
 from rbcc.compiler.schema.spec import AMOUNT
 from rbcc.compiler.semantics.expressions import Names
 from rbcc.compiler.source import Document, KeyPath, Scalar
@@ -26,10 +26,8 @@ def targets(
     by_type = written if isinstance(written, Mapping) else dict.fromkeys(names.agents, written)
     for agent in by_type:
         if agent not in names.agents:
-            close = suggest(agent, names.agents)
-            help = f"did you mean '{close}'?" if close else f"agent types: {', '.join(names.agents)}"
             at = document.key((*path, agent))
-            names.diagnostics.missing(agent, "RB202", f"there is no agent type '{agent}'", at, help=help)
+            names.diagnostics.add_missing(agent, messages.names.no_agent_type(agent, at, list(names.agents)))
     for agent in names.agents:
         value = by_type.get(agent, default)
         if isinstance(value, float):
@@ -52,12 +50,7 @@ def _amount(agent: str, path: KeyPath, each: bool, document: Document, names: Na
     if unit is None or reward is None:
         return None
     if reward.type.unit not in (None, unit):
-        names.diagnostics.error(
-            "RB503",
-            f"the reward of '{agent}' is in {reward.type.unit}, this target in {unit}",
-            span,
-            expected=f"an amount in {reward.type.unit}, or a share such as 1%",
-            help=None if each else f"each type can have its own: {{{agent}: 1%}}",
-        )
+        wanted, given = str(reward.type.unit), str(unit)
+        names.diagnostics.add(messages.training.target_in_another_unit(agent, wanted, given, not each, span))
         return None
     return ir.Target(float(match[1]), str(unit))

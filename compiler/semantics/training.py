@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import cache
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.diagnostics import Diagnostics, Label, Source, Span, suggest
+from rbcc.compiler.diagnostics import Diagnostics, Source, Span, messages, suggest
 from rbcc.compiler.ir.types import Kind, Role, Time, Type
 from rbcc.compiler.ir.units import ONE
 from rbcc.compiler.schema.defaults import DEFAULTS
@@ -63,28 +63,17 @@ class _Training:
                     if first.agent == later.agent and getattr(first, key) != getattr(later, key)
                 ]
                 if changed:
-                    self.diagnostics.error(
-                        "RB702",
-                        f"'{key}' of {' and '.join(changed)} changes between the phases {phases[0].name} "
-                        f"and {phase.name}",
-                        self.document.key(("training", "phases", phase.name)),
-                        help=f"set '{key}' once, under the agent type or 'default': a network goes through all phases",
-                    )
+                    span = self.document.key(("training", "phases", phase.name))
+                    finding = messages.training.changes_between_phases(key, changed, phases[0].name, phase.name, span)
+                    self.diagnostics.add(finding)
 
     def known_types(self, types: dict[str, Learner], path: KeyPath) -> None:
         for name in types:
             self.names.mention(What.AGENT, name, self.document.key((*path, name)))
             if name not in self.learners and name not in self.names.broken:
-                known = [*self.learners, *Learner.model_fields, "phases", "default", "anneal", "schedules"]
-                close = suggest(name, known)
-                self.diagnostics.error(
-                    "RB702",
-                    f"'{name}' is neither a setting nor an agent type with choices",
-                    self.document.key((*path, name)),
-                    help=f"did you mean '{close}'?"
-                    if close
-                    else f"agent types with choices: {', '.join(self.learners)}",
-                )
+                span = self.document.key((*path, name))
+                settings = (*Learner.model_fields, "phases", "default", "anneal", "schedules")
+                self.diagnostics.add(messages.training.no_setting(name, span, settings, self.learners))
 
     def known_constraints(self) -> None:
         """A multiplier is of a constraint: of the type it is set for, or of some type if it is set for all."""
@@ -97,18 +86,16 @@ class _Training:
         for owner, table, path in tables:
             known = set(self.spec.agents[owner].constraints) if owner in self.spec.agents else every
             for name in table.lagrangian or {}:
-                for one in [owner] if owner else self.learners:
-                    if name in self.spec.agents[one].constraints:
+                for agent in [owner] if owner else self.learners:
+                    if name in self.spec.agents[agent].constraints:
                         self.names.mention(
-                            What.CONSTRAINT, f"{one}.{name}", self.document.key((*path, "lagrangian", name))
+                            What.CONSTRAINT, f"{agent}.{name}", self.document.key((*path, "lagrangian", name))
                         )
                 if name not in known and name not in self.names.broken:
-                    self.diagnostics.error(
-                        "RB702",
-                        f"{owner or 'no agent type'} has {'no' if owner else 'a'} constraint '{name}'",
-                        self.document.key((*path, "lagrangian", name)),
-                        expected=f"one of: {', '.join(sorted(known))}" if known else None,
-                        help="declare it under 'constraints' of the agent type",
+                    self.diagnostics.add(
+                        messages.training.no_constraint(
+                            owner, name, self.document.key((*path, "lagrangian", name)), known
+                        )
                     )
 
     def phase(self, name: str, phase: Phase) -> ir.Phase:
@@ -176,43 +163,30 @@ class _Training:
         try:
             order = in_order(needs)
         except Cycle as cycle:
-            span = self.document.key(texts[cycle.path[0]])
-            self.diagnostics.error(
-                "RB602",
-                f"schedules need each other: {' -> '.join(cycle.path)}",
-                span,
-                help="one of them must do without the others, with progress or iteration",
-                labels=tuple(Label(self.document.key(texts[name]), f"'{name}' at") for name in cycle.path[1:-1]),
+            self.diagnostics.add(
+                messages.training.schedules_need_each_other(
+                    cycle.path, [self.document.key(texts[name]) for name in cycle.path]
+                )
             )
             return (), scope
-        found = []
+        statements = []
         for key in order:
             value = self.scalar(nodes[key], scope, f"schedule '{key}'")
             if value is not None:
-                found.append(ir.Statement(key, (), value, place_of(self.document.key(texts[key]))))
-        return tuple(found), scope
+                statements.append(ir.Statement(key, (), value, place_of(self.document.key(texts[key]))))
+        return tuple(statements), scope
 
     def check_names(self, texts: dict[str, KeyPath]) -> None:
         """A schedule cannot have the name of something that schedules may use."""
         symbols = self.names.symbols
         for key, path in texts.items():
-            if self.names.refuse("schedule ", key, self.document.key(path)):
+            span = self.document.key(path)
+            if self.names.refuse("schedule ", key, span):
                 continue
             if key in ("progress", "iteration", "since"):
-                self.diagnostics.error(
-                    "RB209",
-                    f"schedule '{key}' hides '{key}', a word of schedules",
-                    self.document.key(path),
-                    help="give it another name",
-                )
+                self.diagnostics.add(messages.names.schedule_hides_word(key, span))
             elif key in symbols and symbols[key].role is Role.PARAMETER:
-                self.diagnostics.error(
-                    "RB209",
-                    f"schedule '{key}' hides the parameter '{key}'",
-                    self.document.key(path),
-                    help="to change the parameter while training, put it under 'anneal'; else use another name",
-                    labels=(Label(self.names.spans[key], "declared at"),),
-                )
+                self.diagnostics.add(messages.names.schedule_hides_parameter(key, span, self.names.spans[key]))
 
     def parse(self, path: KeyPath) -> syntax.Expression | None:
         """The expression at a place, which may hold for several types and phases."""
@@ -223,7 +197,7 @@ class _Training:
     def scalar(self, node: syntax.Expression, scope: Scope, what: str) -> ir.Expression | None:
         value = infer(node, scope, self.names)
         if value is not None and (value.type.axes or value.type.kind is Kind.CHOICE):
-            self.diagnostics.error("RB702", f"{what} must be a single number", node.span)
+            self.diagnostics.add(messages.training.not_a_single_number(what, node.span))
             return None
         return value
 
@@ -251,52 +225,35 @@ class _Training:
         return tuple(parameters), tuple(windows)
 
     def no_parameter(self, key: str, path: KeyPath, symbol: ir.Symbol | None) -> None:
-        """What is annealed is not a parameter, or one with an index."""
+        """Reports that `key` is not a parameter, or a parameter with an index."""
         if key in self.names.broken:
             return
         known = [s.name for s in self.names.symbols.values() if s.role is Role.PARAMETER and not s.sets]
         meant = symbol or next(iter(self.names.candidates(key)), None)
-        what = "no parameter that could be annealed"
-        if meant is not None:
-            what = (
-                "a parameter with an index" if meant.role is Role.PARAMETER else f"{meant.role.noun} of {meant.owner}"
-            )
-        close = suggest(key, known)
-        self.diagnostics.error(
-            "RB702",
-            f"'{key}' is {what}" + ("" if meant is None else ": it cannot be annealed"),
-            self.document.key(path),
-            expected="a parameter without an index, or a choice with a window {open: [0, 0.2], from: ...}",
-            help=f"did you mean '{close}'?" if close and close != key else None,
-        )
+        meaning = None
+        if meant is not None and meant.role is Role.PARAMETER:
+            meaning = "a parameter with an index"
+        elif meant is not None:
+            meaning = meant.role.noun + (f" of {meant.owner}" if meant.owner else "")
+        self.diagnostics.add(messages.training.not_annealable(key, meaning, self.document.key(path), known))
 
     def window(self, key: str, window: Window, path: KeyPath) -> ir.Window | None:
         action = self.actions.get(key)
         if action is None or not action.choices or action.of is not None:
-            close = _choice_like(
-                key, {name: one for name, one in self.actions.items() if one.choices and one.of is None}
-            )
+            close = _choice_like(key, [name for name, a in self.actions.items() if a.choices and a.of is None])
             if key.rpartition(".")[2] not in self.names.broken:
-                self.diagnostics.error(
-                    "RB702",
-                    f"'{key}' is not a choice from a list of numbers",
-                    self.document.key(path),
-                    expected="type.choice, such as baker.hours",
-                    help=f"did you mean '{close}'?" if close and close != key else None,
-                )
+                self.diagnostics.add(messages.training.not_a_list_of_numbers(key, self.document.key(path), close))
             return None
         begin, end = window.open
         if not 0 <= begin <= end <= 1:
-            self.diagnostics.error(
-                "RB702", "a window opens between two points of progress", self.document.span((*path, "open")),
-                expected="two numbers from 0 to 1, rising",
-            )  # fmt: skip
+            self.diagnostics.add(messages.training.window_out_of_order(self.document.span((*path, "open"))))
             return None
         if not any(math.isclose(window.from_, choice) for choice in action.choices):
-            self.diagnostics.error(
-                "RB702", f"{window.from_:g} is not among the choices of '{key}'", self.document.span((*path, "from")),
-                expected=_listed(action.choices),
-            )  # fmt: skip
+            self.diagnostics.add(
+                messages.training.not_among_choices(
+                    "RB702", window.from_, key, action.choices, self.document.span((*path, "from"))
+                )
+            )
             return None
         return ir.Window(key, window.from_, begin, end)
 
@@ -324,12 +281,9 @@ class _Training:
         if plain["algorithm"] == "pathwise":
             self.smooth(owner, name, phase)
         elif self.spec.agents[owner].takes_as_given:
-            self.diagnostics.error(
-                "RB702",
-                f"'{owner}' takes values as given, and only a derivative through the model can leave them out",
-                self.document.span(self.setting("algorithm", owner, name, phase)[1] or ("training",)),
-                help=f"write 'algorithm: pathwise' for {owner}, or remove 'takes_as_given'",
-            )
+            _, path = self.setting("algorithm", owner, name, phase)
+            span = self.document.span(path or ("training",))
+            self.diagnostics.add(messages.training.nothing_to_take_as_given(owner, span))
         return ir.Learner(
             agent=owner,
             network=tuple(plain.pop("network")),  # type: ignore[arg-type]
@@ -345,11 +299,8 @@ class _Training:
         _, path = self.setting("algorithm", owner, name, phase)
         for action in self.actions.values():
             if action.size > 1:
-                self.diagnostics.error(
-                    "RB702",
-                    f"'{owner}' cannot learn by derivatives: '{action.symbol}' is chosen from a list",
-                    self.document.span(path or ("training",)),
-                    help="give it an interval, 'between: [low, high]', or learn by ppo",
+                self.diagnostics.add(
+                    messages.training.no_derivative(owner, action.symbol, self.document.span(path or ("training",)))
                 )
                 return
 
@@ -363,33 +314,22 @@ class _Training:
     def joint(self, owner: str, name: str, phase: Phase) -> tuple[str, ...]:
         value, path = self.setting("joint", owner, name, phase)
         chosen: list[str] = value or []  # type: ignore[assignment]
-        size = 1
+        size, span = 1, self.document.span(path or ("training",))
         for position, action in enumerate(chosen):
             if path is not None:
                 self.names.mention(What.SYMBOL, f"{owner}.{action}", self.document.span((*path, position)))
-            found = self.actions.get(f"{owner}.{action}")
-            if found is None or not found.choices or self.spec.agents[owner].actions[action].over is not None:
-                close = suggest(action, self.spec.agents[owner].actions)
-                self.diagnostics.error(
-                    "RB702",
-                    f"'{owner}' has no choice '{action}' that could be drawn jointly",
-                    self.document.span(path or ("training",)),
-                    expected="choices of this type from a list, without 'over'",
-                    help=f"did you mean '{close}'?" if close and close != action else None,
+            declared = self.actions.get(f"{owner}.{action}")
+            if declared is None or not declared.choices or self.spec.agents[owner].actions[action].over is not None:
+                self.diagnostics.add(
+                    messages.training.not_drawn_jointly(owner, action, span, self.spec.agents[owner].actions)
                 )
                 return ()
-            size *= found.size
-        if chosen and (len(set(chosen)) < 2 or len(set(chosen)) < len(chosen) or size > MAX_JOINT_CHOICES):
-            many = size > MAX_JOINT_CHOICES
-            self.diagnostics.error(
-                "RB702",
-                f"{len(chosen)} choices with {size:,} combinations are too many to draw as one"
-                if many
-                else f"'joint' lists {', '.join(chosen)}: one choice is always drawn alone",
-                self.document.span(path or ("training",)),
-                expected=f"at most {MAX_JOINT_CHOICES:,} combinations" if many else "two or more different choices",
-                help="take larger steps between choices" if many else "remove 'joint'",
-            )
+            size *= declared.size
+        if size > MAX_JOINT_CHOICES:
+            self.diagnostics.add(messages.training.too_many_joint(len(chosen), size, MAX_JOINT_CHOICES, span))
+            return ()
+        if chosen and (len(set(chosen)) < 2 or len(set(chosen)) < len(chosen)):
+            self.diagnostics.add(messages.training.nothing_to_join(chosen, span))
             return ()
         return tuple(f"{owner}.{action}" for action in chosen)
 
@@ -432,51 +372,29 @@ def check_verification(
         if node is None or condition is None:
             continue
         if condition.type.kind is not Kind.FLAG:
-            diagnostics.error(
-                "RB401",
-                f"'alive' lists conditions, this is a {condition.type.kind}",
-                node.span,
-                expected=f"for example {' '.join(text.split())} > 0",
-            )
+            diagnostics.add(messages.training.not_a_condition(condition.type.kind, " ".join(text.split()), node.span))
             continue
         alive.append(ir.Statement(" ".join(text.split()), (), condition, place_of(node.span)))
     offered = {action.symbol: action for action in actions}
     for key, value in verify.shutdown.items():
-        names.mention(What.SYMBOL, key, document.key(("verify", "shutdown", key)))
+        key_span, span = document.key(("verify", "shutdown", key)), document.span(("verify", "shutdown", key))
+        names.mention(What.SYMBOL, key, key_span)
         if key not in offered and key.rpartition(".")[2] in names.broken:
             continue
         if key not in offered:
             close = _choice_like(key, offered)
-            help = f"did you mean '{close}'?" if close else f"choices: {', '.join(offered)}"
-            diagnostics.error(
-                "RB703", f"there is no choice '{key}'", document.key(("verify", "shutdown", key)), help=help
-            )
+            diagnostics.add(messages.training.no_choice(key, key_span, close, offered))
         elif offered[key].bounds:
             if not 0 <= value <= 1:
-                diagnostics.error(
-                    "RB703",
-                    f"'{key}' is chosen from an interval",
-                    document.span(("verify", "shutdown", key)),
-                    expected="a share of it: 0 for the lower end, 1 for the upper",
-                )
+                diagnostics.add(messages.training.outside_interval(key, span))
         elif offered[key].shares:
-            other = names.agents[names.symbols[key].sets[-1]]
-            if value not in range(other.count):
-                diagnostics.error(
-                    "RB703",
-                    f"'{key}' is shares of each {other.name}",
-                    document.span(("verify", "shutdown", key)),
-                    expected=f"the number of the {other.name} that gets all, from 0 to {other.count - 1}",
-                )
+            agent = names.agents[names.symbols[key].sets[-1]]
+            if value not in range(agent.count):
+                diagnostics.add(messages.training.no_member(key, agent.name, agent.count, span))
         elif not offered[key].choices:
             continue  # its interval was reported
         elif not any(math.isclose(value, choice, abs_tol=1e-12) for choice in offered[key].choices):
-            diagnostics.error(
-                "RB703",
-                f"{value:g} is not among the choices of '{key}'",
-                document.span(("verify", "shutdown", key)),
-                expected=_listed(offered[key].choices),
-            )
+            diagnostics.add(messages.training.not_among_choices("RB703", value, key, offered[key].choices, span))
     return ir.Verification(
         tuple(alive),
         tuple(targets(verify.target, ("verify", "target"), document, names, TARGET)),
@@ -494,8 +412,3 @@ def _choice_like(key: str, actions: Iterable[str]) -> str | None:
     """The choice that `key` is meant to be: one of that name without its type, or the nearest."""
     known = list(actions)
     return next((name for name in known if name.rpartition(".")[2] == key), None) or suggest(key, known)
-
-
-def _listed(choices: tuple[float, ...]) -> str:
-    shown = ", ".join(f"{choice:g}" for choice in choices[:12])
-    return shown + (", ..." if len(choices) > 12 else "")

@@ -271,7 +271,7 @@ class _Builder:
     def number(self, token: Token) -> Fraction:
         digits, size = float(re.split("[eE%]", token)[0]), float(token.rstrip("%"))
         if len(token) > MAX_DIGITS or (digits and not SMALLEST <= size <= LARGEST):
-            self.fail(token, "a number that a computer cannot hold")
+            self.fail(token, "a number too large or too small for a computer")
         return _fraction(token) if digits else Fraction(0)
 
     def build_true(self, tree: Any) -> Boolean:

@@ -39,7 +39,7 @@ def influence(model: ir.Model, report: Report) -> None:
                 "RB804",
                 f"choice '{symbol}' cannot affect the reward of '{agent.name}'{_late(delays[symbol], model)}",
                 report.span(model.symbol(symbol).place),
-                "is it missing in an equation? What agents choose in vain stays random",
+                "is it missing in an equation? Choices without an effect stay random",
             )
 
 

@@ -36,10 +36,10 @@ def discount(model: ir.Model, ranges: Ranges, report: Report) -> None:
         elif 0 < factor < 1 and (model.ends_after or 0) > LONG * (ahead := math.log(0.01) / math.log(factor)):
             report.warning(
                 "RB801",
-                f"a discount factor of {factor:g}: of {model.horizon:,} steps agents look {ahead:.0f} ahead, "
-                "what comes later counts for less than 1%",
+                f"a discount factor of {factor:g}: agents look {ahead:.0f} of {model.horizon:,} steps ahead, "
+                "and later steps count for less than 1%",
                 span,
-                f"is it of a year, and a step shorter? That of a quarter is {factor:g}^(1/4) = {factor**0.25:.4g}",
+                f"is it the factor of a year, but a step is shorter? That of a quarter is {factor:g}^(1/4) = {factor**0.25:.4g}",
             )
     if model.ends_after == 1:
         _idle_states(model, report)
@@ -57,5 +57,5 @@ def _idle_states(model: ir.Model, report: Report) -> None:
                 "RB802",
                 f"state '{symbol.name}' in an episode of one step: its next value is never used",
                 report.span(symbol.place),
-                "make it a parameter, or 'horizon' longer",
+                "make it a parameter, or make 'horizon' longer",
             )

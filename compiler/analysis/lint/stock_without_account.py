@@ -17,9 +17,9 @@ def unaccounted(model: ir.Model, report: Report) -> None:
         names = ", ".join(stock.name for stock in stocks)
         report.warning(
             "RB905",
-            f"no account of {unit}: what an equation takes from '{stocks[0].name}' may come to nobody, and none may notice",
+            f"no account of {unit}: an equation may take from '{stocks[0].name}' and give to nobody, unnoticed",
             report.span(stocks[0].place),
-            f"declare what holds it; where it comes from and goes to is then proved:  accounts: {{{unit}: {{stocks: [{names}]}}}}",
+            f"declare the stocks that hold it, and its flows are proved:  accounts: {{{unit}: {{stocks: [{names}]}}}}",
             tuple(Label(report.span(stock.place), "another is at") for stock in stocks[1:]),
         )
 

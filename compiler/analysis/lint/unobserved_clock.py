@@ -29,7 +29,7 @@ def clock(model: ir.Model, report: Report) -> None:
         (first, state), *others = found
         report.warning(
             "RB608",
-            f"'{first}' does not observe the time, and what it chooses pays later, through '{state}'",
+            f"'{first}' does not observe the time, but its choices pay off later, through '{state}'",
             _place(first, report),
             f"after {model.horizon} steps the economy ends, and near the end other choices are best: add 'time' to "
             "what it observes; or write 'continuing: true' if the economy goes on",

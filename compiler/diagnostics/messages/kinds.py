@@ -46,7 +46,7 @@ def different_branches(span: Span, then: str, otherwise: str) -> Diagnostic:
 
 def division_by_zero(span: Span, divisor: bool = True) -> Diagnostic:
     """The divisor that is 0, or else a negative power of 0."""
-    return error("RB401", "a division by zero", span, expected="something that is not 0" if divisor else None)
+    return error("RB401", "division by zero", span, expected="a divisor that is not 0" if divisor else None)
 
 
 def power_of_negative(span: Span) -> Diagnostic:
@@ -56,7 +56,7 @@ def power_of_negative(span: Span) -> Diagnostic:
 def beyond_computers(span: Span, smallest: float, largest: float) -> Diagnostic:
     return error(
         "RB401",
-        "a number that a computer cannot hold",
+        "a number too large or too small for a computer",
         span,
         expected=f"0, or numbers from {smallest:g} to {largest:g}",
     )
@@ -70,6 +70,13 @@ def level(function: str, value: float, span: Span) -> Diagnostic:
     )  # fmt: skip
 
 
-def outside_domain(function: str, value: float, span: Span, domain: str) -> Diagnostic:
-    """`function` in words, such as "the logarithm"."""
-    return error("RB401", f"{function} of {value:g}", span, expected=domain)
+_DOMAINS = {
+    "log": ("the logarithm", "a number above 0"),
+    "sqrt": ("the square root", "0 or a number above it"),
+    "exp": ("the exponential", "at most 87: the result of more is too large for a computer"),
+}
+
+
+def outside_domain(function: str, value: float, span: Span) -> Diagnostic:
+    words, domain = _DOMAINS[function]
+    return error("RB401", f"{words} of {value:g}", span, expected=domain)

@@ -1,5 +1,7 @@
 """Values that are read before they are known."""
 
+from collections.abc import Iterable
+
 from rbcc.compiler.diagnostics.diagnostic import Diagnostic, Label, Span, error
 
 
@@ -32,7 +34,7 @@ def observe_state(state: str) -> str:
 def of_the_step_before(name: str, index: str, after: str | None) -> str:
     """`after` names the types after which the type could choose to know it."""
     later = f"; or let the type choose later in the step: 'after: {after}'" if after else ""
-    return f"agents can see the value of the step before: {kept_in_state(name, index)}{later}"
+    return f"agents can see the value in the step before: {kept_in_state(name, index)}{later}"
 
 
 def kept_in_state(name: str, index: str) -> str:
@@ -40,4 +42,16 @@ def kept_in_state(name: str, index: str) -> str:
     return f"keep it in a state 'last_{name}', with the equation last_{name}'{index} = {name}{index}"
 
 
-CHANGES = "what changes from step to step is a state or a value, with an equation"
+CHANGES = "a quantity that changes from step to step is a state or a value, with an equation"
+
+RESULT_OF_CHOICES = "the result of choices in the step"
+RESULT_OF_SHOCKS = "the result of shocks or choices in the step"
+
+
+def result_of(choices: Iterable[str]) -> str:
+    return f"the result of {', '.join(choices)}"
+
+
+FIXED = "numbers and parameters"
+AT_THE_START = "something known at the start of the step"
+"""What can be used where no more than this is known."""

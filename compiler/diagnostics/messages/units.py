@@ -1,6 +1,9 @@
 """Units that do not agree, and units that are missing."""
 
+from collections.abc import Sequence
+
 from rbcc.compiler.diagnostics.diagnostic import Diagnostic, Span, error, warning
+from rbcc.compiler.diagnostics.messages.phrases import did_you_mean
 
 
 def differ(what: str, first: Span, first_unit: str, second: Span, second_unit: str) -> Diagnostic:
@@ -38,10 +41,10 @@ def exponent(span: Span, unit: str) -> Diagnostic:
 def depends_on_exponent(power: Span, exponent: Span, base_unit: str) -> Diagnostic:
     return warning(
         "RB504",
-        f"what unit this power has depends on the value of '{exponent.words}'",
+        f"the unit of this power depends on the value of '{exponent.words}'",
         power,
         expected="an exponent that is a written number, or a base without a unit",
-        help=f"the units of what is made from it are not checked; {made_pure(base_unit)}",
+        help=f"the units of expressions made from it are not checked; {made_pure(base_unit)}",
     )
 
 
@@ -66,3 +69,13 @@ def argument(function: str, number: int, span: Span, unit: str, needed: str | No
 def made_pure(unit: str) -> str:
     """How a pure number is made of a value in `unit`."""
     return f"divide by something in {unit}, such as a parameter {{value: 1, unit: {unit}}}"
+
+
+def unknown(unit: str, span: Span, declared: Sequence[str]) -> Diagnostic:
+    """`declared` are the units of the spec; "util" is one of every model."""
+    return error(
+        "RB502",
+        f"'{unit}' is not a unit of this model",
+        span,
+        help=did_you_mean(unit, [*declared, "util"], f"declare it: 'units: [{', '.join([*declared, unit])}]'"),
+    )
