@@ -143,7 +143,7 @@ def solve(
     def attempt(number: int) -> Try:
         where, own = folder / f"try-{number}", seed + number - 1
         asked: dict[str, Any] = {"seed": VERIFYING + own, "confidence": _confidence(number)}
-        found = _verified(where, model, own, asked) if resume else None
+        found = verified(where, model, own, asked) if resume else None
         if found is None:
             tell(f"try {number} of at most {tries}: training seed {own}")
             began = time.monotonic()
@@ -316,7 +316,7 @@ def _there(model: Model, seed: int, out: str | Path | None) -> Path:
     return max(found)[2]
 
 
-def _verified(where: Path, model: Model, seed: int, asked: Mapping[str, Any]) -> Equilibrium | None:
+def verified(where: Path, model: Model, seed: int, asked: Mapping[str, Any]) -> Equilibrium | None:
     """The verification in a run directory, if it is that of `model` trained with `seed` and was made as `asked`."""
     path = where / "equilibrium.json"
     if not path.is_file():

@@ -127,7 +127,7 @@ class Run:
         Raises RunError if it is missing, damaged, or of another run.
         """
         path = self.folder / f"{name}.safetensors"
-        template = initial_state(self.model, self.manifest["seed"])
+        template = jax.eval_shape(lambda: initial_state(self.model, self.manifest["seed"]))
         if not path.is_file():
             raise RunError(f"{path} does not exist: the run was stopped before its first checkpoint")
         leaves, structure = jax.tree_util.tree_flatten_with_path(template)

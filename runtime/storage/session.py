@@ -27,7 +27,7 @@ from rbcc.runtime.errors import Diverged, RunError, Stopped
 from rbcc.runtime.parallel.devices import check_size, place
 from rbcc.runtime.policies.precision import check_precision
 from rbcc.runtime.storage.run_directory import Run, all_finite, seed_options, set_options, versions
-from rbcc.runtime.training.loop import Progress, TrainState, initial_state, training
+from rbcc.runtime.training.loop import Given, Progress, TrainState, initial_state, training
 from rbcc.runtime.validation.conditions import Checks
 from rbcc.runtime.validation.property_testing import audit
 
@@ -93,6 +93,74 @@ def train_seeds(
     the runs; the others train along and return nothing. Else as `train`.
     """
     model = compile(path, overrides)
+    check_trainable(model, path, len(seeds))
+    placement = place([phase.economies for phase in model.ir.phases], devices, len(seeds))
+
+    with ExitStack() as stack:
+
+        def begun() -> _Begun:
+            if resume:
+                folder = Path(out) if out else _newest(model, overrides, seeds)
+                stack.enter_context(alone(folder))
+                return _resumed(model, overrides, seeds, folder)
+            if out:
+                check_free(Path(out))
+            audit(model)
+            runs = _created(model, path, overrides, seeds, Path(out) if out else None)
+            stack.enter_context(alone(runs[0].whole))
+            stack.enter_context(begun_or_removed(runs[0].whole, runs))
+            return runs, None, 0, 0
+
+        runs, states, phase, first = _everywhere(begun, model, seeds)
+        checks = Checks(model) if checked else None
+        progress = training(model, seeds, placement, states, phase, first, say or (lambda _: None), checks)
+        if not _writes():
+            for step in progress:
+                _check_finite([model] * len(seeds), step)
+            return ()
+        runs = _written(runs, status="running", devices=placement.devices)
+        return _trained(runs, [model] * len(seeds), progress, states, phase, first, listener)
+
+
+def train_together(
+    runs: Sequence[Run],
+    models: Sequence[Model],
+    parameters: Sequence[Given],
+    *,
+    devices: int | None = None,
+    listener: Listener | None = None,
+    say: Callable[[str], None] | None = None,
+) -> tuple[Run, ...]:
+    """Trains `runs` at once, each to where it would come by itself, and returns them.
+
+    The model of each, of `models`, is the first with other `parameters`, and its run directory may be new or one that
+    was stopped. A run that diverges is given up, and the others then train without it; its status tells. The rest is as
+    in `train_seeds`.
+    """
+    placement = place([phase.economies for phase in models[0].ir.phases], devices, len(runs))
+    with ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(alone(run.folder))
+        begun, states, phase, first = _going_on(runs)
+        begun = _written(begun, status="running", devices=placement.devices)
+        seeds, tell = [run.manifest["seed"] for run in runs], say or (lambda _: None)
+        progress = training(models[0], seeds, placement, states, phase, first, tell, parameters=parameters)
+        try:
+            return _trained(begun, models, progress, states, phase, first, listener, apart=True)
+        except Diverged as error:
+            gone = error.place
+            tell(f"{runs[gone].folder} is given up: {error}")
+    others = [number for number in range(len(runs)) if number != gone]
+    if not others:
+        return (Run.open(runs[gone].folder),)
+    rest, alike, given = zip(*((runs[number], models[number], parameters[number]) for number in others), strict=True)
+    done = train_together(rest, alike, given, devices=devices, listener=listener, say=say)
+    return (*done[:gone], Run.open(runs[gone].folder), *done[gone:])
+
+
+def check_trainable(model: Model, path: str | Path, seeds: int) -> None:
+    """Raises RunError if `model`, of the spec at `path`, has no training, an impossible discount factor or a precision
+    that the device lacks, TooLarge if memory is surely too small for so many `seeds`."""
     if not model.ir.phases:
         raise RunError(
             f"{path} has no 'training'; add 'training: {{phases: {{learn: {{iterations: 1000, economies: 32}}}}}}'"
@@ -102,33 +170,7 @@ def train_seeds(
             raise RunError(f"the discount factor of {agent} is {float(factor):g}; it has to lie between 0 and 1")
     check_precision(model.ir.precision)
     for phase in model.ir.phases:
-        check_size(model.ir, f"phase {phase.name}", phase.economies * len(seeds), model.ir.horizon)
-    placement = place([phase.economies for phase in model.ir.phases], devices, len(seeds))
-
-    with ExitStack() as stack:
-
-        def begun() -> _Begun:
-            if resume:
-                folder = Path(out) if out else _newest(model, overrides, seeds)
-                stack.enter_context(_alone(folder))
-                return _resumed(model, overrides, seeds, folder)
-            if out:
-                _check_free(Path(out))
-            audit(model)
-            runs = _created(model, path, overrides, seeds, Path(out) if out else None)
-            stack.enter_context(_alone(runs[0].whole))
-            stack.enter_context(_begun_or_removed(runs))
-            return runs, None, 0, 0
-
-        runs, states, phase, first = _everywhere(begun, model, seeds)
-        checks = Checks(model) if checked else None
-        progress = training(model, seeds, placement, states, phase, first, say or (lambda _: None), checks)
-        if not _writes():
-            for step in progress:
-                _check_finite(model, step)
-            return ()
-        runs = _written(runs, status="running", devices=placement.devices)
-        return _trained(runs, model, progress, states, phase, first, listener)
+        check_size(model.ir, f"phase {phase.name}", phase.economies * seeds, model.ir.horizon)
 
 
 _Begun = tuple[tuple[Run, ...], list[TrainState] | None, int, int]
@@ -137,7 +179,7 @@ _LONGEST = 2000  # bytes of an error that all hosts hear of: what is broadcast h
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """While runs in `folder` are trained; who dies gives them free. Raises RunError if another process trains them."""
     if not folder.is_dir():  # for others to say
         yield
@@ -154,8 +196,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _begun_or_removed(runs: tuple[Run, ...]) -> Iterator[None]:
-    """Removes new run directories if their training fails before its first iterations: they would be in the way.
+def begun_or_removed(folder: Path, runs: Sequence[Run]) -> Iterator[None]:
+    """Removes a new folder of runs if their training fails before its first iterations: it would be in the way.
 
     Those of a training that can go on, or that say what was wrong with the economy, stay.
     """
@@ -165,7 +207,7 @@ def _begun_or_removed(runs: tuple[Run, ...]) -> Iterator[None]:
         raise
     except BaseException:
         if not any((run.folder / "metrics.jsonl").exists() for run in runs):
-            shutil.rmtree(runs[0].whole, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
@@ -256,13 +298,16 @@ def _cut(text: str, length: int) -> bytes:
 
 def _trained(
     runs: tuple[Run, ...],
-    model: Model,
+    models: Sequence[Model],
     training: Iterable[tuple[Progress, ...]],
     states: Sequence[TrainState] | None,
     phase: int,
     first: int,
     listener: Listener | None,
+    apart: bool = False,
 ) -> tuple[Run, ...]:
+    """The runs, finished. Of runs that are `apart` one that diverges keeps the others from nothing: they can go on."""
+    phases = models[0].ir.phases
     before = max((run.metrics[-1]["seconds"] for run in runs if run.metrics), default=0.0)
     began = saved = time.monotonic()
     kept: tuple[Progress, ...] = ()
@@ -273,17 +318,17 @@ def _trained(
                 run.write_checkpoint(own, name)
 
     if first == 0 and phase > 0 and states is not None:  # killed before it could keep the end of the last phase
-        done = model.ir.phases[phase - 1]
+        done = phases[phase - 1]
         store((Progress(phase - 1, done.iterations, {}, state) for state in states), f"phases/{done.name}")
     try:
         for progress in training:
             now = time.monotonic()
-            _check_finite(model, progress)
+            _check_finite(models, progress)
             with _keeping(runs):
                 for run, own in zip(runs, progress, strict=True):
                     run.write_metrics(own, before + now - began)
             kept = progress
-            settings = model.ir.phases[progress[0].phase]
+            settings = phases[progress[0].phase]
             last = progress[0].iteration == settings.iterations
             if last or now - saved > CHECKPOINT_SECONDS:
                 store(progress)
@@ -299,7 +344,9 @@ def _trained(
             _written(runs, status="interrupted")
         raise
     except Stopped as error:
-        _written(runs, status=error.status)
+        if apart and kept:
+            store(kept)
+        _written((runs[error.place],) if apart else runs, status=error.status)
         raise
     return _written(runs, status="finished", seconds=round(before + time.monotonic() - began, 3))
 
@@ -309,8 +356,8 @@ def _written(runs: tuple[Run, ...], **changes: Any) -> tuple[Run, ...]:
         return tuple(run.write_manifest(**changes) for run in runs)
 
 
-def _check_finite(model: Model, seeds: Iterable[Progress]) -> None:
-    for progress in seeds:
+def _check_finite(models: Sequence[Model], seeds: Sequence[Progress]) -> None:
+    for number, (model, progress) in enumerate(zip(models, seeds, strict=True)):
         wrong = next((f"{name} is {value}" for name, value in progress.metrics.items() if not math.isfinite(value)), "")
         if not wrong and all_finite(jax.tree.leaves(progress.state)):
             continue
@@ -319,40 +366,51 @@ def _check_finite(model: Model, seeds: Iterable[Progress]) -> None:
         phase = model.ir.phases[progress.phase]
         what = wrong or "a weight of the networks is not finite"
         raise Diverged(
-            f"{what} in phase {phase.name} at iteration {progress.iteration}.\n" + locate(model, phase, progress)
+            f"{what} in phase {phase.name} at iteration {progress.iteration}.\n" + locate(model, phase, progress),
+            number,
         )
 
 
 def _created(
     model: Model, path: str | Path, overrides: Mapping[str, object] | None, seeds: range, out: Path | None
 ) -> tuple[Run, ...]:
-    """New run directories with everything but results, in `out` or the first of runs/MODEL, runs/MODEL-2, ... that is
-    free.
+    """New run directories with everything but results, in `out` or runs/MODEL; see `created`."""
+    runs: list[Run] = []
 
-    They are written under another name and then renamed, so that they are there whole or not at all.
+    def write(draft: Path) -> None:
+        runs.extend(
+            describe(model, path, overrides, seed, seeds, part)
+            for part, seed in zip(_parts(draft, seeds), seeds, strict=True)
+        )
+
+    folder = created(model.ir.name, out, write)
+    return tuple(replace(run, folder=part) for run, part in zip(runs, _parts(folder, seeds), strict=True))
+
+
+def created(name: str, out: Path | None, write: Callable[[Path], None]) -> Path:
+    """A new folder with what `write` puts into it: `out`, or the first of runs/NAME, runs/NAME-2, ... that is free.
+
+    It is written under another name and then renamed, so that it is there whole or not at all. Raises RunError if it
+    cannot be written.
     """
-    place = (out or Path("runs") / model.ir.name).absolute()
+    place = (out or Path("runs") / name).absolute()
     draft = draft_of(place)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         remove_drafts(place)
         draft.mkdir()
-        runs = []
-        for part, seed in zip(_parts(draft, seeds), seeds, strict=True):
-            part.mkdir(exist_ok=True)
-            runs.append(_described(model, path, overrides, seed, seeds, part))
-        names = itertools.chain([model.ir.name], (f"{model.ir.name}-{number}" for number in itertools.count(2)))
+        write(draft)
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
         for folder in [out] if out else map(Path("runs").joinpath, names):
             try:
                 draft.rename(folder)
             except OSError:
                 if out:
-                    _check_free(out)
+                    check_free(out)
                 if out or not folder.exists():
                     raise
             else:
-                parts = zip(runs, _parts(folder, seeds), strict=True)
-                return tuple(replace(run, folder=part) for run, part in parts)
+                return folder
         raise AssertionError("one of infinitely many names is free")
     except OSError as error:
         raise RunError(f"{out or place.parent} cannot be written: {error.strerror or error}") from None
@@ -360,17 +418,17 @@ def _created(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _check_free(out: Path) -> None:
+def check_free(out: Path) -> None:
     """Raises RunError if there is something at `out` that a new run would replace."""
     if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
         return
-    run = any(out.glob("manifest.json")) or any(out.glob("seed-*/manifest.json"))
+    run = any(any(out.glob(name)) for name in ("manifest.json", "seed-*/manifest.json", "sweep.json"))
     what = "already exists" if run else "is there already, and is not a run directory"
     more = ", or go on with it with --resume" if run else ""
     raise RunError(f"{out} {what}; choose another with --out{more}")
 
 
-def _override_texts(overrides: Mapping[str, object] | None) -> dict[str, str]:
+def override_texts(overrides: Mapping[str, object] | None) -> dict[str, str]:
     """Overrides as a manifest has them."""
     return {name: override_text(value) for name, value in (overrides or {}).items()}
 
@@ -380,7 +438,7 @@ def _parts(folder: Path, seeds: range) -> list[Path]:
     return [folder / f"seed-{seed}" for seed in seeds] if len(seeds) > 1 else [folder]
 
 
-def _described(
+def describe(
     model: Model,
     path: str | Path,
     overrides: Mapping[str, object] | None,
@@ -388,7 +446,8 @@ def _described(
     seeds: range,
     folder: Path,
 ) -> Run:
-    """Writes manifest, resolved spec and generated module into an empty `folder`."""
+    """Writes manifest, resolved spec and generated module into `folder`, which is new or empty."""
+    folder.mkdir(parents=True, exist_ok=True)
     document = model.compiled.document
     copies = {file: f"{number}_{file.name}" for number, file in enumerate(dict.fromkeys(document.files.values()))}
     for file, name in copies.items():
@@ -404,7 +463,7 @@ def _described(
         "model": model.ir.name,
         "spec": str(path),
         "digest": model.ir.digest,
-        "overrides": _override_texts(overrides),
+        "overrides": override_texts(overrides),
         "seed": seed,
         "seeds": [seeds[0], len(seeds)],
         "status": "running",
@@ -426,7 +485,11 @@ def _resumed(model: Model, overrides: Mapping[str, object] | None, seeds: range,
     if first.manifest["seeds"] != [seeds[0], len(seeds)]:
         own, wanted = seed_options(*first.manifest["seeds"]), seed_options(seeds[0], len(seeds))
         raise RunError(f"{folder} was trained with {own}, not {wanted}")
-    runs = [Run.open(part) for part in _parts(folder, seeds)]
+    return _going_on([Run.open(part) for part in _parts(folder, seeds)])
+
+
+def _going_on(runs: Sequence[Run]) -> _Begun:
+    """`runs` of one program, their states, and the phase and iteration from which all of them can go on."""
     if not all((run.folder / "checkpoint.safetensors").is_file() for run in runs):
         for run in runs:
             run.cut_metrics(-1, 0)
@@ -440,7 +503,7 @@ def _resumed(model: Model, overrides: Mapping[str, object] | None, seeds: range,
     ]
     for run in runs:
         run.cut_metrics(phase, iteration)
-    if iteration == model.ir.phases[phase].iterations:
+    if iteration == runs[0].model.ir.phases[phase].iterations:
         phase, iteration = phase + 1, 0
     return tuple(runs), states, phase, iteration
 
@@ -467,7 +530,7 @@ def _newest(model: Model, overrides: Mapping[str, object] | None, seeds: range) 
 
 def _other_settings(run: Run, overrides: Mapping[str, object] | None) -> str:
     """With which overrides a run was trained that are not among those given, or without which, and how to go on."""
-    own, given = run.manifest["overrides"].items(), _override_texts(overrides).items()
+    own, given = run.manifest["overrides"].items(), override_texts(overrides).items()
     parts = (("with", sorted(own - given)), ("without", sorted(given - own)))
     words = " and ".join(f"{word} {set_options(dict(rest))}" for word, rest in parts if rest)
     return f"was trained {words}; go on with it by: {run.resume_command}" if words else ""
