@@ -214,7 +214,7 @@ def sweep_curves(frame: "pd.DataFrame", varied: Sequence[str]) -> "Picture":
     values = list(dict.fromkeys(frame[first]))
     numbers = not isinstance(values[0], str)
     places = dict(zip(values, values if numbers else range(len(values)), strict=True))
-    lines: Mapping[Any, Any] = dict(finished.groupby(others, sort=False)) if others else {(): finished}
+    lines: Mapping[Any, Any] = dict(iter(finished.groupby(others, sort=False))) if others else {(): finished}
     seeds = len(set(frame["seed"]))
     band = f": mean of {seeds} seeds, and from the lowest to the highest" if seeds > 1 else ""
     figure, axes = panels(len(names), f"trained at each value of {_short(first)}{band}")

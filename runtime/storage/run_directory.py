@@ -228,6 +228,8 @@ class Run:
 
     def cut_metrics(self, phase: int, iteration: int) -> None:
         """Drops the records after a checkpoint: a resumed run writes them again."""
+        if not (self.folder / "metrics.jsonl").is_file():
+            return
         names = [p.name for p in self.model.ir.phases]
         kept = [r for r in self.metrics if (names.index(r["phase"]), r["iteration"]) <= (phase, iteration)]
         write_file(self.folder / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in kept).encode())
