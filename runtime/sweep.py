@@ -117,10 +117,12 @@ def _texts(values: Mapping[str, Sequence[object]], overrides: Mapping[str, objec
         )
     if both := set(values) & set(overrides or {}):
         raise RunError(f"'{min(both)}' is both swept and set to one value")
+    if text := next((name for name, own in values.items() if isinstance(own, str)), None):
+        raise RunError(f"'{text}' is given a text; expected a list of values, such as [0.1, 0.2]")
     texts = {name: [override_text(value) for value in own] for name, own in values.items()}
     for name, own in texts.items():
-        if not own:
-            raise RunError(f"'{name}' is given no values")
+        if not all(own) or not own:
+            raise RunError(f"'{name}' is given {'an empty value' if own else 'no values'}")
         if twice := next((text for text in own if own.count(text) > 1), None):
             raise RunError(f"'{name}' is given {twice} twice")
     return texts

@@ -7,9 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from rbcc.runtime.errors import RunError
 from rbcc.runtime.reports.gains import GainRow, gains
-from rbcc.runtime.storage.run_directory import Run
+from rbcc.runtime.storage.run_directory import Run, seed_folders
 from rbcc.runtime.storage.sweep_directory import Sweep, is_sweep
 from rbcc.runtime.verification import stored
 from rbcc.runtime.verification.results import Equilibrium
@@ -28,8 +27,7 @@ def runs_in(folder: str | Path) -> tuple[list[Run], tuple[str, ...]]:
     if is_sweep(folder):
         sweep = Sweep.open(folder)
         return sweep.stored_runs(), sweep.varied
-    seeds = sorted(folder.glob("seed-*/manifest.json"), key=lambda path: (len(path.parent.name), path))
-    return [Run.open(path.parent) for path in seeds] or [Run.open(folder)], ()
+    return [Run.open(path) for path in seed_folders(folder)] or [Run.open(folder)], ()
 
 
 def run_table(runs: Sequence[Run], varied: Sequence[str] = ()) -> pd.DataFrame:
@@ -96,7 +94,4 @@ def _numbers(texts: Iterable[Any]) -> list[Any]:
 
 def table_of(folder: str | Path) -> pd.DataFrame:
     """The table of the runs in a folder. Raises RunError if it has none."""
-    runs, varied = runs_in(folder)
-    if not runs:
-        raise RunError(f"{folder} has no runs")
-    return run_table(runs, varied)
+    return run_table(*runs_in(folder))

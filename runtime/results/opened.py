@@ -11,6 +11,7 @@ from rbcc.runtime.results.equilibrium import Equilibrium, Solution
 from rbcc.runtime.results.folders import is_run
 from rbcc.runtime.results.run import Run, Runs
 from rbcc.runtime.results.sweep import RunTable, Sweep
+from rbcc.runtime.storage.run_directory import seed_folders
 from rbcc.runtime.storage.sweep_directory import is_sweep
 
 
@@ -36,8 +37,8 @@ def load(folder: str | Path) -> Run | Runs | Sweep | Solution:
         return Run.open(folder)
     if is_sweep(folder):
         return Sweep.open(folder)
-    if seeds := sorted(folder.glob("seed-*/manifest.json"), key=lambda path: (len(path.parent.name), path)):
-        return Runs(folder, tuple(Run.open(path.parent) for path in seeds))
+    if seeds := seed_folders(folder):
+        return Runs(folder, tuple(map(Run.open, seeds)))
     if (folder / "solution.json").is_file() or any(folder.glob("try-*/manifest.json")):
         return Solution.of(tries.load(folder))
     return Run.open(folder)  # which says what is wrong

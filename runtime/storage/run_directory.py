@@ -276,6 +276,12 @@ def all_finite(arrays: Iterable[Any]) -> bool:
     return all(np.isfinite(array).all() for array in arrays)
 
 
+def seed_folders(folder: Path) -> list[Path]:
+    """The run directories of seeds in a folder of them, by seed."""
+    found = (path.parent for path in folder.glob("seed-*/manifest.json"))
+    return sorted(found, key=lambda path: (len(path.name), path))
+
+
 def set_options(overrides: Mapping[str, str]) -> str:
     """The command line's words for overrides."""
     return " ".join(f"--set {shlex.quote(f'{path}={value}')}" for path, value in overrides.items())

@@ -60,6 +60,8 @@ class Sweep:
             wrong = [name for name, kind in _KEYS.items() if not isinstance(about.get(name), kind)]
         except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
+        if not wrong and [type(number) for number in about["seeds"]] != [int, int]:
+            wrong = ["seeds"]
         if wrong:
             raise RunError(f"{path} is damaged: its '{wrong[0]}' is missing or of the wrong type")
         return cls(folder, about)

@@ -54,13 +54,14 @@ def test_stata(tmp_path: Path) -> None:
     frame = FRAME.assign(**{"a" * 40: 1, "a" * 39 + "b": 2, "2nd": [True, False], "gain": [0.5, 1.0]})
     write_table(frame, tmp_path / "t.dta")
     found = pd.read_stata(tmp_path / "t.dta")
+    assert isinstance(found, pd.DataFrame)
     assert list(found) == [
         "parameters_a_b", "seed", "verdict", "reward_x", "gain", "_95______up_",
         "a" * 32, "a" * 30 + "_2", "_2nd",
     ]  # fmt: skip
-    assert found["parameters_a_b"].tolist() == [0.1, 2.0]
-    assert found["verdict"].tolist() == ["NOT REFUTED", ""]
-    with pd.read_stata(tmp_path / "t.dta", iterator=True) as reader:
+    assert list(found["parameters_a_b"]) == [0.1, 2.0]
+    assert list(found["verdict"]) == ["NOT REFUTED", ""]
+    with pd.io.stata.StataReader(tmp_path / "t.dta") as reader:
         assert reader.variable_labels()["parameters_a_b"] == "parameters.a_b"
 
 
