@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         plot as plot,
         simulate as simulate,
         solve as solve,
+        sweep as sweep,
+        table as table,
         train as train,
         verify as verify,
     )
@@ -40,13 +42,16 @@ if TYPE_CHECKING:
     from rbcc.runtime.errors import RunError as RunError
     from rbcc.runtime.results.equilibrium import Equilibrium as Equilibrium, Solution as Solution
     from rbcc.runtime.results.run import Run as Run, Runs as Runs
+    from rbcc.runtime.results.sweep import RunTable as RunTable, Sweep as Sweep
     from rbcc.runtime.results.tables import (
         Comparison as Comparison,
         Moments as Moments,
         Responses as Responses,
     )
 
-_VERBS = "compile check train verify solve simulate moments irf compare plot doc load exploitability".split()
+_VERBS = (
+    "compile check train sweep verify solve simulate moments irf compare table plot doc load exploitability".split()
+)
 
 _PLACES = {
     **dict.fromkeys((*_VERBS, "Check", "Description"), "rbcc.api"),
@@ -58,6 +63,8 @@ _PLACES = {
     "Solution": "rbcc.runtime.results.equilibrium",
     "Run": "rbcc.runtime.results.run",
     "Runs": "rbcc.runtime.results.run",
+    "RunTable": "rbcc.runtime.results.sweep",
+    "Sweep": "rbcc.runtime.results.sweep",
     "Comparison": "rbcc.runtime.results.tables",
     "Moments": "rbcc.runtime.results.tables",
     "Responses": "rbcc.runtime.results.tables",

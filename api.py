@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rbcc.runtime.results.equilibrium import Equilibrium, Solution
     from rbcc.runtime.results.opened import Spec, Trained
     from rbcc.runtime.results.run import Run, Runs
+    from rbcc.runtime.results.sweep import RunTable, Sweep
     from rbcc.runtime.results.tables import Comparison, Moments, Responses
     from rbcc.runtime.session import Listener
     from rbcc.runtime.validation.property_testing import Audit
@@ -200,6 +201,40 @@ def train(
         settings |= {"start": start and run_of(start).folder, "phase": phase}
     run = train(*_unchanged(spec, overrides), **settings, listener=listener, say=say)
     return Run(run.folder, run.manifest)
+
+
+def sweep(
+    spec: "Spec",
+    values: Mapping[str, Sequence[object]],
+    overrides: Overrides = None,
+    *,
+    seeds: int = 1,
+    seed: int = 0,
+    verify: bool = False,
+    devices: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    listener: "Listener | None" = None,
+    say: "Said | None" = None,
+) -> "Sweep":
+    """Trains a spec at all combinations of `values`, and writes the folder `out`, by default `runs/MODEL-sweep`.
+
+    `values` maps dotted paths to the values that each takes; `overrides` hold at all points. At each point `seeds` are
+    trained, from `seed` on. Points whose models differ in values of parameters only train in one program, with all
+    seeds, and each run directory is as `train` would write it. With `verify` each run is then verified. `resume` goes
+    on with a sweep that was stopped. A run that diverges is given up, and the others go on. The rest is as in `train`.
+    Raises what `train` and `verify` raise, and RunError if there is nothing to sweep or the folder holds another sweep.
+
+        sweep = rbcc.sweep("cournot", {"parameters.cost": [5, 10, 20]}, seeds=5)
+        sweep.to_frame().groupby("parameters.cost")["indicator.price"].mean()
+    """
+    from rbcc.runtime.results.sweep import Sweep
+    from rbcc.runtime.sweep import sweep
+
+    path, settings = _unchanged(spec, overrides)
+    asked: dict[str, Any] = {"seeds": seeds, "seed": seed, "verify": verify, "devices": devices, "out": out}
+    found = sweep(path, values, settings, **asked, resume=resume, listener=listener, say=say)
+    return Sweep(found.folder, found.about)
 
 
 def verify(
@@ -385,6 +420,20 @@ def compare(
     return Comparison(frame, str(first), str(second))
 
 
+def table(result: "str | Path | Run | Runs | Sweep") -> "RunTable":
+    """One table of a sweep, of several seeds or of one run, or of the folder of these: a row for each run.
+
+    It has the values at the run's point of the sweep, its seed and status, rewards and indicators (means per step over
+    the last record of the training) and, of verified runs, the verdicts and the largest gain with its bounds. Raises
+    RunError if the folder is none of these, or is damaged.
+
+        rbcc.table("runs/cournot-sweep").write("table.tex")
+    """
+    from rbcc.runtime.results.opened import table_of
+
+    return table_of(result)
+
+
 def plot(result: "Trained | Moments | Responses | Comparison") -> "Figure":
     """The picture of a result, as its own `plot` draws it: of a run its curves, of a verification its gains.
 
@@ -401,8 +450,9 @@ def plot(result: "Trained | Moments | Responses | Comparison") -> "Figure":
     return found.plot()
 
 
-def load(folder: str | Path) -> "Run | Runs | Solution":
-    """Opens what `train` or `solve` wrote: a run directory, with its verification, a folder of seeds or of tries.
+def load(folder: str | Path) -> "Run | Runs | Sweep | Solution":
+    """Opens what `train`, `sweep` or `solve` wrote: a run directory, with its verification, a folder of seeds, of a
+    sweep or of tries.
 
     Raises RunError if the folder is none of these, is not finished or is damaged.
 

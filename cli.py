@@ -49,7 +49,9 @@ SetVerify = Annotated[
 Seed = Annotated[int, typer.Option(help="seed of all randomness", min=0, max=2**31 - 1)]
 Table = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="also write the table here: .csv, .parquet or .tex", show_default=False),
+    typer.Option(
+        "--out", "-o", help="also write the table here: .csv, .tex, .dta, .parquet or .xlsx", show_default=False
+    ),
 ]
 
 
@@ -285,6 +287,56 @@ def train(
 
 
 @app.command()
+def sweep(
+    spec: Spec,
+    set_: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE[,VALUE...]",
+            help="override a value of the spec; with several values, such as parameters.eta=0.1,0.2, train at each",
+        ),
+    ] = [],  # noqa: B006
+    seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(help="train so many seeds at each point, from --seed on", min=1)] = 1,
+    verify: Annotated[bool, typer.Option("--verify", help="then verify each run")] = False,
+    devices: Devices = "all",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="folder; default: runs/MODEL-sweep")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with a sweep that was stopped")] = False,
+) -> None:
+    """Train at all combinations of some values, with several seeds at each, and print the table of all runs."""
+    number = _devices(devices)
+    from rbcc.compiler.util.text import split_outside_brackets
+    from rbcc.runtime.parallel.devices import configure
+    from rbcc.runtime.reports.console import TrainingDisplay
+    from rbcc.runtime.reports.run_table import table_of
+    from rbcc.runtime.reports.tables import table as shown
+    from rbcc.runtime.session import interruptible
+    from rbcc.runtime.sweep import sweep as run_sweep
+
+    listed = {path: split_outside_brackets(str(value)) for path, value in _overrides(set_).items()}
+    values = {path: parts for path, parts in listed.items() if len(parts) > 1}
+    overrides = {path: parts[0] for path, parts in listed.items() if len(parts) == 1}
+    configure(number)
+    with interruptible(), TrainingDisplay(spec) as display:
+        found = run_sweep(
+            spec,
+            values,
+            overrides,
+            seeds=seeds,
+            seed=seed,
+            verify=verify,
+            devices=number,
+            out=out,
+            resume=resume,
+            listener=display.update,
+            say=display.say,
+        )
+    _show_verdicts(shown(table_of(found.folder)))
+    _say(f"\nfolder: {found.folder}; next: rbcc table {found.folder} --out table.tex, rbcc plot {found.folder}")
+
+
+@app.command()
 def verify(
     run: Folder,
     set_: SetVerify = [],  # noqa: B006
@@ -394,10 +446,13 @@ def moments(
     out: Table = None,
 ) -> None:
     """Print means, deviations, autocorrelations and cross-correlations of a run's indicators, with standard errors."""
-    from rbcc.runtime.reports.moments import legend, moments as run_moments, table, write_table
+    from rbcc.runtime.reports.moments import legend, moments as run_moments
+    from rbcc.runtime.reports.tables import check_table, table as shown, write_table
 
+    if out:
+        check_table(out)
     found = run_moments(run, relative_to=relative_to, hp=hp, steps=steps, paths=paths, burn=burn, seed=seed)
-    _say(f"{legend(found, relative_to, hp)}\n\n{table(found, digits)}")
+    _say(f"{legend(found, relative_to, hp)}\n\n{shown(found, digits)}")
     if out:
         write_table(found, out)
 
@@ -418,10 +473,13 @@ def irf(
     out: Table = None,
 ) -> None:
     """Print impulse responses of a run's indicators, from pairs of paths with the same random numbers."""
-    from rbcc.runtime.reports.moments import legend_of_responses, responses, table, write_table
+    from rbcc.runtime.reports.moments import legend_of_responses, responses
+    from rbcc.runtime.reports.tables import check_table, table as shown, write_table
 
+    if out:
+        check_table(out)
     found = responses(run, shock, steps=steps, paths=paths, burn=burn, seed=seed)
-    typer.echo(f"{legend_of_responses(found)}\n\n{table(found.set_index(['indicator', 'step']), digits)}")
+    typer.echo(f"{legend_of_responses(found)}\n\n{shown(found.set_index(['indicator', 'step']), digits)}")
     if out:
         write_table(found, out)
 
@@ -443,7 +501,7 @@ def compare(
     out: Table = None,
 ) -> None:
     """Print who is better off in which of two runs, by type and fifth of agents, with standard errors."""
-    from rbcc.runtime.reports.moments import table, write_table
+    from rbcc.runtime.reports.tables import check_table, table as shown, write_table
     from rbcc.runtime.reports.welfare import compare as run_comparison, legend_of_comparison
 
     named: dict[str, str] = {}
@@ -452,9 +510,31 @@ def compare(
         if not equals:
             raise typer.BadParameter(f"'{pair}' is not TYPE=VALUE", param_hint="--consumption")
         named[agent.strip()] = value.strip()
+    if out:
+        check_table(out)
     found = run_comparison(before, after, consumption=named, episodes=episodes, seed=seed)
     legend = legend_of_comparison(found, str(before), str(after))
-    _say(f"{legend}\n\n{table(found.set_index(['type', 'agents']), digits)}")
+    _say(f"{legend}\n\n{shown(found.set_index(['type', 'agents']), digits)}")
+    if out:
+        write_table(found, out)
+
+
+@app.command()
+def table(
+    folder: Annotated[
+        Path, typer.Argument(help="the folder of a sweep, of several seeds or of one run", show_default=False)
+    ],
+    digits: Digits = 4,
+    out: Table = None,
+) -> None:
+    """Print one table of trained runs: values that were swept, seeds, rewards, indicators, verdicts and gains."""
+    from rbcc.runtime.reports.run_table import table_of
+    from rbcc.runtime.reports.tables import check_table, table as shown, write_table
+
+    if out:
+        check_table(out)
+    found = table_of(folder)
+    _show_verdicts(shown(found, digits))
     if out:
         write_table(found, out)
 
@@ -465,7 +545,7 @@ def plot(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="folder for the pictures; default: the run")] = None,
     seed: Seed = 0,
 ) -> None:
-    """Draw the training curves and one trained episode as PNG files."""
+    """Draw the training curves and one trained episode, or a sweep, as PNG files."""
     from rbcc.runtime.reports.plots import plot as draw
 
     for path in draw(run, out, seed=seed):

@@ -29,7 +29,7 @@ from rbcc.runtime.learners.ppo import fresh_optimizer
 from rbcc.runtime.parallel.devices import check_size, place
 from rbcc.runtime.policies.precision import check_precision
 from rbcc.runtime.storage.run_directory import Run, all_finite, seed_options, set_options, versions
-from rbcc.runtime.training.loop import Progress, TrainState, initial_state, networks_of, over, training
+from rbcc.runtime.training.loop import Given, Progress, TrainState, initial_state, networks_of, over, training
 from rbcc.runtime.validation.conditions import Checks
 from rbcc.runtime.validation.property_testing import audit
 from rbcc.runtime.verification.live import LiveExploitability
@@ -106,17 +106,7 @@ def train_seeds(
     the runs; the others train along and return nothing. Else as `train`.
     """
     model = compile(path, overrides)
-    if not model.ir.phases:
-        raise RunError(
-            f"{path} has no 'training'; add 'training: {{phases: {{learn: {{iterations: 1000, economies: 32}}}}}}'"
-        )
-    for agent, factor in model.module.discounts().items():
-        if not 0 <= float(factor) <= 1:
-            raise RunError(f"the discount factor of {agent} is {float(factor):g}; it has to lie between 0 and 1")
-    check_precision(model.ir.network_precision)
-    _check_endings(model, seeds)
-    for each in model.ir.phases:
-        check_size(model.ir, f"phase {each.name}", each.economies * len(seeds), model.ir.horizon)
+    check_trainable(model, path, len(seeds))
     placement = place([each.economies for each in model.ir.phases], devices, len(seeds))
     tell = say or (lambda _: None)
 
@@ -125,15 +115,15 @@ def train_seeds(
         def begun() -> _Begun:
             if resume:
                 folder = Path(out) if out else _newest(model, overrides, seeds)
-                stack.enter_context(_alone(folder))
+                stack.enter_context(alone(folder))
                 return _resumed(model, overrides, seeds, folder)
             if out:
-                _check_free(Path(out))
+                check_free(Path(out))
             states, number = _started(model, seeds, start, phase, tell)
             audit(model)
             runs = _created(model, path, overrides, seeds, Path(out) if out else None)
-            stack.enter_context(_alone(runs[0].whole))
-            stack.enter_context(_begun_or_removed(runs))
+            stack.enter_context(alone(runs[0].whole))
+            stack.enter_context(begun_or_removed(runs[0].whole, runs))
             if states:
                 with _keeping(runs):
                     for run, state in zip(runs, states, strict=True):
@@ -146,10 +136,65 @@ def train_seeds(
         progress = training(model, seeds, placement, states, number, first, tell, checks, gains)
         if not _writes():
             for step in progress:
-                _check_finite(model, step)
+                _check_finite([model] * len(seeds), step)
             return ()
         runs = _written(runs, status="running", devices=placement.devices)
-        return _trained(runs, model, progress, listener)
+        return _trained(runs, [model] * len(seeds), progress, listener)
+
+
+def train_together(
+    runs: Sequence[Run],
+    models: Sequence[Model],
+    parameters: Sequence[Given],
+    *,
+    devices: int | None = None,
+    listener: Listener | None = None,
+    say: Callable[[str], None] | None = None,
+) -> tuple[Run, ...]:
+    """Trains `runs` at once, each to where it would come by itself, and returns them.
+
+    The model of each, of `models`, is the first with other `parameters`, and its run directory may be new or one that
+    was stopped. A run that diverges is given up, and the others then train without it; its status tells. The rest is as
+    in `train_seeds`.
+    """
+    placement = place([phase.economies for phase in models[0].ir.phases], devices, len(runs))
+    with ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(alone(run.folder))
+        begun, states, phase, first = _going_on(runs)
+        begun = _written(begun, status="running", devices=placement.devices)
+        seeds, tell = [run.manifest["seed"] for run in runs], say or (lambda _: None)
+        gains = LiveExploitability(models[0]) if len(runs) == 1 else None
+        progress = training(
+            models[0], seeds, placement, states, phase, first, tell, gains=gains, parameters=parameters
+        )  # fmt: skip
+        try:
+            return _trained(begun, models, progress, listener, apart=True)
+        except Diverged as error:
+            gone = error.place
+            tell(f"{runs[gone].folder} is given up: {error}")
+    others = [number for number in range(len(runs)) if number != gone]
+    if not others:
+        return (Run.open(runs[gone].folder),)
+    rest, alike, given = zip(*((runs[number], models[number], parameters[number]) for number in others), strict=True)
+    done = train_together(rest, alike, given, devices=devices, listener=listener, say=say)
+    return (*done[:gone], Run.open(runs[gone].folder), *done[gone:])
+
+
+def check_trainable(model: Model, path: str | Path, seeds: int) -> None:
+    """Raises RunError if `model`, of the spec at `path`, has no training, an impossible discount factor or a precision
+    that the device lacks, TooLarge if memory is surely too small for so many `seeds`."""
+    if not model.ir.phases:
+        raise RunError(
+            f"{path} has no 'training'; add 'training: {{phases: {{learn: {{iterations: 1000, economies: 32}}}}}}'"
+        )
+    for agent, factor in model.module.discounts().items():
+        if not 0 <= float(factor) <= 1:
+            raise RunError(f"the discount factor of {agent} is {float(factor):g}; it has to lie between 0 and 1")
+    check_precision(model.ir.network_precision)
+    _check_endings(model, seeds)
+    for phase in model.ir.phases:
+        check_size(model.ir, f"phase {phase.name}", phase.economies * seeds, model.ir.horizon)
 
 
 def _started(
@@ -194,12 +239,12 @@ def _alike(model: ir.Model, other: ir.Model, agent: str) -> bool:
     return shape(model) == shape(other)
 
 
-def _check_endings(model: Model, seeds: range) -> None:
+def _check_endings(model: Model, seeds: int) -> None:
     """Raises RunError if a phase ends by its `until` and seeds, which each end it elsewhere, are trained as one."""
     phase = next((phase.name for phase in model.ir.phases if phase.until), None)
     if phase is None:
         return
-    if len(seeds) > 1:
+    if seeds > 1:
         raise RunError(
             f"phase {phase} has 'until', so each seed ends it after iterations of its own; train one seed at a time"
         )
@@ -213,7 +258,7 @@ _LONGEST = 2000  # bytes of an error that all hosts hear of: what is broadcast h
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """While runs in `folder` are trained; who dies gives them free. Raises RunError if another process trains them."""
     if not folder.is_dir():  # for others to say
         yield
@@ -230,8 +275,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _begun_or_removed(runs: tuple[Run, ...]) -> Iterator[None]:
-    """Removes new run directories if their training fails before its first iterations: they would be in the way.
+def begun_or_removed(folder: Path, runs: Sequence[Run]) -> Iterator[None]:
+    """Removes a new folder of runs if their training fails before its first iterations: it would be in the way.
 
     Those of a training that can go on, or that say what was wrong with the economy, stay.
     """
@@ -241,7 +286,7 @@ def _begun_or_removed(runs: tuple[Run, ...]) -> Iterator[None]:
         raise
     except BaseException:
         if not any((run.folder / "metrics.jsonl").exists() for run in runs):
-            shutil.rmtree(runs[0].whole, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
@@ -332,10 +377,13 @@ def _cut(text: str, length: int) -> bytes:
 
 def _trained(
     runs: tuple[Run, ...],
-    model: Model,
+    models: Sequence[Model],
     training: Iterable[tuple[Progress, ...]],
     listener: Listener | None,
+    apart: bool = False,
 ) -> tuple[Run, ...]:
+    """The runs, finished. Of runs that are `apart` one that diverges keeps the others from nothing: they can go on."""
+    phases = models[0].ir.phases
     before = max((run.metrics[-1]["seconds"] for run in runs if run.metrics), default=0.0)
     began = saved = time.monotonic()
     kept: tuple[Progress, ...] = ()
@@ -348,12 +396,12 @@ def _trained(
     try:
         for progress in training:
             now = time.monotonic()
-            _check_finite(model, progress)
+            _check_finite(models, progress)
             with _keeping(runs):
                 for run, own in zip(runs, progress, strict=True):
                     run.write_metrics(own, before + now - began)
             kept = progress
-            settings = model.ir.phases[progress[0].phase]
+            settings = phases[progress[0].phase]
             last = over(settings, progress[0].iteration, progress[0].metrics)
             if last or now - saved > CHECKPOINT_SECONDS:
                 store(progress)
@@ -369,7 +417,9 @@ def _trained(
             _written(runs, status="interrupted")
         raise
     except Stopped as error:
-        _written(runs, status=error.status)
+        if apart and kept:
+            store(kept)
+        _written((runs[error.place],) if apart else runs, status=error.status)
         raise
     return _written(runs, status="finished", seconds=round(before + time.monotonic() - began, 3))
 
@@ -379,8 +429,8 @@ def _written(runs: tuple[Run, ...], **changes: Any) -> tuple[Run, ...]:
         return tuple(run.write_manifest(**changes) for run in runs)
 
 
-def _check_finite(model: Model, seeds: Iterable[Progress]) -> None:
-    for progress in seeds:
+def _check_finite(models: Sequence[Model], seeds: Sequence[Progress]) -> None:
+    for number, (model, progress) in enumerate(zip(models, seeds, strict=True)):
         wrong = next((f"{name} is {value}" for name, value in progress.metrics.items() if not math.isfinite(value)), "")
         if not wrong and all_finite(jax.tree.leaves(progress.state)):
             continue
@@ -389,40 +439,51 @@ def _check_finite(model: Model, seeds: Iterable[Progress]) -> None:
         phase = model.ir.phases[progress.phase]
         what = wrong or "a weight of the networks is not finite"
         raise Diverged(
-            f"{what} in phase {phase.name} at iteration {progress.iteration}.\n" + locate(model, phase, progress)
+            f"{what} in phase {phase.name} at iteration {progress.iteration}.\n" + locate(model, phase, progress),
+            number,
         )
 
 
 def _created(
     model: Model, path: str | Path, overrides: Mapping[str, object] | None, seeds: range, out: Path | None
 ) -> tuple[Run, ...]:
-    """New run directories with everything but results, in `out` or the first of runs/MODEL, runs/MODEL-2, ... that is
-    free.
+    """New run directories with everything but results, in `out` or runs/MODEL; see `created`."""
+    runs: list[Run] = []
 
-    They are written under another name and then renamed, so that they are there whole or not at all.
+    def write(draft: Path) -> None:
+        runs.extend(
+            describe(model, path, overrides, seed, seeds, part)
+            for part, seed in zip(_parts(draft, seeds), seeds, strict=True)
+        )
+
+    folder = created(model.ir.name, out, write)
+    return tuple(replace(run, folder=part) for run, part in zip(runs, _parts(folder, seeds), strict=True))
+
+
+def created(name: str, out: Path | None, write: Callable[[Path], None]) -> Path:
+    """A new folder with what `write` puts into it: `out`, or the first of runs/NAME, runs/NAME-2, ... that is free.
+
+    It is written under another name and then renamed, so that it is there whole or not at all. Raises RunError if it
+    cannot be written.
     """
-    place = (out or Path("runs") / model.ir.name).absolute()
+    place = (out or Path("runs") / name).absolute()
     draft = draft_of(place)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         remove_drafts(place)
         draft.mkdir()
-        runs = []
-        for part, seed in zip(_parts(draft, seeds), seeds, strict=True):
-            part.mkdir(exist_ok=True)
-            runs.append(_described(model, path, overrides, seed, seeds, part))
-        names = itertools.chain([model.ir.name], (f"{model.ir.name}-{number}" for number in itertools.count(2)))
+        write(draft)
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
         for folder in [out] if out else map(Path("runs").joinpath, names):
             try:
                 draft.rename(folder)
             except OSError:
                 if out:
-                    _check_free(out)
+                    check_free(out)
                 if out or not folder.exists():
                     raise
             else:
-                parts = zip(runs, _parts(folder, seeds), strict=True)
-                return tuple(replace(run, folder=part) for run, part in parts)
+                return folder
         raise AssertionError("one of infinitely many names is free")
     except OSError as error:
         raise RunError(f"{out or place.parent} cannot be written: {error.strerror or error}") from None
@@ -430,17 +491,17 @@ def _created(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _check_free(out: Path) -> None:
+def check_free(out: Path) -> None:
     """Raises RunError if there is something at `out` that a new run would replace."""
     if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
         return
-    run = any(out.glob("manifest.json")) or any(out.glob("seed-*/manifest.json"))
+    run = any(any(out.glob(name)) for name in ("manifest.json", "seed-*/manifest.json", "sweep.json"))
     what = "already exists" if run else "is there already, and is not a run directory"
     more = ", or go on with it with --resume" if run else ""
     raise RunError(f"{out} {what}; choose another with --out{more}")
 
 
-def _override_texts(overrides: Mapping[str, object] | None) -> dict[str, str]:
+def override_texts(overrides: Mapping[str, object] | None) -> dict[str, str]:
     """Overrides as a manifest has them."""
     return {name: override_text(value) for name, value in (overrides or {}).items()}
 
@@ -450,7 +511,7 @@ def _parts(folder: Path, seeds: range) -> list[Path]:
     return [folder / f"seed-{seed}" for seed in seeds] if len(seeds) > 1 else [folder]
 
 
-def _described(
+def describe(
     model: Model,
     path: str | Path,
     overrides: Mapping[str, object] | None,
@@ -458,7 +519,8 @@ def _described(
     seeds: range,
     folder: Path,
 ) -> Run:
-    """Writes manifest, resolved spec and generated module into an empty `folder`."""
+    """Writes manifest, resolved spec and generated module into `folder`, which is new or empty."""
+    folder.mkdir(parents=True, exist_ok=True)
     document = model.compiled.document
     copies = {file: f"{number}_{file.name}" for number, file in enumerate(dict.fromkeys(document.files.values()))}
     for file, name in copies.items():
@@ -474,7 +536,7 @@ def _described(
         "model": model.ir.name,
         "spec": str(path),
         "digest": model.ir.digest,
-        "overrides": _override_texts(overrides),
+        "overrides": override_texts(overrides),
         "seed": seed,
         "seeds": [seeds[0], len(seeds)],
         "status": "running",
@@ -496,7 +558,11 @@ def _resumed(model: Model, overrides: Mapping[str, object] | None, seeds: range,
     if first.manifest["seeds"] != [seeds[0], len(seeds)]:
         own, wanted = seed_options(*first.manifest["seeds"]), seed_options(seeds[0], len(seeds))
         raise RunError(f"{folder} was trained with {own}, not {wanted}")
-    runs = [Run.open(part) for part in _parts(folder, seeds)]
+    return _going_on([Run.open(part) for part in _parts(folder, seeds)])
+
+
+def _going_on(runs: Sequence[Run]) -> _Begun:
+    """`runs` of one program, their states, and the phase and iteration from which all of them can go on."""
     if not all((run.folder / "checkpoint.safetensors").is_file() for run in runs):
         for run in runs:
             run.cut_metrics(-1, 0)
@@ -513,7 +579,7 @@ def _resumed(model: Model, overrides: Mapping[str, object] | None, seeds: range,
     ]
     for run in runs:
         run.cut_metrics(phase, iteration)
-    settings, record = model.ir.phases[phase], (runs[0].metrics or [{}])[-1]
+    settings, record = runs[0].model.ir.phases[phase], (runs[0].metrics or [{}])[-1]
     if over(settings, iteration, record):
         with _keeping(tuple(runs)):  # killed, perhaps, before it could keep the end of the phase
             for run, state in zip(runs, states, strict=True):
@@ -544,7 +610,7 @@ def _newest(model: Model, overrides: Mapping[str, object] | None, seeds: range) 
 
 def _other_settings(run: Run, overrides: Mapping[str, object] | None) -> str:
     """With which overrides a run was trained that are not among those given, or without which, and how to go on."""
-    own, given = run.manifest["overrides"].items(), _override_texts(overrides).items()
+    own, given = run.manifest["overrides"].items(), override_texts(overrides).items()
     parts = (("with", sorted(own - given)), ("without", sorted(given - own)))
     words = " and ".join(f"{word} {set_options(dict(rest))}" for word, rest in parts if rest)
     return f"was trained {words}; go on with it by: {run.resume_command}" if words else ""

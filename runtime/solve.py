@@ -149,7 +149,7 @@ def solve(
         asked: dict[str, Any] = {"seed": VERIFYING + own, "confidence": _confidence(number)}
         of = f"try {number} of at most {tries}"
         since = after and after.number
-        found = _verified(where, model, own, asked, after) if resume else None
+        found = verified(where, model, own, asked, after) if resume else None
         if found is None:
             tell(f"{of}: training " + (f"on from try {since}, seed {own}" if after else f"seed {own}"))
             began = time.monotonic()
@@ -185,10 +185,10 @@ def solve(
     finally:
         if folder.is_dir() and not any(folder.iterdir()):  # nothing was begun: the name is free again
             folder.rmdir()
-    verified = [one for one in done if one.equilibrium]
-    if not verified:
+    judged = [one for one in done if one.equilibrium]
+    if not judged:
         raise Diverged(f"all tries ended so; the last: {done[-1].trouble}")
-    solution = Solution(_outcome(verified), tuple(done), _best(verified), tries, folder)
+    solution = Solution(_outcome(judged), tuple(done), _best(judged), tries, folder)
     data = _summary(solution, model, path, seed)
     write_file(folder / "solution.json", (json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
     return solution
@@ -330,7 +330,9 @@ def _there(model: Model, seed: int, out: str | Path | None) -> Path:
     return max(found)[2]
 
 
-def _verified(where: Path, model: Model, seed: int, asked: Mapping[str, Any], after: Try | None) -> Equilibrium | None:
+def verified(
+    where: Path, model: Model, seed: int, asked: Mapping[str, Any], after: Try | None = None
+) -> Equilibrium | None:
     """The verification in a run directory, if it is that of `model` trained with `seed`, `after` another try or not,
     and was made as `asked`."""
     path = where / "equilibrium.json"

@@ -13,7 +13,7 @@ COMPILER = (
 )
 RUNTIME = (
     "errors prng parallel actions economy policies rollout learners validation training storage verification session reports solve "
-    "results"
+    "sweep results"
 ).split()
 STAGES = [*(f"compiler.{stage}" for stage in COMPILER), *(f"runtime.{stage}" for stage in RUNTIME)]
 """Each may import those before it."""

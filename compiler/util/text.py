@@ -1,4 +1,4 @@
-"""Text that messages and pages of several kinds need: plurals, and escapes for a terminal."""
+"""Text that messages, pages and commands of several kinds need: plurals, lists, and escapes for a terminal."""
 
 
 def printable(text: str) -> str:
@@ -10,3 +10,20 @@ def printable(text: str) -> str:
 def counted(number: int, one: str, several: str | None = None) -> str:
     """A number of things, such as "no steps", "1 step", "2 indices"; `several` is the plural, by default with an s."""
     return f"{number or 'no'} {one if number == 1 else several or f'{one}s'}"
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """The parts of `text` between commas, without spaces round them; commas within brackets or quotes do not count."""
+    parts, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        else:
+            depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth <= 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]

@@ -19,7 +19,7 @@ from platformdirs import user_cache_path
 
 from rbcc.compiler import ir
 from rbcc.compiler.ir.types import Precision, Role
-from rbcc.runtime.errors import RunError
+from rbcc.runtime.errors import RunError, TooLarge
 
 
 _T = TypeVar("_T")
@@ -220,7 +220,7 @@ def memory(program: Any) -> int:
 
 
 def check_memory(program: Any, what: str, placement: Placement, advice: str = _FEWER) -> None:
-    """Raises RunError, with `advice`, if a compiled program, for the devices of `placement`, needs more memory than
+    """Raises TooLarge, with `advice`, if a compiled program, for the devices of `placement`, needs more memory than
     they have."""
     need = memory(program)
     if jax.local_devices()[0].platform == "cpu":
@@ -229,7 +229,7 @@ def check_memory(program: Any, what: str, placement: Placement, advice: str = _F
 
 
 def check_size(model: ir.Model, what: str, economies: int, steps: int, advice: str = _FEWER) -> None:
-    """Raises RunError, with `advice`, if memory is too small for a single array: a number for each agent in each of
+    """Raises TooLarge, with `advice`, if memory is too small for a single array: a number for each agent in each of
     `steps` of `economies`, or the largest state of these.
 
     For before anything is computed: of a size that is far too large JAX only says that a number overflows.
@@ -240,17 +240,17 @@ def check_size(model: ir.Model, what: str, economies: int, steps: int, advice: s
     devices = jax.process_count() * (1 if jax.local_devices()[0].platform == "cpu" else jax.local_device_count())
     _check_room(4 * numbers // devices, what, advice)
     if numbers // devices > MOST_NUMBERS:
-        raise RunError(f"{what} needs arrays of {numbers:,} numbers, and {MOST_NUMBERS:,} is the most; {advice}")
+        raise TooLarge(f"{what} needs arrays of {numbers:,} numbers, and {MOST_NUMBERS:,} is the most; {advice}")
 
 
 def _check_room(need: int, what: str, advice: str) -> None:
-    """Raises RunError if a device has fewer than `need` bytes."""
+    """Raises TooLarge if a device has fewer than `need` bytes."""
     device = jax.local_devices()[0]
     if device.platform == "cpu":
         have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else math.inf
     else:
         have = (device.memory_stats() or {}).get("bytes_limit", math.inf)
     if need > have:
-        raise RunError(
+        raise TooLarge(
             f"{what} needs {need / 2**30:,.1f} GiB of memory, and the device has {have / 2**30:,.1f}; {advice}"
         )

@@ -1,6 +1,7 @@
 """What the commands show while they work, and when training is done."""
 
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ class TrainingDisplay:
         self.live = Live(console=self.console, refresh_per_second=4, transient=True)
         self.name = name
         self.folder: Path | None = None
+        self.runs: list[Path] = []
         self.phase = -1
         self.began = self.shown = time.monotonic()
         self.first = 0
@@ -58,9 +60,11 @@ class TrainingDisplay:
 
     def update(self, runs: Sequence[Run], progress: Sequence[Progress]) -> None:
         now, run, place = time.monotonic(), runs[0], progress[0]
-        if self.folder != _folder(runs):
-            self.folder, self.phase = _folder(runs), -1
-            self.console.print(f"run directory: {self.folder}")
+        if self.runs != (folders := [own.folder for own in runs]):
+            self.runs, self.phase = folders, -1
+            if self.folder != (folder := _folder(runs)):
+                self.folder = folder
+                self.console.print(f"run directory: {folder}")
         if place.phase != self.phase:
             # Speed counts from the end of a phase's first stretch.
             self.phase, self.began, self.first = place.phase, now, place.iteration
@@ -69,7 +73,8 @@ class TrainingDisplay:
         done = place.iteration - self.first
         speed = done / (now - self.began) if done else math.nan
         left = (phase.iterations - place.iteration) / speed if done else math.nan
-        seeds = f", mean of {len(runs)} seeds" if len(runs) > 1 else ""
+        several = "seeds" if len({own.manifest["seed"] for own in runs}) == len(runs) else "runs"
+        seeds = f", mean of {len(runs)} {several}" if len(runs) > 1 else ""
         head = (
             f"{run.manifest['model']}, phase {phase.name} ({place.phase + 1} of {len(phases)}): iteration "
             f"{place.iteration} of {phase.iterations}, {rate(speed)}, {duration(left)} left in this phase{seeds}"
@@ -105,7 +110,8 @@ class TrainingDisplay:
 
 
 def _folder(runs: Sequence[Run]) -> Path:
-    return runs[0].folder if len(runs) == 1 else runs[0].folder.parent
+    """The run directory, or that in which all of them lie."""
+    return Path(os.path.commonpath([run.folder for run in runs]))
 
 
 def _mean(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -20,7 +20,6 @@ from rbcc.compiler.diagnostics import suggest
 from rbcc.compiler.ir.constants import constant, literal_value
 from rbcc.compiler.ir.types import Kind
 from rbcc.compiler.ir.units import ONE
-from rbcc.compiler.util.atomic_write import write_file
 from rbcc.compiler.util.text import counted
 from rbcc.runtime.economy.model import Model
 from rbcc.runtime.errors import RunError
@@ -31,7 +30,6 @@ from rbcc.runtime.validation.conditions import Checks
 
 
 LAGS = 4
-DIGITS = 4
 PERCENT = "%"
 ROUNDING = 1e-7  # of simulations in single precision
 BAND = 0.9
@@ -426,53 +424,3 @@ def legend_of_responses(frame: pd.DataFrame) -> str:
         "response: mean difference between a path with the shock and the same without, standard error in brackets; "
         f"{BAND:.0%} of paths lie from low to high; unit: % of the path without{left_out if number < played else ''}"
     )
-
-
-def table(frame: pd.DataFrame, digits: int = DIGITS) -> str:
-    """`frame` for people: one line per row, with so many digits, errors in brackets behind what they belong to."""
-    return _shown(frame, digits).to_string()
-
-
-def _shown(frame: pd.DataFrame, digits: int = DIGITS) -> pd.DataFrame:
-    shown = pd.DataFrame(index=frame.index)
-    for column in frame.columns:
-        if column.endswith("_error") or column == "error":
-            continue
-        error = frame.get(f"{column}_error", frame.get("error") if column in ("response", "difference") else None)
-        values = [_text(value, digits) for value in frame[column]]
-        if error is not None:
-            values = [f"{value} ({_text(own, 2)})" for value, own in zip(values, error, strict=True)]
-        shown[column] = values
-    return shown
-
-
-def _text(value: object, digits: int) -> str:
-    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
-
-
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Writes `frame` as the ending of `path` says: .csv, .parquet, or .tex for a LaTeX tabular.
-
-    The tabular has what is printed, of moments one column per indicator. Raises RunError for another ending, and for
-    Parquet where pyarrow is not installed.
-    """
-    plain = frame.reset_index() if frame.index.name else frame
-    match path.suffix:
-        case ".csv":
-            write_file(path, plain.to_csv(index=False).encode())
-        case ".parquet":
-            try:
-                write_file(path, plain.to_parquet(index=False))
-            except ImportError:
-                raise RunError("Parquet needs pyarrow: python3 -m pip install pyarrow; or write .csv") from None
-        case ".tex":
-            shown = _shown(frame)
-            if frame.index.name:
-                shown = shown.T.reset_index(names="")
-            rows = [list(map(str, shown.columns)), *shown.astype(str).values.tolist()]
-            lines = [" & ".join(cell.replace("_", r"\_").replace("%", r"\%") for cell in row) + r" \\" for row in rows]
-            lines[0] += r" \hline"
-            body = "\n".join([rf"\begin{{tabular}}{{l{'r' * (shown.shape[1] - 1)}}}", *lines, r"\end{tabular}"])
-            write_file(path, f"{body}\n".encode())
-        case other:
-            raise RunError(f"'{path.name}': {other or 'no ending'}; write to .csv, .parquet or .tex")

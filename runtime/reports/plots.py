@@ -14,8 +14,10 @@ from rbcc.runtime.errors import RunError
 from rbcc.runtime.reports.dataset import simulate
 from rbcc.runtime.reports.gains import gains
 from rbcc.runtime.reports.moments import BAND, LAGS
+from rbcc.runtime.reports.run_table import table_of
 from rbcc.runtime.reports.welfare import ALL
 from rbcc.runtime.storage.run_directory import Run
+from rbcc.runtime.storage.sweep_directory import Sweep, is_sweep
 from rbcc.runtime.verification.results import Equilibrium
 
 
@@ -36,7 +38,12 @@ BLUE, ORANGE, GREY = "#2166ac", "#e69f00", "#888888"  # which the colour-blind c
 
 def plot(folder: str | Path, out: str | Path | None = None, *, seed: int = 0) -> list[Path]:
     """Draws `training.png` (rewards and indicators over iterations) and `episode.png` (indicators over the steps of
-    trained episodes, and every state of one episode, one line an agent) into `out`, by default the run directory."""
+    trained episodes, and every state of one episode, one line an agent) into `out`, by default the run directory; of a
+    sweep `sweep.png` (indicators and rewards over the first path that is swept)."""
+    if is_sweep(folder):
+        path = Path(out or folder) / "sweep.png"
+        write_file(path, sweep_curves(table_of(folder), Sweep.open(folder).varied).png())
+        return [path]
     run = Run.open(folder)
     curves = training_curves([run])
     target = Path(out) if out else run.folder
@@ -207,6 +214,47 @@ def difference_bars(frame: "pd.DataFrame", before: str, after: str) -> "Picture"
         ax.set_title(name, fontsize=9)
         ax.set_ylabel(str(np.asarray(own["unit"])[0]), fontsize=8)
     return figure
+
+
+def sweep_curves(frame: "pd.DataFrame", varied: Sequence[str]) -> "Picture":
+    """Indicators and rewards against the first path that is swept, from a table of runs: the mean over seeds, and the
+    band from the lowest to the highest seed; a line for each combination of the others. Raises RunError if no run is
+    finished."""
+    first, *others = varied
+    finished = frame[frame["status"] == "finished"]
+    if not len(finished):
+        raise RunError("no run of the sweep is finished: there is nothing to draw")
+    names = [str(name) for kind in ("indicator.", "reward.") for name in frame if str(name).startswith(kind)]
+    values = list(dict.fromkeys(frame[first]))
+    numbers = not isinstance(values[0], str)
+    places = dict(zip(values, values if numbers else range(len(values)), strict=True))
+    lines: Mapping[Any, Any] = dict(iter(finished.groupby(others, sort=False))) if others else {(): finished}
+    seeds = len(set(frame["seed"]))
+    band = f": mean of {seeds} seeds, and from the lowest to the highest" if seeds > 1 else ""
+    figure, axes = panels(len(names), f"trained at each value of {_short(first)}{band}")
+    for ax, name in zip(axes, names, strict=True):
+        for number, (line, rows) in enumerate(lines.items()):
+            by_value = rows.assign(at=[places[value] for value in rows[first]]).groupby("at")[name]
+            x, summary = (
+                np.unique([places[value] for value in rows[first]]),
+                by_value.agg(["mean", "min", "max"]).to_numpy(float),
+            )
+            color = BLUE if len(lines) == 1 else f"C{number}"
+            label = ", ".join(f"{_short(path)} {value}" for path, value in zip(others, line, strict=True))
+            ax.plot(x, summary[:, 0], color=color, marker="o", markersize=3, linewidth=1.2, label=label)
+            ax.fill_between(x, summary[:, 1], summary[:, 2], color=color, alpha=0.2, linewidth=0)
+        if not numbers:
+            ax.set_xticks(list(places.values()), list(places))
+        ax.set_title(_words(name), fontsize=9)
+        ax.set_xlabel(_short(first), fontsize=8)
+    if others:
+        axes[0].legend(fontsize=7, frameon=False)
+    return figure
+
+
+def _short(path: str) -> str:
+    """A path of a spec as pictures name it."""
+    return path.removeprefix("parameters.")
 
 
 def _episode(run: Run, data: "Dataset") -> "Picture | None":

@@ -6,24 +6,28 @@ from pathlib import Path
 from rbcc.runtime import solve as tries
 from rbcc.runtime.economy.model import Model
 from rbcc.runtime.errors import RunError
+from rbcc.runtime.reports.run_table import run_table
 from rbcc.runtime.results.equilibrium import Equilibrium, Solution
 from rbcc.runtime.results.folders import is_run
 from rbcc.runtime.results.run import Run, Runs
+from rbcc.runtime.results.sweep import RunTable, Sweep
+from rbcc.runtime.storage.run_directory import seed_folders
+from rbcc.runtime.storage.sweep_directory import is_sweep
 
 
-Trained = str | Path | Run | Runs | Equilibrium | Solution
+Trained = str | Path | Run | Runs | Sweep | Equilibrium | Solution
 """A trained economy: the folder of a run, or what `train`, `verify`, `solve` or `load` returned."""
 
 Spec = str | Path | Model | Run
 """An economy: a spec, a model that ships, a run directory, or what `compile`, `train` or `load` returned."""
 
 
-def load(folder: str | Path) -> Run | Runs | Solution:
-    """Opens what `train` or `solve` wrote.
+def load(folder: str | Path) -> Run | Runs | Sweep | Solution:
+    """Opens what `train`, `sweep` or `solve` wrote.
 
     Returns a `Run` for a run directory (with its verification as `equilibrium`, if there is one), `Runs` for a folder
-    of seeds that were trained together, and a `Solution` for a folder of tries. Raises RunError if the folder is none
-    of these, is not finished or is damaged.
+    of seeds that were trained together, a `Sweep` for that of a sweep, and a `Solution` for a folder of tries. Raises
+    RunError if the folder is none of these, is not finished or is damaged.
 
         run = rbcc.load("runs/cournot")
         run.equilibrium.to_frame()
@@ -31,8 +35,10 @@ def load(folder: str | Path) -> Run | Runs | Solution:
     folder = Path(folder)
     if is_run(folder):
         return Run.open(folder)
-    if seeds := sorted(folder.glob("seed-*/manifest.json"), key=lambda path: (len(path.parent.name), path)):
-        return Runs(folder, tuple(Run.open(path.parent) for path in seeds))
+    if is_sweep(folder):
+        return Sweep.open(folder)
+    if seeds := seed_folders(folder):
+        return Runs(folder, tuple(map(Run.open, seeds)))
     if (folder / "solution.json").is_file() or any(folder.glob("try-*/manifest.json")):
         return Solution.of(tries.load(folder))
     return Run.open(folder)  # which says what is wrong
@@ -47,11 +53,21 @@ def run_of(thing: Trained) -> Run:
         if found.folder is None:
             raise RunError("this equilibrium is of networks without a run directory; train a run with rbcc.train")
         return Run.open(found.folder)
-    if isinstance(found, Runs):
+    if isinstance(found, Runs | Sweep):
         raise RunError(f"{found.folder} has {len(found)} runs; take one of them, such as rbcc.load(...)[0]")
     if isinstance(found, Run):
         return found
     raise RunError(f"expected a run or its folder, not {_kind(found)}; rbcc.train makes a run")
+
+
+def table_of(thing: str | Path | Run | Runs | Sweep) -> RunTable:
+    """The table of a sweep, of several seeds or of one run. Raises RunError if it is none of these."""
+    found = load(thing) if isinstance(thing, str | Path) else thing
+    if isinstance(found, Sweep):
+        return found.table()
+    if isinstance(found, Run | Runs):
+        return RunTable(run_table([found] if isinstance(found, Run) else list(found)))
+    raise RunError(f"expected a sweep, runs or their folder, not {_kind(found)}")
 
 
 def spec_of(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, overload
 
 import pandas as pd
 
-from rbcc.runtime.errors import RunError
 from rbcc.runtime.reports.plots import training_curves
 from rbcc.runtime.results.equilibrium import Equilibrium
 from rbcc.runtime.results.shown import html
@@ -36,15 +35,8 @@ class Run(run_directory.Run):
 
         Raises RunError if it is damaged, or of another version of rbcc.
         """
-        path = self.folder / "equilibrium.json"
-        if not path.is_file():
-            return None
-        try:
-            found = stored.read(path)
-        except ValueError as error:
-            raise RunError(f"{error}; make it again: rbcc verify {self.folder}") from None
-        same = found.settings.get("digest") == self.manifest["digest"]
-        return Equilibrium.of(found, self.folder) if same else None
+        result = stored.of_run(self)
+        return Equilibrium.of(result, self.folder) if result else None
 
     def __repr__(self) -> str:
         about = self.manifest

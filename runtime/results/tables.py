@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbcc.runtime.reports.moments import legend, legend_of_responses, table
+from rbcc.runtime.reports.moments import legend, legend_of_responses
 from rbcc.runtime.reports.plots import correlation_curves, difference_bars, response_curves
+from rbcc.runtime.reports.tables import table
 from rbcc.runtime.reports.welfare import legend_of_comparison
 from rbcc.runtime.results.shown import html
 

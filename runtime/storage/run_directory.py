@@ -127,7 +127,7 @@ class Run:
         Raises RunError if it is missing, damaged, or of another run.
         """
         path = self.folder / f"{name}.safetensors"
-        template = initial_state(self.model, self.manifest["seed"])
+        template = jax.eval_shape(lambda: initial_state(self.model, self.manifest["seed"]))
         if not path.is_file():
             raise RunError(f"{path} does not exist: the run was stopped before its first checkpoint")
         leaves, structure = jax.tree_util.tree_flatten_with_path(template)
@@ -228,6 +228,8 @@ class Run:
 
     def cut_metrics(self, phase: int, iteration: int) -> None:
         """Drops the records after a checkpoint: a resumed run writes them again."""
+        if not (self.folder / "metrics.jsonl").is_file():
+            return
         names = [p.name for p in self.model.ir.phases]
         kept = [r for r in self.metrics if (names.index(r["phase"]), r["iteration"]) <= (phase, iteration)]
         write_file(self.folder / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in kept).encode())
@@ -272,6 +274,12 @@ def _checksum(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> str
 
 def all_finite(arrays: Iterable[Any]) -> bool:
     return all(np.isfinite(array).all() for array in arrays)
+
+
+def seed_folders(folder: Path) -> list[Path]:
+    """The run directories of seeds in a folder of them, by seed."""
+    found = (path.parent for path in folder.glob("seed-*/manifest.json"))
+    return sorted(found, key=lambda path: (len(path.name), path))
 
 
 def set_options(overrides: Mapping[str, str]) -> str:

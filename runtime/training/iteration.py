@@ -39,7 +39,10 @@ class TrainState:
 
 
 class Iteration:
-    """Iteration `number` of `phase`, from `state`, on one of the devices of `share`; `watch` is told of every step."""
+    """Iteration `number` of `phase`, from `state`, on one of the devices of `share`.
+
+    `watch` is told of every step; `given` are parameters in place of the model's.
+    """
 
     def __init__(
         self,
@@ -51,10 +54,11 @@ class Iteration:
         state: TrainState,
         key: jax.Array,
         number: jax.Array,
+        given: Mapping[str, jax.Array],
     ):
         self.model, self.phase, self.policies, self.share, self.watch = model, phase, policies, share, watch
         self.state, self.number = state, number
-        self.now: Scheduled = scheduled(model, phase, policies, number)
+        self.now: Scheduled = scheduled(model, phase, policies, number, given)
         self.playing, choosing = keys_of(key, number)
         self.economies = share.economies(phase.economies)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(choosing, self.economies)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import jax
@@ -47,6 +48,8 @@ class Progress:
     state: TrainState
 
 
+Given = Mapping[str, jax.Array]
+"""Parameters in place of a model's, in the layout of the generated module."""
 Gains = Callable[[TrainState, ir.Phase, int, int], dict[str, float]]
 """(state, phase, iteration, seed) -> metrics `gain.TYPE`, `gain_share.TYPE`: what one agent gains by deviating now."""
 
@@ -102,29 +105,34 @@ def stretch(
 ) -> Callable[..., tuple[Any, ...]]:
     """A function that trains `count` iterations of `phase` from iteration `first`, on one of the devices of `share`.
 
-    Signature: (state, bare key, first, count) -> (state, sums of metrics and of their weights, (2, metrics)), for any
-    `count`. With `checks` these are tested in every step, and the first `Caught` failing is a third result.
+    Signature: (state, bare key, first, count, given) -> (state, sums of metrics and of their weights, (2, metrics)),
+    for any `count`; `given` are parameters in place of the model's, by default none. With `checks` these are tested in
+    every step, and the first `Caught` failing is a third result.
     """
     policies = networks_of(model)
     watch = watching(checks) if checks else None
 
-    def one(state: TrainState, key: jax.Array, number: jax.Array) -> tuple[TrainState, Weighted, list[Caught]]:
-        iteration = Iteration(model, phase, policies, share, watch, state, key, number)
+    def one(
+        state: TrainState, key: jax.Array, number: jax.Array, given: Given
+    ) -> tuple[TrainState, Weighted, list[Caught]]:
+        iteration = Iteration(model, phase, policies, share, watch, state, key, number, given)
         state, metrics, played = iteration.run()
         return state, metrics, [first_of(played.watched, iteration.economies, number)] if checks else []
 
     names = list(metric_names(model, phase))
 
-    def run(state: TrainState, root: jax.Array, first: jax.Array, count: jax.Array) -> tuple[Any, ...]:
+    def run(
+        state: TrainState, root: jax.Array, first: jax.Array, count: jax.Array, given: Given = MappingProxyType({})
+    ) -> tuple[Any, ...]:
         key = prng.again(root)
 
         def body(k: jax.Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
             state, sums, *known = carry
-            state, metrics, caught = one(state, key, first + k)
+            state, metrics, caught = one(state, key, first + k, given)
             values, weights = (jnp.stack([metrics[name][part] for name in names]) for part in range(2))
             return state, sums + jnp.stack([values * weights, weights]), *map(earlier, known, caught)
 
-        shapes = jax.eval_shape(lambda: one(state, key, first)[2]) if checks else []
+        shapes = jax.eval_shape(lambda: one(state, key, first, given)[2]) if checks else []
         nothing = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), shapes)
         state, sums, *known = jax.lax.fori_loop(0, count, body, (state, jnp.zeros((2, len(names))), *nothing))
         # Means of economies: all else is the same on all devices.
@@ -152,18 +160,23 @@ def training(
     say: Callable[[str], None] = lambda _: None,
     checks: Checks | None = None,
     gains: Gains | None = None,
+    parameters: Sequence[Given] = (),
 ) -> Iterator[tuple[Progress, ...]]:
     """Trains phase after phase with several seeds at once, yielding the progress of each after each stretch of
     iterations.
 
-    Goes on from `states`, one per seed, at iteration `first` of phase number `phase`, if given. The result depends on
-    the seed only, not on where training was interrupted. `say` is told what is being compiled. `gains` measures
-    those of each seed now and then; without it no phase ends by its `until`. Raises RunError if memory does not
-    suffice, Violated if one of `checks` does not hold in a step.
+    Goes on from `states`, one per seed, at iteration `first` of phase number `phase`, if given. `parameters` has for
+    each seed the same names with values in place of the model's; a seed may then come more than once. The result
+    depends on seed and parameters only, not on where training was interrupted. `say` is told what is being compiled.
+    `gains` measures those of each seed now and then; without it no phase ends by its `until`. Raises TooLarge if memory
+    does not suffice, Violated if one of `checks` does not hold in a step.
     """
     many = len(seeds) > 1
     cut = BY_SEED if many else ALL
-    state = _stacked(states or [initial_state(model, seed) for seed in seeds])
+    if states is None:
+        fresh_states = {seed: initial_state(model, seed) for seed in dict.fromkeys(seeds)}
+        states = [fresh_states[seed] for seed in seeds]
+    state, values = _stacked(states), _stacked(parameters or [{}] * len(seeds))
     roots = jnp.stack([jax.random.fold_in(prng.key(seed), 1_000_003) for seed in seeds])
     for number in range(phase, len(model.ir.phases)):
         settings = model.ir.phases[number]
@@ -172,20 +185,20 @@ def training(
             fresh = {agent: begin(network) for agent, network in state.networks.items()}
             state = TrainState(state.networks, fresh, state.multipliers)
         keys = prng.bare(jax.vmap(lambda root: jax.random.fold_in(root, number))(roots))  # noqa: B023
-        state, keys = placement.put((state, keys if many else keys[0]), cut)
+        state, keys, given = placement.put((state, keys if many else keys[0], values), cut)
         run, length = stretch(model, settings, placement.share, checks), record_length(settings)
         if len(seeds) > placement.rows:
-            run = jax.vmap(run, (0, 0, None, None))
+            run = jax.vmap(run, (0, 0, None, None, 0))
         elif many:
             run = _single(run)
         say(f"compiling the program of phase {settings.name}")
-        program = placement.program(run, (cut, cut, ALL, ALL), (cut,) * (3 if checks else 2), donate=(0,))
-        compiled = program.lower(state, keys, jnp.int32(first), jnp.int32(1)).compile()
+        program = placement.program(run, (cut, cut, ALL, ALL, cut), (cut,) * (3 if checks else 2), donate=(0,))
+        compiled = program.lower(state, keys, jnp.int32(first), jnp.int32(1), given).compile()
         check_memory(compiled, f"phase {settings.name}", placement)
         ended = False
         while not ended:
             count = min(length, settings.iterations - first)
-            state, sums, *known = compiled(state, keys, jnp.int32(first), jnp.int32(count))
+            state, sums, *known = compiled(state, keys, jnp.int32(first), jnp.int32(count), given)
             first += count
             # What is yielded lies on the host: the arrays on the device are given away to the next stretch.
             kept, sums, known = _fetched((state, sums, known))
@@ -207,15 +220,16 @@ def training(
 def _single(run: Callable[..., Any]) -> Callable[..., Any]:
     """`run` of one seed for arrays with a leading axis of one seed."""
 
-    def of_one(state: TrainState, key: jax.Array, first: jax.Array, count: jax.Array) -> Any:
-        result = run(*jax.tree.map(lambda x: x[0], (state, key)), first, count)
+    def of_one(state: TrainState, key: jax.Array, first: jax.Array, count: jax.Array, given: Given) -> Any:
+        state, key, given = jax.tree.map(lambda x: x[0], (state, key, given))
+        result = run(state, key, first, count, given)
         return jax.tree.map(lambda x: x[None], result)
 
     return of_one
 
 
-def _stacked(states: Sequence[TrainState]) -> TrainState:
-    return states[0] if len(states) == 1 else jax.tree.map(lambda *parts: jnp.stack(parts), *states)
+def _stacked(trees: Sequence[_T]) -> _T:
+    return trees[0] if len(trees) == 1 else jax.tree.map(lambda *parts: jnp.stack(parts), *trees)
 
 
 def _apart(tree: _T, seeds: int) -> list[_T]:

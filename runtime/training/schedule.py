@@ -21,11 +21,20 @@ class Scheduled:
     settings: dict[str, dict[str, jax.Array]]
 
 
-def scheduled(model: Model, phase: ir.Phase, policies: Mapping[str, Policy], number: jax.Array) -> Scheduled:
-    """The schedule of `phase` at iteration `number`; progress is its share of the phase."""
-    progress = number / phase.iterations
-    found: dict[str, Any] = getattr(model.module, f"schedule_{phase.name}")(number, progress)
+def scheduled(
+    model: Model,
+    phase: ir.Phase,
+    policies: Mapping[str, Policy],
+    number: jax.Array,
+    given: Mapping[str, jax.Array] | None = None,
+) -> Scheduled:
+    """The schedule of `phase` at iteration `number`; progress is its share of the phase.
+
+    `given` has parameters in place of the model's, in the layout of the generated module; what is annealed goes before.
+    """
+    progress, given = number / phase.iterations, given or {}
+    found: dict[str, Any] = getattr(model.module, f"schedule_{phase.name}")(number, progress, given)
     starts = {window.action: window.value for window in phase.windows}
     offered = {name: opened(model.spaces[name], starts[name], share) for name, share in found["openings"].items()}
     masks = {agent: policy.allowed(offered) for agent, policy in policies.items()}
-    return Scheduled(found["parameters"], masks, found["learners"])
+    return Scheduled({**given, **found["parameters"]}, masks, found["learners"])

@@ -7,7 +7,24 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from rbcc.runtime.errors import RunError
+from rbcc.runtime.storage.run_directory import Run
 from rbcc.runtime.verification.results import Equilibrium
+
+
+def of_run(run: Run) -> Equilibrium | None:
+    """The verification in a run directory, None if there is none of this training.
+
+    Raises RunError if it is damaged, or of another version of rbcc.
+    """
+    path = run.folder / "equilibrium.json"
+    if not path.is_file():
+        return None
+    try:
+        result = read(path)
+    except ValueError as error:
+        raise RunError(f"{error}; make it again: rbcc verify {run.folder}") from None
+    return result if result.settings.get("digest") == run.manifest["digest"] else None
 
 
 def read(path: Path) -> Equilibrium:

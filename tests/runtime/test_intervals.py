@@ -16,7 +16,8 @@ from rbcc.runtime.learners.ppo import advantages, centred
 from rbcc.runtime.parallel.devices import ALONE, SINGLE
 from rbcc.runtime.policies.policy import assess_normal, draw_normal
 from rbcc.runtime.reports.dataset import simulate
-from rbcc.runtime.reports.moments import hp_filter, moments, responses, write_table
+from rbcc.runtime.reports.moments import hp_filter, moments, responses
+from rbcc.runtime.reports.tables import write_table
 from rbcc.runtime.session import train
 from rbcc.runtime.training.loop import Progress, initial_state, networks_of, training
 from rbcc.runtime.verification.best_response.learned import Arena, Base
@@ -192,17 +193,18 @@ def test_tables_for_papers(growth: Path, tmp_path: Path) -> None:
     """A column per indicator with errors in brackets; all columns and numbers in CSV."""
     found = moments(growth, steps=20, paths=4)
     write_table(found, tmp_path / "m.tex")
-    first, head, unit, mean, *_ = (tmp_path / "m.tex").read_text().splitlines()
+    first, top, head, middle, unit, mean, *_ = (tmp_path / "m.tex").read_text().splitlines()
     assert first == r"\begin{tabular}{lrr}"
-    assert head == r" & output & share \\ \hline"
+    assert (top, middle) == (r"\toprule", r"\midrule")
+    assert head == r" & output & share \\"
     assert unit == r"unit & level & level \\"
-    assert re.fullmatch(r"mean & [\d.e-]+ \([\d.e-]+\) & [\d.e-]+ \([\d.e-]+\) \\\\", mean)
+    number = r"[\d.]+|\$[\d.]+ \\times 10\^\{-\d+\}\$"
+    assert re.fullmatch(rf"mean & ({number}) \(({number})\) & ({number}) \(({number})\) \\\\", mean)
     write_table(found, tmp_path / "m.csv")
     assert len((tmp_path / "m.csv").read_text().splitlines()[0].split(",")) == 1 + found.shape[1]
     write_table(responses(growth, "productivity=+0.01", steps=2, paths=4), tmp_path / "i.tex")
-    assert (tmp_path / "i.tex").read_text().splitlines()[
-        1
-    ] == r"indicator & step & unit & response & low & high \\ \hline"
+    head = (tmp_path / "i.tex").read_text().splitlines()[2]
+    assert head == r"indicator & step & unit & response & low & high \\"
 
 
 def test_moments_of_a_known_process(growth: Path) -> None:

@@ -2,7 +2,7 @@ import pytest
 
 from rbcc.compiler.driver import compile_spec
 from rbcc.compiler.tools.summary import summary
-from rbcc.compiler.util.text import counted
+from rbcc.compiler.util.text import counted, split_outside_brackets
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,19 @@ def test_a_summary_counts_in_words() -> None:
     assert text.splitlines()[1] == "1 step; 2 agents of 1 type"
     assert "sees     no numbers\n" in text
     assert "3 equations in 1 group, 3 parameters, no accounts, no identities, no invariants" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("0.1", ["0.1"]),
+        ("0.1, 0.2,0.4", ["0.1", "0.2", "0.4"]),
+        ("[8, 8],[16]", ["[8, 8]", "[16]"]),
+        ("max(1, {a: 2, b: 3}), 4", ["max(1, {a: 2, b: 3})", "4"]),
+        ("'a, b',\"c, 'd\"", ["'a, b'", '"c, \'d"']),
+        ("1,", ["1", ""]),
+        (")1,2", [")1", "2"]),
+    ],
+)
+def test_lists_are_split_outside_brackets(text: str, parts: list[str]) -> None:
+    assert split_outside_brackets(text) == parts

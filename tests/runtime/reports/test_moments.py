@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rbcc.runtime.errors import RunError
-from rbcc.runtime.reports.moments import legend_of_responses, moments, responses, table
+from rbcc.runtime.reports.moments import legend_of_responses, moments, responses
+from rbcc.runtime.reports.tables import table
 from rbcc.runtime.session import train
 
 

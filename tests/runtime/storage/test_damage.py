@@ -26,8 +26,8 @@ from safetensors.numpy import load_file, save_file
 from rbcc import cli
 from rbcc.runtime.errors import Diverged, RunError
 from rbcc.runtime.reports.dataset import simulate
-from rbcc.runtime.reports.moments import write_table
 from rbcc.runtime.reports.plots import plot
+from rbcc.runtime.reports.tables import write_table
 from rbcc.runtime.session import train, train_seeds
 from rbcc.runtime.storage.run_directory import Run
 from rbcc.runtime.training.loop import Progress
