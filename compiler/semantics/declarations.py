@@ -279,7 +279,7 @@ class _Declarations:
             )
         declared = Type(unit=ONE if self.names.units else None, time=Time.CHOSEN)
         symbol = self.declare(Role.ACTION, owner, name, path, agent.name, declared, action.doc, "shares")
-        return ir.Action(symbol.name, (), None, None, True, symbol.place)
+        return ir.Action(symbol.name, (), None, None, None, None, True, symbol.place)
 
     def declare_action(self, owner: str, name: str) -> ir.Action | None:
         action, path = self.spec.agents[owner].actions[name], ("agents", owner, "actions", name)
@@ -340,4 +340,4 @@ class _Declarations:
                 help=f"write [{', '.join(f'{choice:g}' for choice in sorted(set(choices)))}]",
             )
         symbol = self.declare(Role.ACTION, owner, name, path, action.over, declared, action.doc)
-        return ir.Action(symbol.name, choices, action.choose, None, False, symbol.place)
+        return ir.Action(symbol.name, choices, action.choose, None, None, None, False, symbol.place)

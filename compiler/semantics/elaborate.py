@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.analysis.signs import positive
+from rbcc.compiler.analysis.signs import allowed, positive
 from rbcc.compiler.diagnostics import suggest
 from rbcc.compiler.ir.axis_order import merge_axes
 from rbcc.compiler.ir.constants import is_literal, literal_value
@@ -14,7 +14,7 @@ from rbcc.compiler.semantics.accounts import check_accounts, read_accounts
 from rbcc.compiler.semantics.context import Context, place_of
 from rbcc.compiler.semantics.declarations import declare
 from rbcc.compiler.semantics.definitions import Definitions
-from rbcc.compiler.semantics.expressions import Scope, infer
+from rbcc.compiler.semantics.expressions import Scope, a_kind, infer
 from rbcc.compiler.semantics.observations import Observations
 from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.semantics.reserved import KEYWORDS
@@ -44,7 +44,7 @@ class _Checker:
         drafts = definitions.read()
         parameters, starts = definitions.parameters(), definitions.starts()
         equations = definitions.infer(drafts)
-        actions = self.with_bounds(actions)
+        actions = tuple(self.with_where_of(self.with_bounds_of(action)) for action in actions)
         self.check_completeness(drafts)
         observations = Observations(self.context, starts, equations, actions).infer()
         constraints = self.infer_constraints()
@@ -88,9 +88,26 @@ class _Checker:
             verification=verification,
             primitives=(),
         )
+        found = self.with_always(found)
         found = replace(found, primitives=self.primitives_of(found), logs=tuple(sorted(positive(found) | declared)))
         check_accounts(self.context, drafts, found)
         return None if self.diagnostics.failed else found
+
+    def with_always(self, model: ir.Model) -> ir.Model:
+        """The model with a choice for each action that is surely always allowed, where there is one; reports actions
+        without any that ever is."""
+        if all(action.where is None for action in model.actions):
+            return model
+        always, never = allowed(model)
+        for symbol in never:
+            owner, _, name = symbol.partition(".")
+            self.diagnostics.error(
+                "RB704", f"no choice of '{name}' is ever allowed",
+                self.document.span(("agents", owner, "actions", name, "where")),
+                expected="a choice that fulfils the condition, whatever happens",
+                help="with the values of the spec it is never true: is it the wrong way round?",
+            )  # fmt: skip
+        return replace(model, actions=tuple(replace(one, always=always.get(one.symbol)) for one in model.actions))
 
     def check_completeness(self, drafts: Iterable[str]) -> None:
         """Every state has an equation, every type that chooses a reward, every reward a discount factor."""
@@ -131,11 +148,8 @@ class _Checker:
                     else "add 'discount: 0.99' to the spec or to the agent type; 1 for none",
                 )
 
-    def with_bounds(self, actions: tuple[ir.Action, ...]) -> tuple[ir.Action, ...]:
-        """The actions with the ends of their intervals."""
-        return tuple(self.with_bounds_of(action) for action in actions)
-
     def with_bounds_of(self, action: ir.Action) -> ir.Action:
+        """An action with the ends of its interval, if it has one."""
         owner, _, name = action.symbol.partition(".")
         if self.spec.agents[owner].actions[name].between is None or action.symbol not in self.names.symbols:
             return action
@@ -163,6 +177,57 @@ class _Checker:
         if None not in ends and ends[0] >= ends[1]:  # type: ignore[operator]
             self.diagnostics.error("RB701", "an interval goes from its lower to its higher end", node.span)
         return replace(action, bounds=(low, high))
+
+    def with_where_of(self, action: ir.Action) -> ir.Action:
+        """An action with the condition of its choices, if it has one."""
+        owner, _, name = action.symbol.partition(".")
+        path = ("agents", owner, "actions", name, "where")
+        if self.spec.agents[owner].actions[name].where is None or action.symbol not in self.names.symbols:
+            return action
+        if not action.choices or action.shares:
+            self.no_choices_to_restrict(action, path)
+            return action
+        symbol = self.names.symbols[action.symbol]
+        each = replace(symbol, sets=(), type=replace(symbol.type, axes=(action.candidates,), time=Time.FIXED))
+        scope = Scope(
+            "the condition of a choice", symbol.type.axes, Time.NOW, owner, defines=action.symbol,
+            known=self.context.known_choices(owner), local={name: each, action.symbol: each},
+        )  # fmt: skip
+        node = self.context.expression(*path)
+        condition = infer(node, scope, self.names) if node is not None else None
+        if node is None or condition is None:
+            return action
+        if condition.type.kind is not Kind.FLAG:
+            self.diagnostics.error(
+                "RB401", f"'where' is a condition, this is {a_kind(condition)}", node.span,
+                expected=f"for example {name} {'!=' if action.of else '<='} ...",
+            )  # fmt: skip
+        elif action.candidates not in condition.type.axes:
+            self.diagnostics.error(
+                "RB701", f"this condition does not depend on '{name}': it allows all choices, or none", node.span,
+                expected=f"'{name}', which stands for each of its choices in turn",
+                help="what holds for all choices alike belongs into the equations",
+            )  # fmt: skip
+        return replace(action, where=condition)
+
+    def no_choices_to_restrict(self, action: ir.Action, path: KeyPath) -> None:
+        name = action.symbol.partition(".")[2]
+        if action.shares:
+            text, help = (
+                "shares have no 'where'",
+                "remove it: what is divided is what there is; multiply the shares by it",
+            )
+        else:
+            text = "an interval has no 'where'"
+            help = f'let its ends depend on what is known: between: [0, "{self.example(action.symbol)}"]'
+        span = self.document.key(path)
+        self.diagnostics.error("RB701", f"{text}: '{name}' is not chosen from a list", span, help=help)
+
+    def example(self, action: str) -> str:
+        """A state of the agent who chooses, as it is written, or what may stand for one."""
+        owner = action.partition(".")[0]
+        index = f"[{self.names.agents[owner].indices[0]}]" if self.names.agents[owner].indices else ""
+        return next((f"{state}{index}" for state, one in self.spec.agents[owner].state.items() if not one.over), "...")
 
     def in_order(self, actions: tuple[ir.Action, ...]) -> tuple[ir.Statement, ...]:
         """That intervals do not cross, as invariants, of those whose ends are not both written numbers."""

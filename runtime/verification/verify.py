@@ -302,7 +302,7 @@ class _Verification:
         stopped, held = {}, []
         for idle in self.shutdown():
             space = self.model.spaces[idle.action]
-            if space.continuous:
+            if space.continuous or space.restricted:  # where it is not allowed the nearest choice is played
                 held.append(idle)
             else:
                 stopped[idle.action] = np.arange(len(space.values)) == idle.choice
