@@ -45,7 +45,8 @@ def allowed(model: ir.Model) -> tuple[dict[str, float], set[str]]:
             # Nearest to 0 first: doing nothing is what can be done most often.
             choices = sorted(action.choices, key=lambda choice: (abs(choice), choice))[:TRIED]
             truths = {choice: signs.truth(_with_choice(action, choice)) for choice in choices}
-            always |= {action.symbol: choice for choice, truth in reversed(truths.items()) if truth}
+            if sure := [choice for choice in choices if truths[choice]]:
+                always[action.symbol] = sure[0]
             if len(truths) == action.size and all(truth is False for truth in truths.values()):
                 never.add(action.symbol)
         # What was played may only be trusted to fulfil a condition where there is always a choice that does.

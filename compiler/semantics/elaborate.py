@@ -206,7 +206,7 @@ class _Checker:
             self.diagnostics.error(
                 "RB701", f"this condition does not depend on '{name}': it allows all choices, or none", node.span,
                 expected=f"'{name}', which stands for each of its choices in turn",
-                help="what holds for all choices alike belongs into the equations",
+                help="what holds for all choices alike belongs in the equations",
             )  # fmt: skip
         return replace(action, where=condition)
 
@@ -215,7 +215,7 @@ class _Checker:
         if action.shares:
             text, help = (
                 "shares have no 'where'",
-                "remove it: what is divided is what there is; multiply the shares by it",
+                "remove it: multiply the shares by what there is to divide, in an equation",
             )
         else:
             text = "an interval has no 'where'"

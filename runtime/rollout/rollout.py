@@ -215,13 +215,9 @@ def allowed(
     """Which choices there are in all economies, of the actions of one stage that have a condition: (repeats, choices,
     economies, agents)."""
 
-    def of_one(
-        state: dict[str, jax.Array], actions: dict[str, jax.Array], held: Mapping[str, jax.Array]
-    ) -> Mapping[str, jax.Array]:
-        return model.allowed(state, actions, parameters, stage, held)
-
+    of_each = jax.vmap(lambda s, a, h: model.allowed(s, a, parameters, stage, h))
     found = {}
-    for name, own in jax.vmap(of_one)(state, actions, held).items():
+    for name, own in of_each(state, actions, held).items():
         space = model.spaces[name]
         # (economies, choices, what is stored) -> (economies, choices, agents, repeats), also where there is one of them
         own = jnp.transpose(own, (0, 1, *(2 + space.stored.index(k) for k in range(len(space.shape)))))

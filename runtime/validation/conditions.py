@@ -162,7 +162,7 @@ class Checks:
             f"no choice of '{action.symbol}' is left {_where(step, at)}: {action.listed} do not fulfil "
             f"{ir.show(action.where)} (rbcc explain RB704)"
         )
-        parts = [
+        parts: list[ir.Expression] = [
             part
             for part in ir.walk(action.where)
             if isinstance(part, ir.Reference) and action.symbol not in ir.references(part)
