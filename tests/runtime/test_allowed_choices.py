@@ -31,6 +31,7 @@ from rbcc.runtime.validation.property_testing import try_out
 from rbcc.runtime.verification.best_response.exact import Game
 from rbcc.runtime.verification.best_response.learned import Arena, Deviation, evaluate_base
 from rbcc.runtime.verification.perturbations import read_plant
+from rbcc.runtime.verification.verify import verify
 
 
 KEY = jax.random.key(3)
@@ -262,35 +263,36 @@ def best(cake: int, steps: int) -> float:
     return max(sqrt(eaten) + 0.9 * best(cake - eaten, steps - 1) for eaten in range(min(cake, 3) + 1))
 
 
+WORTH = [best(2, 3), best(3, 3)]
+
+
 def cakes(model: Model, *plants: str) -> Arena:
     state, read = initial_state(model, 0), tuple(read_plant(model, text) for text in plants)
     return Arena(model, networks_of(model), state.networks, state.multipliers, read, 512, SINGLE)
 
 
 def test_what_a_cake_is_worth(write_spec: Callable[..., Path]) -> None:
-    """1, 1, 1 of three pieces, 2, 1, 1 of four. Rewards of forbidden pieces are not even numbers: less is left than
-    nothing."""
+    """One piece in each step, as long as there is one."""
     model = compile(write_spec(CAKE))
     assert model.ir.action("eater.eat").always == 0
     game = Game(cakes(model))
-    worth = [best(3, 3), best(4, 3)]
-    assert worth == pytest.approx([1 + 0.9 + 0.81, sqrt(2) + 0.9 + 0.81])
+    assert np.allclose(WORTH, [1 + 0.9, 1 + 0.9 + 0.81])
     for notion in ("individual", "team"):
         found = game.best("eater", notion)
         base = game.payoffs("eater")
         total = base + found.gains if notion == "individual" else base.mean() + found.gains
-        assert total == pytest.approx(worth if notion == "individual" else [np.mean(worth)])
+        assert total == pytest.approx(WORTH if notion == "individual" else [np.mean(WORTH)])
         assert found.attained
 
 
 def test_exact_payoffs_with_plants(write_spec: Callable[..., Path]) -> None:
     model = compile(write_spec(CAKE))
     assert Game(cakes(model, "eater.eat=2")).payoffs("eater") == pytest.approx(
-        [sqrt(2) + 0.9, sqrt(2) + 0.9 * sqrt(2)]  # 2, then the nearest to it that is left
+        [sqrt(2), sqrt(2) + 0.9]  # 2, then the nearest to it that is left
     )
     # Three times what they would eat, if there is so much: whoever eats 1 takes all.
     alone = Game(cakes(model, "eater.eat=1", "eater[0].eat*300%")).payoffs("eater")
-    assert alone == pytest.approx([sqrt(3), 1 + 0.9 + 0.81])
+    assert alone == pytest.approx([sqrt(2), 1 + 0.9 + 0.81])
 
     @cache
     def random(cake: int, steps: int) -> float:
@@ -298,7 +300,7 @@ def test_exact_payoffs_with_plants(write_spec: Callable[..., Path]) -> None:
         return np.mean([sqrt(k) + 0.9 * random(cake - k, steps - 1) for k in options]) if steps else 0.0  # type: ignore[return-value]
 
     game = Game(cakes(model, "eater.random=100%"))
-    assert game.payoffs("eater") == pytest.approx([random(3, 3), random(4, 3)])
+    assert game.payoffs("eater") == pytest.approx([random(2, 3), random(3, 3)])
 
 
 @pytest.mark.slow
@@ -316,9 +318,20 @@ def test_exact_payoffs_of_stages_and_simulation(write_spec: Callable[..., Path])
 
 @pytest.mark.slow
 def test_agents_learn_to_eat_their_cake(write_spec: Callable[..., Path], tmp_path: Path) -> None:
-    """They come to what it is worth, and verification says so; none ever takes what is not there."""
-    run = train(write_spec(CAKE), tmp_path / "run")
-    del run
+    """They come to what it is worth, and verification says so, also if told to do nothing or to want too much; none
+    ever takes what is not there."""
+    run, quick = tmp_path / "run", {"verify.iterations": 20, "verify.episodes": 64, "verify.economies": 32}
+    train(write_spec(CAKE), out=run)
+    sound = verify(run, quick)
+    assert set(sound.verdicts.values()) == {"CERTIFIED"}
+    assert [row.estimate.payoff for row in sound.rows] == pytest.approx([np.mean(WORTH)] * 2)
+    greedy = verify(run, {**quick, "verify.shutdown": {"eater.eat": 0}}, plants=["eater.eat=2"])
+    assert set(greedy.verdicts.values()) == {"REFUTED"}
+    assert greedy.rows[0].estimate.payoff == pytest.approx(np.mean([sqrt(2), sqrt(2) + 0.9]))
+    assert greedy.rows[0].estimate.exact is not None
+    assert greedy.rows[0].estimate.exact.gain == pytest.approx(np.mean(WORTH) - np.mean([sqrt(2), sqrt(2) + 0.9]))
+    played = simulate(run, episodes=16)
+    assert bool((played["eater.eat"] <= played["eater.cake"]).all())
 
 
 # --- nothing left --------------------------------------------------------------------------------------------------
@@ -412,8 +425,8 @@ def test_adapters_say_what_is_allowed(write_spec: Callable[..., Path]) -> None:
     path = write_spec(CAKE)
     environment = pettingzoo.Environment(path)
     _, infos = environment.reset(seed=0)
-    assert infos["eater_0"]["action_mask"].tolist() == [1, 1, 1, 1]
-    _, _, _, _, infos = environment.step({"eater_0": np.int64(2), "eater_1": np.int64(3)})
+    assert infos["eater_0"]["action_mask"].tolist() == [1, 1, 1, 0]
+    _, _, _, _, infos = environment.step({"eater_0": np.int64(1), "eater_1": np.int64(2)})
     assert [infos[name]["action_mask"].tolist() for name in ("eater_0", "eater_1")] == [[1, 1, 0, 0]] * 2
     for _ in range(10):
         assert environment.action_space("eater_0").sample(infos["eater_0"]["action_mask"]) in (0, 1)
@@ -421,8 +434,8 @@ def test_adapters_say_what_is_allowed(write_spec: Callable[..., Path]) -> None:
         environment.step({"eater_0": np.int64(1), "eater_1": np.int64(2)})
     other = jaxmarl.Environment(path)
     _, state = other.reset(KEY)
-    asked = {"eater_0": jnp.int32(3), "eater_1": jnp.int32(3)}
+    asked = {"eater_0": jnp.int32(3), "eater_1": jnp.int32(2)}
     _, state, _, _, _ = jax.jit(other.step_env)(KEY, state, asked)
     assert other.get_avail_actions(state)["eater_1"].tolist() == [1, 1, 0, 0]
     _, state, rewards, _, _ = jax.jit(other.step_env)(KEY, state, asked)
-    assert float(rewards["eater_1"]) == 1  # the nearest to 3
+    assert float(rewards["eater_1"]) == 1  # the nearest to 2
