@@ -144,7 +144,7 @@ def test_a_step_refuses_what_is_not_allowed(town: Model) -> None:
     with pytest.raises(
         ValueError, match=re.escape("'guest.order' of agent 0, 0 is 2, expected one that is allowed here, 0:")
     ):
-        town.step(state, {**actions, "guest.order": order}, KEY)
+        town.step(state, {**actions, "guest.order": jnp.asarray(order)}, KEY)
 
 
 def test_nearest_choices() -> None:
