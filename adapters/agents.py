@@ -34,8 +34,9 @@ class Agents:
     They are called `TYPE_0`, `TYPE_1`, ..., and a type without an index by its own name; types without choices are left
     out. An agent acts by an array of integers, the numbers of its choices, (choices,), by an array of numbers between
     0 and 1, (numbers,), or if it has both by a dictionary of both. Of an interval the number is the share of the way
-    from its lower to its upper end; shares are divided by their sum. Actions come in the order of the spec, the members
-    that an action is chosen for one after another. Raises RunError if types choose after others have been seen to.
+    from its lower to its upper end; shares are divided by their sum; in place of a choice that is not allowed the
+    nearest one is made. Actions come in the order of the spec, the members that an action is chosen for one after
+    another. Raises RunError if types choose after others have been seen to.
     """
 
     def __init__(self, spec: Spec, overrides: Mapping[str, object] | None = None):
@@ -65,6 +66,7 @@ class Agents:
     def actions(self, state: State, given: Mapping[str, Any]) -> Actions:
         """The actions of all types in physical units, from those of each agent by name."""
         bounds = self.model.bounds(self.model.stored(state), {}, None, 0)
+        allowed = self.allowed(state)
         found: Actions = {}
         for agent, names in self.members.items():
             own, part = [given[name] for name in names], self.parts[agent]
@@ -84,6 +86,28 @@ class Agents:
                     low, high = (self.model.written({space.name: end})[space.name] for end in bounds[space.name])
                     array = within(array, (low, high))
                 found[space.name] = array if space.continuous else space.physical(array)
+                if space.restricted:
+                    found[space.name] = space.legal(found[space.name], allowed[space.name])
+        return found
+
+    def allowed(self, state: State) -> dict[str, jax.Array]:
+        """Which choices are allowed in a state, of actions that have a condition: (choices, ...), in the order of the
+        spec."""
+        allowed = self.model.allowed(self.model.stored(state), {}, None, 0)
+        each = jax.vmap(lambda arrays: self.model.written(arrays))
+        return each(dict(allowed)) if allowed else {}
+
+    def masks(self, state: State) -> dict[str, list[jax.Array]]:
+        """For each agent and each of its choices which are allowed in a state, (choices,)."""
+        allowed, found = self.allowed(state), {}
+        for agent, names in self.members.items():
+            for number, name in enumerate(names):
+                found[name] = []
+                for space in self.spaces[agent]:
+                    if not space.continuous:
+                        own = allowed.get(space.name, jnp.ones((len(space.values), *space.shape), bool))
+                        own = own[:, number] if space.agents is not None else own
+                        found[name] += list(own.reshape(len(space.values), -1).T)
         return found
 
     def each(self, arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -167,10 +167,10 @@ class Environment:
         return self.economy.each(self.model.observe(state))
 
     def get_avail_actions(self, state: State) -> dict[str, jax.Array]:
-        """Which choices each agent has, (choices,), of those with a single list: all, in every state."""
-        del state
-        found = {name: space for name, space in self.action_spaces.items() if isinstance(space, Discrete)}
-        return {name: jnp.ones(space.n, jnp.uint8) for name, space in found.items()}
+        """Which choices each agent has in a state, (choices,), of those with a single list."""
+        masks = self.economy.masks(state)
+        single = [name for name, space in self.action_spaces.items() if isinstance(space, Discrete)]
+        return {name: masks[name][0].astype(jnp.uint8) for name in single}
 
 
 def _space(part: Part) -> Space:

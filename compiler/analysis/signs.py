@@ -1,6 +1,7 @@
 """Which values of a model are surely above 0 in every episode, whatever is drawn and chosen."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Container, Iterable, Iterator
+from dataclasses import replace
 from enum import IntEnum
 from fractions import Fraction
 from typing import Any
@@ -28,9 +29,57 @@ def positive(model: ir.Model) -> set[str]:
     return {one.name for one in model.indicators if signs.of(one.expression) is Sign.POSITIVE}
 
 
+def allowed(model: ir.Model) -> tuple[dict[str, float], set[str]]:
+    """For actions with a condition a choice that is surely always allowed, where there is one; those that have none
+    that ever is."""
+    restricted = [action for action in model.actions if action.where is not None]
+    annealed = {one.name for phase in model.phases for one in phase.anneal}
+    needs = {one.symbol: ir.references(one.expression) for one in model.parameters}
+    while more := {name for name, read in needs.items() if read & annealed} - annealed:
+        annealed |= more
+    trusted = {action.symbol for action in restricted}
+    while True:
+        signs, always = _Signs(model, trusted, annealed, runs=False), dict[str, float]()
+        never: set[str] = set()
+        for action in restricted:
+            # Nearest to 0 first: doing nothing is what can be done most often.
+            choices = sorted(action.choices, key=lambda choice: (abs(choice), choice))[:TRIED]
+            truths = {choice: signs.truth(_with_choice(action, choice)) for choice in choices}
+            if sure := [choice for choice in choices if truths[choice]]:
+                always[action.symbol] = sure[0]
+            if len(truths) == action.size and all(truth is False for truth in truths.values()):
+                never.add(action.symbol)
+        # What was played may only be trusted to fulfil a condition where there is always a choice that does.
+        if trusted == always.keys():
+            return always, never
+        trusted = trusted & always.keys()
+
+
+TRIED = 64
+"""So many choices of an action are tried at most."""
+
+
+def _with_choice(action: ir.Action, choice: float) -> ir.Expression:
+    """The condition of an action for one of its choices."""
+
+    def chosen(node: ir.Expression) -> ir.Expression:
+        if not isinstance(node, ir.Reference) or node.symbol != action.symbol:
+            return node
+        return node if action.of is not None else replace(constant(Fraction(choice)), type=replace(node.type, axes=()))
+
+    return ir.rebuild(action.where, chosen)
+
+
 class _Signs:
-    def __init__(self, model: ir.Model):
+    """Signs of all that a model computes.
+
+    The choices of actions `trusted` fulfil their conditions; parameters `unknown` may have any value; if the model
+    `runs`, all that it computes is finite.
+    """
+
+    def __init__(self, model: ir.Model, trusted: Container[str] = (), unknown: Collection[str] = (), runs: bool = True):
         self.model, self.ranges = model, Ranges(model)
+        self.ranges.fixed |= dict.fromkeys(unknown)
         self.definitions = {definition.symbol: definition for definition in model.equations}
         self.fixed: dict[str, Interval | None] = dict(self.ranges.fixed)
         self.fixed["time"] = Interval(0, model.horizon - 1)
@@ -39,14 +88,17 @@ class _Signs:
             self.fixed[action.symbol] = self.interval(action)
             if action.bounds:
                 self.ends[action.symbol, model.symbol(action.symbol).type.axes] = action.bounds[1]
+            elif action.symbol in trusted or action.always is not None:
+                place = action.symbol, model.symbol(action.symbol).type.axes
+                self.ends |= [(place, end) for end in _most(action)]
         self.found: dict[str, Sign] = {}
-        parameters = {one.symbol: self.of(one.expression) for one in model.parameters}
+        parameters = {one.symbol: self.of(one.expression) for one in model.parameters if one.symbol not in unknown}
         starts = {one.symbol: self.of(one.expression) for one in model.starts}
         chosen = {a.symbol: self.of(a.bounds[0]) for a in model.actions if a.bounds}
         states = dict(starts)
         while True:  # until no state can lose its sign in a step in which all have theirs
             self.found = {**parameters, **chosen, **states}
-            domains = dict(self.domains())
+            domains = dict(self.domains()) if runs else {}
             self.found |= {name: max(sign, domains.get(name, Sign.ANY)) for name, sign in states.items()}
             for definition in model.equations:
                 known = domains.get(definition.symbol, Sign.ANY)
@@ -101,6 +153,35 @@ class _Signs:
             case ir.Reduce(body=body):
                 return of(body)
         return Sign.ANY
+
+    def truth(self, node: ir.Expression) -> bool | None:
+        """Whether a condition is true in every case, or false in every; None if that is not known."""
+        match node:
+            case ir.Constant(bool() as value):
+                return value
+            case ir.Unary("not", operand):
+                inner = self.truth(operand)
+                return None if inner is None else not inner
+            case ir.Binary("and" | "or" as operator, left, right):
+                sides, deciding = {self.truth(left), self.truth(right)}, operator == "or"
+                return deciding if deciding in sides else None if None in sides else not deciding
+            case ir.Binary("<=" | "<" | ">=" | ">" as operator, left, right):
+                small, large = (left, right) if operator in ("<=", "<") else (right, left)
+                # Whether the one is at most, or less than, the other; and the other way round, by which it is not.
+                strict = operator in ("<", ">")
+                if self.gap(small, large) >= (Sign.POSITIVE if strict else Sign.NOT_NEGATIVE):
+                    return True
+                return False if self.gap(large, small) >= (Sign.NOT_NEGATIVE if strict else Sign.POSITIVE) else None
+        return None
+
+    def gap(self, small: ir.Expression, large: ir.Expression) -> Sign:
+        """The sign of `large` less `small`."""
+        if literal_value(small) == 0:
+            return self.of(large)
+        low, high = self.ranges.of(small, self.fixed), self.ranges.of(large, self.fixed)
+        if low is not None and high is not None and high.low >= low.high:
+            return Sign.POSITIVE if high.low > low.high else Sign.NOT_NEGATIVE
+        return self.of(ir.Binary("-", large, small, ir.joined(large, small)))
 
     @staticmethod
     def applied(function: str, signs: list[Sign]) -> Sign:
@@ -179,6 +260,18 @@ class _Signs:
                     yield from self.inside(left, sign)
                 elif self.of(left) is Sign.POSITIVE:
                     yield from self.inside(right, sign)
+
+
+def _most(action: ir.Action) -> Iterator[ir.Expression]:
+    """What the choices of an action are at most, by its condition: `x` in `choice <= x and ...`."""
+    pending = [] if action.where is None else [action.where]
+    while pending:
+        match pending.pop():
+            case ir.Binary("and", left, right):
+                pending += [right, left]
+            case ir.Binary("<=" | "<", ir.Reference(symbol), end) | ir.Binary(">=" | ">", end, ir.Reference(symbol)):
+                if symbol == action.symbol and action.symbol not in ir.references(end):
+                    yield end
 
 
 def _product(factors: list[ir.Expression]) -> ir.Expression:

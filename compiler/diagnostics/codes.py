@@ -60,6 +60,7 @@ CODES = {
     "RB701": "choices that cannot be offered",
     "RB702": "training setting that does not fit the model",
     "RB703": "verification setting that does not fit the model",
+    "RB704": "agent without a choice",
     # what is legal and looks like a mistake
     "RB801": "discount factor that looks wrong",
     "RB802": "part that an episode of one step does not need",

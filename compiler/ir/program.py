@@ -283,14 +283,18 @@ class System:
 class Action:
     """The choices of one action: numbers, members of the agent type `of`, or all numbers between two `bounds`.
 
-    Bounds vary over the axes of the action's symbol, and are known when it is chosen. Of `shares` there is one for each
-    member of the last of the symbol's sets; they are not negative, and sum to 1.
+    Bounds vary over the axes of the action's symbol, and are known when it is chosen. So does `where`, the condition of
+    the choices that are allowed; the action's symbol without indices stands there for each choice in turn, along the
+    axis `candidates`. `always` is a choice that is surely allowed, whatever happens, None if none is known. Of `shares`
+    there is one for each member of the last of the symbol's sets; they are not negative, and sum to 1.
     """
 
     symbol: str
     choices: tuple[float, ...]
     of: str | None
     bounds: "tuple[Expression, Expression] | None"
+    where: "Expression | None"
+    always: float | None
     shares: bool
     place: Place
 
@@ -299,8 +303,31 @@ class Action:
         return len(self.choices)
 
     @property
+    def candidates(self) -> str:
+        """The axis along which `where` varies with the choice: a name that no index has."""
+        return f"@{self.symbol}"
+
+    @property
+    def reads(self) -> set[str]:
+        """The symbols that decide what there is to choose from."""
+        limits = self.bounds or (() if self.where is None else (self.where,))
+        return set().union(*map(references, limits)) - {self.symbol}
+
+    @property
+    def remains(self) -> str:
+        """The name of the check that a choice is allowed."""
+        return f"{self.symbol} has a choice left"
+
+    @property
     def words(self) -> str:
-        """The choices for people: all of a few, the ends and the step of many that are equally spaced."""
+        """The choices for people, with their condition: all of a few, the ends and the step of many equally spaced."""
+        if self.where is None:
+            return self.listed
+        return f"{self.listed}{',' if self.of is None else ''} where {show(self.where)}"
+
+    @property
+    def listed(self) -> str:
+        """The same, whatever condition there is."""
         if self.of is not None:
             return f"one {self.of}"
         if self.bounds is not None:
@@ -627,6 +654,11 @@ class Model:
         return (*self.identities, *(account.identity() for account in self.accounts))
 
     @property
+    def uncertain(self) -> tuple[Action, ...]:
+        """The actions of which nothing proves that a choice is always allowed: it has to be tested."""
+        return tuple(action for action in self.actions if action.where is not None and action.always is None)
+
+    @property
     def stages(self) -> int:
         """How many times in a step agents choose, each knowing the choices before."""
         return 1 + max(agent.stage for agent in self.agents)
@@ -850,7 +882,9 @@ def _model_lines(model: Model) -> Iterator[str]:
     yield "\nactions"
     for action in model.actions:
         shown = ", ".join(f"{choice:g}" for choice in action.choices[:12])
-        yield f"  {action.symbol}: {shown if shown and action.of is None else action.words}"
+        plain = shown and action.of is None and action.where is None
+        always = f", {action.always:g} always" if action.always is not None else ""
+        yield f"  {action.symbol}: {shown if plain else action.words}{always}"
     yield "\nobservations"
     for observation in model.observations:
         yield f"  {observation.agent}"

@@ -185,6 +185,10 @@ class Action(Table):
         default=None, description="two expressions, known when it is chosen: any number from one to the other"
     )
     choose: Name | None = Field(default=None, description="agent type one member of which is chosen")
+    where: Expression | None = Field(
+        default=None,
+        description="condition on the name of the choice, known when it is chosen: only choices that fulfil it are allowed",
+    )
     shares: Name | None = Field(
         default=None, description="agent type among whose members a whole is divided: a share for each, which sum to 1"
     )

@@ -226,7 +226,7 @@ class _Declarations:
             self.report(messages.declarations.shares_over_twice(name, agent.name, self.document.key((*path, "over"))))
         declared = Type(unit=ONE if self.names.units else None, time=Time.CHOSEN)
         symbol = self.declare(Role.ACTION, owner, name, path, agent.name, declared, action.doc, "shares")
-        return ir.Action(symbol.name, (), None, None, True, symbol.place)
+        return ir.Action(symbol.name, (), None, None, None, None, True, symbol.place)
 
     def declare_action(self, owner: str, name: str) -> ir.Action | None:
         action, path = self.spec.agents[owner].actions[name], ("agents", owner, "actions", name)
@@ -254,7 +254,7 @@ class _Declarations:
         if len(set(choices)) < len(choices) or list(choices) != sorted(choices):
             self.report(messages.declarations.unordered_choices(choices, self.document.span((*path, "choices"))))
         symbol = self.declare(Role.ACTION, owner, name, path, action.over, declared, action.doc)
-        return ir.Action(symbol.name, choices, action.choose, None, False, symbol.place)
+        return ir.Action(symbol.name, choices, action.choose, None, None, None, False, symbol.place)
 
     def choices_of(self, grid: Grid, span: Span) -> tuple[float, ...]:
         """The numbers of a grid; after an error only its ends, so that the choice can be declared."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rbcc.compiler import ir, syntax
-from rbcc.compiler.analysis.signs import positive
+from rbcc.compiler.analysis.signs import allowed, positive
 from rbcc.compiler.diagnostics import Diagnostic, messages
 from rbcc.compiler.ir.axis_order import merge_axes
 from rbcc.compiler.ir.constants import is_literal, literal_value
@@ -14,7 +14,7 @@ from rbcc.compiler.semantics.accounts import check_accounts, read_accounts
 from rbcc.compiler.semantics.context import Context, place_of
 from rbcc.compiler.semantics.declarations import declare
 from rbcc.compiler.semantics.definitions import Definitions
-from rbcc.compiler.semantics.expressions import Scope, infer
+from rbcc.compiler.semantics.expressions import Scope, a_kind, infer
 from rbcc.compiler.semantics.observations import Observations
 from rbcc.compiler.semantics.occurrences import What
 from rbcc.compiler.semantics.reserved import KEYWORDS
@@ -47,7 +47,7 @@ class _Checker:
         drafts = definitions.read()
         parameters, starts = definitions.parameters(), definitions.starts()
         equations = definitions.infer(drafts)
-        actions = self.with_bounds(actions)
+        actions = tuple(self.with_where_of(self.with_bounds_of(action)) for action in actions)
         self.check_completeness(drafts)
         observations = Observations(self.context, starts, equations, actions).infer()
         constraints = self.infer_constraints()
@@ -92,9 +92,22 @@ class _Checker:
             verification=verification,
             primitives=(),
         )
+        model = self.with_always(model)
         model = replace(model, primitives=self.primitives_of(model), logs=tuple(sorted(positive(model) | declared)))
         check_accounts(self.context, drafts, model)
         return None if self.diagnostics.failed else model
+
+    def with_always(self, model: ir.Model) -> ir.Model:
+        """The model with a choice for each action that is surely always allowed, where there is one; reports actions
+        without any that ever is."""
+        if all(action.where is None for action in model.actions):
+            return model
+        always, never = allowed(model)
+        for symbol in never:
+            owner, _, name = symbol.partition(".")
+            span = self.document.span(("agents", owner, "actions", name, "where"))
+            self.report(messages.declarations.never_allowed(name, span))
+        return replace(model, actions=tuple(replace(one, always=always.get(one.symbol)) for one in model.actions))
 
     def check_completeness(self, drafts: Iterable[str]) -> None:
         """Every state has an equation, every type that chooses a reward, every reward a discount factor."""
@@ -117,11 +130,8 @@ class _Checker:
                 misplaced = self.context.key("parameters", "discount") if "discount" in self.spec.parameters else None
                 self.report(messages.statements.no_discount(owner, self.context.key("agents", owner), misplaced))
 
-    def with_bounds(self, actions: tuple[ir.Action, ...]) -> tuple[ir.Action, ...]:
-        """The actions with the ends of their intervals."""
-        return tuple(self.with_bounds_of(action) for action in actions)
-
     def with_bounds_of(self, action: ir.Action) -> ir.Action:
+        """An action with the ends of its interval, if it has one."""
         owner, _, name = action.symbol.partition(".")
         if self.spec.agents[owner].actions[name].between is None or action.symbol not in self.names.symbols:
             return action
@@ -150,6 +160,40 @@ class _Checker:
         if None not in known_ends and known_ends[0] >= known_ends[1]:  # type: ignore[operator]
             self.report(messages.declarations.falling_interval(node.span))
         return replace(action, bounds=(low, high))
+
+    def with_where_of(self, action: ir.Action) -> ir.Action:
+        """An action with the condition of its choices, if it has one."""
+        owner, _, name = action.symbol.partition(".")
+        path = ("agents", owner, "actions", name, "where")
+        if self.spec.agents[owner].actions[name].where is None or action.symbol not in self.names.symbols:
+            return action
+        if not action.choices or action.shares:
+            span, instead = self.document.key(path), None if action.shares else self.example(action.symbol)
+            self.report(messages.declarations.where_without_a_list(name, instead, span))
+            return action
+        symbol = self.names.symbols[action.symbol]
+        each = replace(symbol, sets=(), type=replace(symbol.type, axes=(action.candidates,), time=Time.FIXED))
+        scope = Scope(
+            "the condition of a choice", symbol.type.axes, Time.NOW, owner, defines=action.symbol,
+            known=self.context.known_choices(owner), local={name: each, action.symbol: each},
+        )  # fmt: skip
+        node = self.context.expression(*path)
+        condition = infer(node, scope, self.names) if node is not None else None
+        if node is None or condition is None:
+            return action
+        if condition.type.kind is not Kind.FLAG:
+            self.report(
+                messages.declarations.where_is_not_a_condition(name, bool(action.of), a_kind(condition), node.span)
+            )
+        elif action.candidates not in condition.type.axes:
+            self.report(messages.declarations.where_without_its_choice(name, node.span))
+        return replace(action, where=condition)
+
+    def example(self, action: str) -> str:
+        """A state of the agent who chooses, as it is written, or what may stand for one."""
+        owner = action.partition(".")[0]
+        index = f"[{self.names.agents[owner].indices[0]}]" if self.names.agents[owner].indices else ""
+        return next((f"{state}{index}" for state, one in self.spec.agents[owner].state.items() if not one.over), "...")
 
     def intervals_in_order(self, actions: tuple[ir.Action, ...]) -> tuple[ir.Statement, ...]:
         """That intervals do not cross, as invariants, of those whose ends are not both written numbers."""

@@ -338,6 +338,7 @@ class _Inference:
             return None
         inner = [index.type for index in indices if not isinstance(index, str)]
         axes = merge_axes(*((i,) if isinstance(i, str) else i.type.axes for i in indices))
+        axes = axes if indices else symbol.type.axes
         time = max([symbol.type.time, *(t.time for t in inner)])
         return ir.Reference(symbol.name, indices, replace(symbol.type, axes=axes, time=time))
 
@@ -406,7 +407,8 @@ class _Inference:
     def resolve(self, node: syntax.Reference) -> ir.Symbol | None:
         name = node.name + ("'" if node.primed else "")
         if node.owner is not None:
-            symbol = self.names.symbols.get(f"{node.owner}.{name}")
+            full = f"{node.owner}.{name}"
+            symbol = self.scope.local.get(full) or self.names.symbols.get(full)
             if symbol is None:
                 self.undefined(node, name)
             return symbol

@@ -68,6 +68,9 @@ class Report:
             yield "identity", identity.name, identity.place, known
         for invariant in model.invariants:
             yield "invariant", invariant.name, invariant.place, False
+        for action in model.actions:
+            if action.where is not None:  # that it always leaves a choice
+                yield "choices", action.symbol, action.place, action.always is not None
 
 
 def report_on(path: str | Path, overrides: Mapping[str, object] | None = None) -> Report:

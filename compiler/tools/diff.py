@@ -318,7 +318,8 @@ class _Reader:
         of = self.names.type(action.of)
         shown = f"one {of}" if of else action.words
         ends = tuple(self.meaning(end, symbol.type.axes) for end in action.bounds or ())
-        return key, _Item((of or ends or action.shares or action.choices, details), shown + words, parts)
+        limit = None if action.where is None else self.meaning(action.where, symbol.type.axes)
+        return key, _Item((of or ends or action.shares or action.choices, limit, details), shown + words, parts)
 
     def feature(self, observation: ir.Observation, feature: ir.Feature) -> tuple[Key, _Item]:
         owner, indices = self.names.type(observation.agent), (observation.index,) if observation.index else ()

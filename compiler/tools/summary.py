@@ -100,7 +100,8 @@ def _choices(action: ir.Action) -> str:
     if action.of is not None or not action.choices:
         return action.words
     first = ", ".join(f"{choice:g}" for choice in action.choices[:3])
-    return first if action.size <= 3 else f"{first}, ... {action.choices[-1]:g} ({action.size} choices)"
+    where = "" if action.where is None else f", where {ir.show(action.where)}"
+    return (first if action.size <= 3 else f"{first}, ... {action.choices[-1]:g} ({action.size} choices)") + where
 
 
 def shipped() -> Iterator[tuple[str, str]]:

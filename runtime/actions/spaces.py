@@ -23,7 +23,7 @@ class ActionSpace:
     `values` are its choices in physical units, or 0, 1, ... for members of the agent type `of`; an `interval` and
     `shares`, of which each of the members gets one, have none. An array of it in the API has the axes (agents of the
     type, members it is chosen for), each left out where the spec has no such index; `stored` is their order in the
-    generated module.
+    generated module. Of a `restricted` one a condition says which choices are allowed, see `Allowed`.
     """
 
     name: str
@@ -35,6 +35,7 @@ class ActionSpace:
     stored: tuple[int, ...]
     interval: bool = False
     shares: bool = False
+    restricted: bool = False
 
     @property
     def continuous(self) -> bool:
@@ -49,6 +50,12 @@ class ActionSpace:
         """A choice as people read it: `10`, or a member, `bakery 2`."""
         value = f"{self.values[number]:g}"
         return f"{self.of} {value}" if self.of else value
+
+    def legal(self, chosen: jax.Array, allowed: jax.Array) -> jax.Array:
+        """Choices in physical units, (...), of those that are `allowed`, (choices, ...), the nearest to what is
+        `chosen`."""
+        number = jnp.argmin(jnp.abs(chosen[..., None] - jnp.asarray(self.values)), axis=-1)
+        return self.physical(nearest(self, number, allowed))
 
     @property
     def table(self) -> jax.Array:
@@ -71,6 +78,35 @@ NORMAL = ("mean", "log_deviation")
 
 Bounds = Mapping[str, tuple[jax.Array, jax.Array]]
 """The ends of the intervals from which actions are chosen, by action."""
+
+
+Allowed = Mapping[str, jax.Array]
+"""Which choices are allowed, of the actions that have a condition, (choices, ...) or (repeats, choices, ...)."""
+
+
+def nearest(space: ActionSpace, index: jax.Array, allowed: jax.Array) -> jax.Array:
+    """The numbers of those choices that are `allowed`, (choices, ...), nearest to those that `index`, (...), names.
+
+    Of two the lower one; of members that with the nearest number.
+    """
+    index, last = index.astype(int), len(space.values) - 1
+    numbers = jnp.arange(last + 1).reshape(-1, *[1] * (allowed.ndim - 1))
+    below = jnp.max(jnp.where(allowed & (numbers <= index), numbers, -1), axis=0)
+    above = jnp.min(jnp.where(allowed & (numbers >= index), numbers, last + 1), axis=0)
+    values = jnp.asarray(space.values, float)
+    down, up = values[index] - values[jnp.maximum(below, 0)], values[jnp.minimum(above, last)] - values[index]
+    lower = (above > last) | ((below >= 0) & (down <= up * (1 + TIE)))
+    return jnp.where(lower, below, above)
+
+
+def any_of(allowed: jax.Array, uniform: jax.Array) -> jax.Array:
+    """Numbers of choices, drawn from those that are `allowed`, (choices, ...), all equally likely."""
+    passed = jnp.cumsum(allowed, axis=0)
+    return jnp.argmax(passed > jnp.minimum(jnp.floor(uniform * passed[-1]), passed[-1] - 1), axis=0)
+
+
+TIE = 1e-4
+"""Distances from a choice to two others that differ by less, relatively, are rounded differently."""
 
 
 def within(share: jax.Array, ends: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -152,6 +188,21 @@ class Head:
             index = index * len(action.values) + part
         return index
 
+    @property
+    def restricted(self) -> bool:
+        return any(action.restricted for action in self.actions)
+
+    def within(self, allowed: Allowed) -> jax.Array:
+        """Which joint choices consist of such as are `allowed`, (repeats, choices, ...)."""
+        mask = jnp.ones((), bool)
+        for action in self.actions:
+            every = jnp.ones((1, len(action.values), 1, 1), bool)
+            own = allowed[action.name] if action.restricted else every
+            # The choices so far before those of this action, the last of which change fastest.
+            mask = own if action is self.actions[0] else mask[:, :, None] & own[:, None]
+            mask = mask.reshape(mask.shape[0], -1, *mask.shape[-2:])
+        return mask
+
     def allowed(self, offered: Mapping[str, jax.Array]) -> jax.Array:
         """Which joint choices consist of such as are offered, (choices,); of actions not in `offered` all are."""
         mask = jnp.ones((), bool)
@@ -209,6 +260,25 @@ class Stack:
             rows += [mask] * head.repeats
         return jnp.stack(rows)
 
+    @property
+    def restricted(self) -> bool:
+        return any(head.restricted for head in self.heads)
+
+    def within(self, mask: jax.Array, allowed: Allowed) -> jax.Array:
+        """Which choices, of those in `mask`, (repeats, choices), are `allowed`, (repeats, choices, ...).
+
+        Where that leaves no choice of a draw, all that are allowed.
+        """
+        rows = []
+        plane = next(iter(allowed.values())).shape[-2:]
+        for head in self.heads:
+            own = head.within(allowed) if head.restricted else jnp.ones((head.repeats, head.choices, 1, 1), bool)
+            padding = ((0, 0), (0, self.choices - head.choices), (0, 0), (0, 0))
+            rows.append(jnp.broadcast_to(jnp.pad(own, padding), (head.repeats, self.choices, *plane)))
+        whole = jnp.concatenate(rows)
+        both = whole & mask[:, :, None, None]
+        return jnp.where(both.any(axis=1, keepdims=True), both, whole)
+
     def split(self, index: jax.Array) -> list[jax.Array]:
         """The choices of each head, (its repeats, ...), of those of the stack, (repeats, ...)."""
         ends = list(accumulate(head.repeats for head in self.heads))
@@ -248,7 +318,7 @@ def action_spaces(model: ir.Model) -> dict[str, ActionSpace]:
         shares, values = action.shares and repeats != 1, (1.0,) if action.shares and repeats == 1 else action.choices
         order, interval = layout(model, symbol), bool(action.bounds)
         found[action.symbol] = ActionSpace(
-            action.symbol, owner, values, action.of, agents, repeats, order, interval, shares
+            action.symbol, owner, values, action.of, agents, repeats, order, interval, shares, action.where is not None
         )
     return found
 

@@ -18,7 +18,7 @@ from rbcc.compiler.diagnostics import Diagnostic
 from rbcc.compiler.driver import Compiled, compile_spec
 from rbcc.compiler.ir.axis_order import layout
 from rbcc.runtime import prng
-from rbcc.runtime.actions.spaces import ActionSpace, Bounds, action_spaces, divided, within
+from rbcc.runtime.actions.spaces import ActionSpace, Allowed, Bounds, action_spaces, any_of, divided, within
 from rbcc.runtime.economy.user_functions import check_primitives
 from rbcc.runtime.parallel.devices import use_precision
 
@@ -27,6 +27,8 @@ State = dict[str, jax.Array]
 Actions = dict[str, jax.Array]
 
 EPS = float(np.finfo(np.float32).eps)
+
+SHOWN = 8
 
 _MODULES = itertools.count()
 
@@ -92,6 +94,7 @@ class Model:
         drawn: Actions = {}
         for stage in range(self.ir.stages):
             bounds = self.bounds(self.stored(state), drawn, None, stage)
+            allowed = self.allowed(self.stored(state), drawn, None, stage)
             for own, (name, space) in zip(keys, self.spaces.items(), strict=True):
                 if self.ir.stage_of(name) == stage:
                     uniform = jax.random.uniform(own, tuple(space.shape[k] for k in space.stored))
@@ -100,6 +103,8 @@ class Model:
                     elif space.shares:
                         place = space.stored.index(len(space.shape) - 1)
                         drawn[name] = jnp.moveaxis(divided(jnp.moveaxis(uniform, place, 0)[1:]), 0, place)
+                    elif space.restricted:
+                        drawn[name] = space.physical(any_of(allowed[name], uniform))
                     else:
                         drawn[name] = space.physical(jnp.floor(uniform * len(space.values)))
         return self.written({name: drawn[name] for name in self.spaces})
@@ -122,8 +127,9 @@ class Model:
     def check_actions(self, state: State, actions: Actions, parameters: Mapping[str, Any] | None = None) -> None:
         """Raises ValueError unless `actions` are possible in `state`, up to rounding.
 
-        Possible are the numbers of a list of choices, members of a type from 0 on, numbers between the ends that an
-        interval has in this state, shares that are not negative and sum to 1; one for each agent.
+        Possible are the numbers of a list of choices and members of a type from 0 on, of these such as fulfil the
+        condition of the action in this state; numbers between the ends that an interval has in this state; shares that
+        are not negative and sum to 1; one for each agent.
         """
         self._check(actions, {name: space.shape for name, space in self.spaces.items()}, "action")
         found = {name: np.asarray(x, float) for name, x in actions.items() if not _traced(x)}
@@ -145,6 +151,9 @@ class Model:
                 if not _traced(ends):
                     low, high = (np.asarray(self.written({name: end})[name], float) for end in ends)
                     self._between(name, found[name], low, high)
+            for name, own in self.allowed(now, chosen, self.given(parameters), stage).items():
+                if not _traced(own):
+                    self._fulfils(name, found[name], own)
 
     def _between(self, name: str, x: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
         slack = 16 * EPS * np.maximum(np.abs(low), np.abs(high))
@@ -152,6 +161,18 @@ class Model:
         if wrong.any():
             place = tuple(map(int, np.argwhere(wrong)[0]))
             self._refuse(name, x, wrong, f"a number from {low[place]:.6g} to {high[place]:.6g}")
+
+    def _fulfils(self, name: str, x: np.ndarray, allowed: jax.Array) -> None:
+        each = np.stack([np.asarray(self.written({name: own})[name]) for own in allowed], axis=-1)
+        values = np.asarray(self.spaces[name].values)
+        number = np.abs(x[..., None] - values).argmin(-1)
+        wrong = ~np.take_along_axis(each, number[..., None], -1)[..., 0]
+        if wrong.any():
+            left = values[each[tuple(map(int, np.argwhere(wrong)[0]))]]
+            listed = ", ".join(f"{value:g}" for value in left[:SHOWN]) + (", ..." if len(left) > SHOWN else "")
+            condition = self.ir.action(name).where
+            assert condition is not None
+            self._refuse(name, x, wrong, f"one that is allowed here, {listed}: {ir.show(condition)}")
 
     @staticmethod
     def _refuse(name: str, x: np.ndarray, wrong: np.ndarray, expected: str) -> None:
@@ -206,6 +227,37 @@ class Model:
     ) -> Bounds:
         """The ends of the intervals from which the types of one stage choose, in the layout of the generated module."""
         found = getattr(self.module, f"bounds_{stage}" if stage else "bounds", None)
+        if found is None:
+            return {}
+        before = (state, actions) if stage else (state,)
+        return found(*before, parameters, *self.holding(held))
+
+    def allowed(
+        self,
+        state: State,
+        actions: Actions,
+        parameters: Mapping[str, Any] | None,
+        stage: int,
+        held: Mapping[str, jax.Array] = MappingProxyType({}),
+    ) -> Allowed:
+        """Which choices the types of one stage have, of actions that have a condition, (choices, ...), in the layout of
+        the generated module.
+
+        Where it allows none all are: an agent has to choose something. `rbcc check` and checked training tell it.
+        """
+        fulfilled = self.fulfilled(state, actions, parameters, stage, held)
+        return {name: own | ~jnp.any(own, axis=0) for name, own in fulfilled.items()}
+
+    def fulfilled(
+        self,
+        state: State,
+        actions: Actions,
+        parameters: Mapping[str, Any] | None,
+        stage: int,
+        held: Mapping[str, jax.Array] = MappingProxyType({}),
+    ) -> Allowed:
+        """The same, but none where no choice fulfils the condition."""
+        found = getattr(self.module, f"allowed_{stage}" if stage else "allowed", None)
         if found is None:
             return {}
         before = (state, actions) if stage else (state,)

@@ -49,12 +49,13 @@ def ascend(
             rewards = centred(rewards, share)
         horizon = rewards.shape[0]
         payoff = jnp.sum(discount ** jnp.arange(horizon)[:, None, None] * rewards, axis=0)
-        seen = Sight(record.shared, record.own, None, jnp.broadcast_to(members, (horizon, *members.shape)))
+        everyone = jnp.broadcast_to(members, (horizon, *members.shape))
+        seen = Sight(record.shared, record.own, None, everyone, record.allowed)
 
         def again(sight: Sight, indices: Indices) -> tuple[jax.Array, jax.Array]:
             """Values of what was seen, and the entropy of what could have been done."""
             logits, value = policy(own, sight)
-            return value, assess_all(logits, masks, indices, policy.stacks, value.shape)[1]
+            return value, assess_all(logits, policy.within(masks, sight), indices, policy.stacks, value.shape)[1]
 
         values, spread = jax.vmap(again)(*jax.lax.stop_gradient((seen, record.indices)))
         last = None

@@ -121,6 +121,7 @@ def batch_of(
             cut(_together(record.own)),
             None,
             cut(jnp.tile(members, (horizon, 1))),
+            {name: cut(_together(x)) for name, x in record.allowed.items()},
         ),
         tuple(cut(_together(index)) for index in record.indices),
         cut(_together(record.log_probability)),
@@ -210,7 +211,8 @@ def update(
 
         def network(parameters: Parameters) -> tuple[jax.Array, jax.Array, jax.Array]:
             logits, value = policy(parameters, block.sight)
-            chance, spread = assess_all(logits, masks, block.indices, policy.stacks, value.shape)
+            own = policy.within(masks, block.sight)
+            chance, spread = assess_all(logits, own, block.indices, policy.stacks, value.shape)
             return chance, spread, value
 
         (chance, spread, value), back = jax.vjp(network, parameters)

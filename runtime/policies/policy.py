@@ -23,7 +23,8 @@ from rbcc.runtime.policies.precision import product
 
 Parameters = dict[str, Any]
 Masks = tuple[jax.Array, ...]
-"""For each stack of heads the choices that are allowed, (repeats, choices)."""
+"""For each stack of heads the choices that are allowed, (repeats, choices); where that depends on what each agent may
+choose, (repeats, choices, economies, agents)."""
 Indices = tuple[jax.Array, ...]
 """For each stack of heads the numbers of the choices made, (repeats, economies, agents)."""
 
@@ -42,6 +43,7 @@ class Sight:
     `shared` is (n, economies), `own` (m, economies, agents), `fixed` (f, agents): features that never change, the same
     in all economies. Where different agents are looked at in each economy, their fixed features are among `own`.
     `member` has the numbers of the agents: (agents,), or (economies, agents) where they differ from economy to economy.
+    `allowed` says which choices they have, (repeats, choices, economies, agents), of actions that have a condition.
     In a `flipped` sight, and all that a network makes of it, agents come before economies.
     """
 
@@ -49,6 +51,7 @@ class Sight:
     own: jax.Array
     fixed: jax.Array | None
     member: jax.Array
+    allowed: dict[str, jax.Array] = field(default_factory=dict)
     flipped: bool = field(default=False, metadata={"static": True})
 
     @property
@@ -61,18 +64,20 @@ class Sight:
             self,
             own=jnp.swapaxes(self.own, -1, -2),
             member=self.member if self.member.ndim == 1 else jnp.swapaxes(self.member, -1, -2),
+            allowed={name: jnp.swapaxes(x, -1, -2) for name, x in self.allowed.items()},
             flipped=not self.flipped,
         )
 
     def of(self, members: jax.Array, economies: np.ndarray | None = None) -> "Sight":
         """What `members`, (economies, k), see in all economies, or in those at the places `economies`."""
-        shared, own = self.shared, self.own
+        shared, own, allowed = self.shared, self.own, self.allowed
         if economies is not None:
             shared, own = shared[:, economies], own[:, economies]
+            allowed = {name: x[..., economies, :] for name, x in allowed.items()}
         own = of_members(own, members)
         if self.fixed is not None:
             own = jnp.concatenate([own, self.fixed[:, members]])
-        return Sight(shared, own, None, members)
+        return Sight(shared, own, None, members, {name: of_members(x, members) for name, x in allowed.items()})
 
 
 def of_members(x: jax.Array, members: jax.Array) -> jax.Array:
@@ -191,6 +196,18 @@ class Policy:
             found.append(jnp.concatenate([part.astype(stack.dtype) for part in own]))
         return tuple(found)
 
+    def within(self, masks: Masks, sight: Sight) -> Masks:
+        """`masks` narrowed to what is allowed to those who see `sight`: in a stack with such actions, for each of them.
+
+        Where an agent is left without a choice all that are allowed to it are: what is allowed is a rule of the model,
+        what is offered one of training.
+        """
+        narrowed = (
+            stack.within(mask, sight.allowed) if stack.restricted else mask
+            for stack, mask in zip(self.stacks, masks, strict=True)
+        )
+        return tuple(narrowed)
+
     def allowed(self, offered: Mapping[str, jax.Array] | None = None) -> Masks:
         """Masks of the choices that are offered, for some actions; of the others all are."""
         return tuple(stack.allowed(offered or {}) for stack in self.stacks)
@@ -254,7 +271,7 @@ def sharpened(
         if stack.continuous:
             found.append(one.at[:, 1].add(-jnp.log(sharpness) / 2))
         else:
-            allowed = jnp.expand_dims(mask, range(2, one.ndim))
+            allowed = jnp.expand_dims(mask, range(mask.ndim, one.ndim))
             best = jnp.max(jnp.where(allowed, one, _FORBIDDEN), axis=1, keepdims=True)
             found.append(sharpness * jnp.minimum(one - best + tie, 0))
     return tuple(found)
@@ -264,8 +281,11 @@ def sharpened(
 
 
 def _weights(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Of logits (repeats, choices, n): shifted so that the largest is 0, their exponentials, the sum of these."""
-    logits = jnp.where(mask[:, :, None], logits, _FORBIDDEN)
+    """Of logits (repeats, choices, n): shifted so that the largest is 0, their exponentials, the sum of these.
+
+    A mask is of the same shape, or (repeats, choices).
+    """
+    logits = jnp.where(jnp.expand_dims(mask, range(mask.ndim, 3)), logits, _FORBIDDEN)
     shifted = logits - jnp.max(logits, axis=1, keepdims=True)
     weights = jnp.exp(shifted)
     return shifted, weights, jnp.sum(weights, axis=1)
@@ -284,8 +304,8 @@ def _fold(function: Callable[..., Any], start: Any, *arrays: jax.Array) -> Any:
 def choose(logits: jax.Array, mask: jax.Array, uniform: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Draws the choices of a stack: the ones at which the cumulative weight passes `uniform` of the total.
 
-    `logits` are (repeats, choices, n) for n agents, `uniform` (repeats, n). Returns the choices, of the shape of
-    `uniform`, and the log probability of all repeats together, (n,).
+    `logits` are (repeats, choices, n) for n agents, `uniform` (repeats, n), the mask as in `_weights`. Returns the
+    choices, of the shape of `uniform`, and the log probability of all repeats together, (n,).
     """
     shifted, weights, total = _weights(logits, mask)
     target = uniform * total
@@ -300,7 +320,8 @@ def choose(logits: jax.Array, mask: jax.Array, uniform: jax.Array) -> tuple[jax.
     _, index, chosen = _fold(pass_by, (nothing, nothing.astype(int), nothing), weights, shifted)
     # Rounding in the cumulative sum may leave a target close to the total unpassed: the last choice allowed is the one.
     last = mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1)
-    return jnp.minimum(index, last.astype(int)[:, None]), jnp.sum(chosen - jnp.log(total), axis=0)
+    last = jnp.expand_dims(last.astype(int), range(last.ndim, 2))
+    return jnp.minimum(index, last), jnp.sum(chosen - jnp.log(total), axis=0)
 
 
 @jax.custom_vjp
@@ -389,6 +410,7 @@ def choose_all(
     for one, mask, stack in zip(logits, masks, stacks, strict=True):
         noise = uniform[row : row + stack.repeats].reshape(stack.repeats, -1)
         outputs = one.reshape(*one.shape[:2], -1)
+        mask = mask.reshape(*mask.shape[:2], -1) if mask.ndim > 2 else mask
         index, chance = draw_normal(outputs, noise) if stack.continuous else choose(outputs, mask, noise)
         indices.append(index.astype(stack.dtype).reshape(stack.repeats, *plane))
         chances.append(chance)
@@ -406,6 +428,7 @@ def assess_all(
         if stack.continuous:
             chance, spread = assess_normal(outputs, made, stack.shares)
         else:
+            mask = mask.reshape(*mask.shape[:2], -1) if mask.ndim > 2 else mask
             chance, spread = assess(outputs, mask, made)
         chances.append(chance)
         spreads.append(spread)

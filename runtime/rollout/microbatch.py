@@ -53,7 +53,8 @@ def in_blocks(act: Callable[[Sight, jax.Array], Any], sight: Sight, uniform: jax
         fixed = jax.lax.dynamic_slice_in_dim(sight.fixed, column, part[1], axis=1) if sight.fixed is not None else None
         member = sight.member
         member = cut(member) if member.ndim == 2 else jax.lax.dynamic_slice_in_dim(member, column, part[1])
-        found = act(Sight(shared, cut(sight.own), fixed, member), cut(uniform))
+        allowed = {name: cut(x) for name, x in sight.allowed.items()}
+        found = act(Sight(shared, cut(sight.own), fixed, member, allowed), cut(uniform))
         return jax.tree.map(
             lambda whole, x: jax.lax.dynamic_update_slice(whole, x, (*(0,) * (x.ndim - 2), row, column)), results, found
         )

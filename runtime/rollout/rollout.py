@@ -84,15 +84,18 @@ class Record:
     indices: Indices
     log_probability: jax.Array
     value: jax.Array
+    allowed: dict[str, jax.Array]
 
     def of(self, members: jax.Array, sight: Sight) -> "Record":
         """The record of some agents only, (economies, k), of a step in which all saw `sight`."""
+        seen = sight.of(members)
         return Record(
             self.shared,
-            sight.of(members).own,
+            seen.own,
             tuple(of_members(index, members) for index in self.indices),
             of_members(self.log_probability, members),
             of_members(self.value, members),
+            seen.allowed,
         )
 
 
@@ -105,14 +108,15 @@ def sampling(policy: Policy, parameters: Parameters, masks: Masks, members: jax.
         if flipped:
             sight, uniform = sight.flip(), jnp.swapaxes(uniform, -1, -2)
         logits, value = policy(parameters, sight)
-        logits = sharpened(logits, masks, parameters, policy.stacks)
-        indices, chance = choose_all(logits, masks, uniform, policy.stacks)
+        own = policy.within(masks, sight)
+        logits = sharpened(logits, own, parameters, policy.stacks)
+        indices, chance = choose_all(logits, own, uniform, policy.stacks)
         made = indices, chance, value
         return jax.tree.map(lambda x: jnp.swapaxes(x, -1, -2), made) if flipped else made
 
     def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Record]:
         indices, chance, value = in_blocks(act, sight, uniform, policy)
-        record = Record(sight.shared, sight.own, indices, chance, value)
+        record = Record(sight.shared, sight.own, indices, chance, value, sight.allowed)
         return indices, record if members is None else record.of(members, sight)
 
     return Player(policy.draws, play)
@@ -134,8 +138,9 @@ def individual(
 
     def act(seen: Sight, uniform: jax.Array) -> tuple[Indices, jax.Array, jax.Array]:
         logits, value = policy(network, seen)
-        logits = sharpened(logits, masks, network, policy.stacks)
-        return *choose_all(logits, masks, uniform, policy.stacks), value
+        own = policy.within(masks, seen)
+        logits = sharpened(logits, own, network, policy.stacks)
+        return *choose_all(logits, own, uniform, policy.stacks), value
 
     def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Record]:
         indices, _ = base.play(sight, uniform)
@@ -143,7 +148,7 @@ def individual(
         seen = sight.of(members, economies)
         chosen, chance, value = in_blocks(act, seen, of_members(own, members), policy)
         merged = [index.at[:, places[:, None], members].set(new) for index, new in zip(indices, chosen, strict=True)]
-        return tuple(merged), Record(seen.shared, seen.own, chosen, chance, value)
+        return tuple(merged), Record(seen.shared, seen.own, chosen, chance, value, seen.allowed)
 
     return Player(base.draws, play)
 
@@ -186,10 +191,39 @@ def observe(
         seen = model.observed(state, actions, parameters, stage, held)
         return {agent: (parts["shared"], parts["own"]) for agent, parts in seen.items()}
 
+    choices = allowed(model, state, actions, parameters, stage, held)
     return {
-        agent: Sight(shared, own if own.ndim == 3 else own[..., None], fixed[agent], jnp.arange(fixed[agent].shape[-1]))
+        agent: Sight(
+            shared,
+            own if own.ndim == 3 else own[..., None],
+            fixed[agent],
+            jnp.arange(fixed[agent].shape[-1]),
+            {name: own for name, own in choices.items() if model.spaces[name].agent == agent},
+        )
         for agent, (shared, own) in jax.vmap(changing, out_axes=1)(state, actions, held).items()
     }
+
+
+def allowed(
+    model: Model,
+    state: Mapping[str, jax.Array],
+    actions: Mapping[str, jax.Array],
+    parameters: Mapping[str, Any],
+    stage: int,
+    held: Mapping[str, jax.Array],
+) -> dict[str, jax.Array]:
+    """Which choices there are in all economies, of the actions of one stage that have a condition: (repeats, choices,
+    economies, agents)."""
+
+    of_each = jax.vmap(lambda s, a, h: model.allowed(s, a, parameters, stage, h))
+    found = {}
+    for name, own in of_each(state, actions, held).items():
+        space = model.spaces[name]
+        # (economies, choices, what is stored) -> (economies, choices, agents, repeats), also where there is one of them
+        own = jnp.transpose(own, (0, 1, *(2 + space.stored.index(k) for k in range(len(space.shape)))))
+        own = own.reshape(*own.shape[:2], space.agents or 1, space.repeats or 1)
+        found[name] = jnp.transpose(own, (3, 1, 0, 2))
+    return found
 
 
 def rollout(

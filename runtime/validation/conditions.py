@@ -24,7 +24,7 @@ SHOWN = 6
 Record = Mapping[str, Any]
 """Arrays of a step by name: states, choices, values, rewards as `type.reward`, next values with a prime, parameters."""
 
-Check = ir.Definition | ir.Identity | ir.Statement
+Check = ir.Definition | ir.Identity | ir.Statement | ir.Action
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ def record_of(state: State, actions: Actions, following: State, outcome: Outcome
 
 
 class Checks:
-    """The checks of a model: of each equation that it gives numbers, then its equalities, then its invariants."""
+    """The checks of a model: of each equation that it gives numbers, then its equalities, its invariants, and that the
+    conditions of choices leave one."""
 
     def __init__(self, model: Model):
         self.model = model
         self.equations, self.balances, self.invariants = model.ir.equations, model.ir.balances, model.ir.invariants
-        self.all: tuple[Check, ...] = (*self.equations, *self.balances, *self.invariants)
+        self.choices = model.ir.uncertain
+        self.all: tuple[Check, ...] = (*self.equations, *self.balances, *self.invariants, *self.choices)
         self.accounts = {account.name: account for account in model.ir.accounts}
         self.names = local_names(model.ir)
         self.expressions = Expressions(model.ir, self.names)
@@ -69,6 +71,7 @@ class Checks:
             left, right = outcome.identities[identity.name]
             found.append(jnp.all(jnp.abs(left - right) <= self.slack(identity, left, right, record)))
         found += [jnp.all(outcome.invariants[invariant.name]) for invariant in self.invariants]
+        found += [jnp.all(outcome.invariants[action.remains]) for action in self.choices]
         return jnp.stack([jnp.asarray(one, bool) for one in found])
 
     def slack(self, identity: ir.Identity, left: Any, right: Any, record: Record) -> Any:
@@ -91,6 +94,8 @@ class Checks:
                 return self.of_identity(check, record, step)
             case ir.Statement():
                 return self.of_invariant(check, record, step)
+            case ir.Action():
+                return self.of_choices(check, record, step)
 
     def of_parameters(self, constants: Record) -> Failure | None:
         """What to say of the first parameter that is not a finite number, if there is one."""
@@ -140,6 +145,29 @@ class Checks:
         return Failure(
             invariant.name, invariant.place, step, at, message, self.read([invariant.expression], at, record)
         )
+
+    def of_choices(self, action: ir.Action, record: Record, step: int) -> Failure:
+        ir_, symbol = self.model.ir, self.model.ir.symbol(action.symbol)
+        stored = self.model.stored({name: jnp.asarray(array) for name, array in record.items() if name != "time"})
+        stored["time"] = jnp.asarray(record["time"])
+        parameters = {one.symbol: record[one.symbol] for one in ir_.parameters}
+        stage = ir_.stage_of(action.symbol)
+        held = {name: stored[name] for name in ir_.held}
+        allowed = self.model.fulfilled(stored, stored, self.model.given(parameters), stage, held)[action.symbol]
+        some = self.model.written({action.symbol: jnp.any(allowed, axis=0)})[action.symbol]
+        axes = symbol.type.axes
+        at = dict(zip(axes, _first(~np.asarray(some)), strict=True))
+        assert action.where is not None
+        message = (
+            f"no choice of '{action.symbol}' is left {_where(step, at)}: {action.listed} do not fulfil "
+            f"{ir.show(action.where)} (rbcc explain RB704)"
+        )
+        parts: list[ir.Expression] = [
+            part
+            for part in ir.walk(action.where)
+            if isinstance(part, ir.Reference) and action.symbol not in ir.references(part)
+        ]
+        return Failure(action.remains, action.place, step, at, message, self.read(parts, at, record))
 
     def read(self, nodes: list[ir.Expression], at: Mapping[str, int], record: Record) -> dict[str, str]:
         """The values that expressions read for certain agents, by how they are written."""

@@ -76,14 +76,14 @@ class Audit:
 
 
 def audit(model: Model) -> None:
-    """Tests the parameters, accounts, identities and invariants of a model.
+    """Tests the parameters, accounts, identities and invariants of a model, and that agents have a choice.
 
     Raises RunError with the first that is not finite, or does not hold.
     """
     parameter = Checks(model).of_parameters(model.written(model.module.constants()))
     if parameter is not None:
         raise RunError(str(parameter))
-    if model.ir.balances or model.ir.invariants:
+    if model.ir.balances or model.ir.invariants or model.ir.uncertain:
         found = try_out(model, numbers=False).failures
         if found:
             raise RunError(str(found[0]))
@@ -124,16 +124,21 @@ class _Tests:
         }
 
     def actions(self, state: Any, choices: Any) -> Any:
-        """Choices in physical units: shares of intervals become numbers, stage by stage, shares of a whole sum to 1."""
+        """Choices in physical units: shares of intervals become numbers, choices that are not allowed the nearest that
+        are, stage by stage; shares of a whole sum to 1."""
         choices = {name: self.scaled(name, own) for name, own in choices.items()}
-        if not any(space.interval for space in self.model.spaces.values()):
+        if not any(space.interval or space.restricted for space in self.model.spaces.values()):
             return choices
         found, stored, given = {}, self.model.stored(state), self.model.given(None)
         for stage in range(self.model.ir.stages):
             bounds = self.model.bounds(stored, found, given, stage)
+            allowed = self.model.allowed(stored, found, given, stage)
             for name, own in self.model.stored(choices).items():
                 if self.model.ir.stage_of(name) == stage:
-                    found[name] = within(own, bounds[name]) if name in bounds else own
+                    if name in allowed:
+                        found[name] = self.model.spaces[name].legal(own, allowed[name])
+                    else:
+                        found[name] = within(own, bounds[name]) if name in bounds else own
         return self.model.written(found)
 
     def scaled(self, name: str, choices: Any) -> Any:
@@ -304,6 +309,9 @@ class _Tests:
         earlier = np.cumsum(broken, axis=1) > 1
         found[..., :many] = wrong & first & ~earlier[..., None]
         found[..., many:] &= ~broken[..., None]
+        if self.checks.choices:  # after an agent had nothing to choose from nothing says anything, either
+            last = len(self.checks.all) - len(self.checks.choices)
+            found[..., :last] &= ~(np.cumsum(found[..., last:].any(-1), axis=1) > 0)[..., None]
         free = np.array([case.free for case in cases])
         told = np.zeros(len(self.checks.all), bool)  # also in states that need not be reached
         # Of states alone one holds only where it held before: there it need not.
@@ -359,7 +367,9 @@ class _Tests:
         if case.choices:
             given = f"with the choices {_listed(chosen)}; all others" if chosen else "with all choices"
             first = ", shares all with the first" if any(s.shares for s in self.model.spaces.values()) else ""
-            yield f"{given} as near to 0 as they can be{first}"
+            restricted = any(space.restricted for space in self.model.spaces.values())
+            other = "; for one that is not allowed stands the nearest that is" if restricted else ""
+            yield f"{given} as near to 0 as they can be{first}{other}"
 
 
 class _Smaller:

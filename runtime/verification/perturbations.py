@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rbcc.compiler.diagnostics import suggest
-from rbcc.runtime.actions.spaces import ActionSpace, divided, numbers_of
+from rbcc.runtime.actions.spaces import ActionSpace, any_of, divided, nearest, numbers_of
 from rbcc.runtime.economy.model import Model
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.policies.policy import Indices, Policy, Sight
@@ -22,8 +22,9 @@ from rbcc.runtime.rollout.rollout import Player
 class Frozen:
     """`action` is always the choice number `choice`, for all agents of its type or for one `member`.
 
-    Of an interval `choice` is a share: 0 is its lower end, 1 its upper; of shares it is the number of the member that
-    gets all. There may be one for each member of the type that the action is over; a negative one changes nothing.
+    Where that is not allowed it is the nearest choice that is. Of an interval `choice` is a share: 0 is its lower end,
+    1 its upper; of shares it is the number of the member that gets all. There may be one for each member of the type
+    that the action is over; a negative one changes nothing.
     """
 
     agent: str
@@ -34,7 +35,7 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Random:
-    """Each agent of the type plays uniformly random choices in a `share` of its steps."""
+    """Each agent of the type plays choices in a `share` of its steps that are uniformly random among those allowed."""
 
     agent: str
     share: float
@@ -44,7 +45,8 @@ class Random:
 class Scaled:
     """Values of `action` are `factor` times what they were, for all agents of its type or for one `member`.
 
-    Of a finite set the nearest, of two the lower one; of an interval it is the distance from the lower end.
+    Of a finite set the nearest, of two the lower one, and then the nearest that is allowed; of an interval it is the
+    distance from the lower end.
     """
 
     agent: str
@@ -91,6 +93,8 @@ def _random(policy: Policy, player: Player, plant: Random) -> Player:
                 drawn = numbers_of(divided(own))
             elif head.continuous:
                 drawn = _unbounded(own)
+            elif head.restricted:
+                drawn = any_of(jnp.moveaxis(head.within(sight.allowed), 1, 0), own).astype(index.dtype)
             else:
                 drawn = jnp.minimum(jnp.floor(own * head.choices).astype(index.dtype), head.choices - 1)
             mixed.append(jnp.where(strays, drawn, index))
@@ -163,14 +167,24 @@ def holding(policy: Policy, player: Player, choices: Mapping[str, jax.Array], wh
 
 
 def _changing(policy: Policy, player: Player, change: Callable[[ActionSpace, jax.Array], jax.Array]) -> Player:
-    """`player`, but of each action `change` makes what is chosen of what `player` chooses, both (repeats, ...)."""
+    """`player`, but of each action `change` makes what is chosen of what `player` chooses, both (repeats, ...).
+
+    What is not allowed becomes the nearest choice that is.
+    """
+
+    def possible(action: ActionSpace, part: jax.Array, sight: Sight) -> jax.Array:
+        changed = change(action, part)
+        if not action.restricted:
+            return changed
+        allowed = jnp.moveaxis(sight.allowed[action.name], 1, 0)
+        return nearest(action, changed, allowed).astype(part.dtype)
 
     def play(sight: Sight, uniform: jax.Array) -> tuple[Indices, Any]:
         indices, record = player.play(sight, uniform)
         changed = []
         for head, index in zip(policy.stacked_heads, policy.apart(indices), strict=True):
-            parts = map(change, head.actions, head.split(index))
-            changed.append(head.join(list(parts)))
+            parts = zip(head.actions, head.split(index), strict=True)
+            changed.append(head.join([possible(action, part, sight) for action, part in parts]))
         return policy.together(changed), record
 
     return Player(player.draws, play)

@@ -66,8 +66,7 @@ class Flow:
                 for action in chosen:
                     self.add(ir.references(feature.expression), action, 0)
         for action in model.actions:
-            for end in action.bounds or ():
-                self.add(ir.references(end), action.symbol, 0)
+            self.add(action.reads, action.symbol, 0)
         for part in (*model.indicators, *model.invariants):
             self.read |= ir.references(part.expression)
         for identity in model.balances:

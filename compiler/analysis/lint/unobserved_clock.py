@@ -20,7 +20,7 @@ def clock(model: ir.Model, report: Report) -> None:
             continue
         moved = {symbol.removesuffix("'") for symbol in flow.after(actions) if symbol.endswith("'")}
         # What counts, but for its answers to what it sees: its reward, and from where to where it can choose.
-        counts = {f"{agent.name}.reward"} | {name for a in own for end in a.bounds or () for name in ir.references(end)}
+        counts = {f"{agent.name}.reward"} | {name for action in own for name in action.reads}
         states = (s for s in model.symbols if s.name in moved and flow.delay(s.name, counts, actions) is not None)
         nearest = sorted(states, key=lambda s: s.owner != agent.name)  # of its own first
         if nearest:

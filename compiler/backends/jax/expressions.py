@@ -55,8 +55,12 @@ class Expressions:
         self.symbols = {symbol.name: symbol for symbol in model.symbols}
         self.primitives = {primitive.name: primitive for primitive in model.primitives}
         self.rank = {index: (model.count(owner), k) for k, (index, owner) in enumerate(model.indices)}
+        self.candidates = {action.candidates: action.size for action in model.actions if action.where is not None}
+        self.rank |= dict.fromkeys(self.candidates, (0, 0))  # before all others
 
     def size(self, index: str | None) -> int:
+        if index in self.candidates:
+            return self.candidates[index]
         return self.model.count(self.model.set_of(index)) if index else 1
 
     def sorted(self, axes: Iterable[str]) -> tuple[str, ...]:
@@ -187,7 +191,7 @@ class Expressions:
     def reference(self, node: ir.Reference) -> Code:
         local = self.names[node.symbol]
         if not node.indices:
-            return Code(local)
+            return Code(local, node.type.axes)  # none, but of a choice that stands for all that there are
         plain = [index for index in node.indices if isinstance(index, str)]
         order = layout(self.model, self.symbols[node.symbol])
         if len(plain) == len(node.indices) and len(set(plain)) == len(plain):

@@ -5,7 +5,7 @@ out with the largest agent type last, whatever the order of the indices in the s
 of a step.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from rbcc.compiler import ir
@@ -62,6 +62,7 @@ class _Module:
             self.reset(),
             *(self.observe(stage) for stage in range(self.model.stages)),
             *(self.bounds(stage) for stage in range(self.model.stages) if self.intervals(stage)),
+            *(self.allowed(stage) for stage in range(self.model.stages) if self.restricted(stage)),
             self.step(),
             *(self.schedule(phase) for phase in self.model.phases),
             self.alive(),
@@ -174,6 +175,30 @@ CHOICES = {{
         title = "The ends of the intervals from which agents choose."
         return _function(self.at_stage("bounds", stage), title, lines, entries)
 
+    def restricted(self, stage: int) -> list[ir.Action]:
+        return [a for a in self.model.actions if a.where is not None and self.model.stage_of(a.symbol) == stage]
+
+    def allowed(self, stage: int) -> str:
+        actions = self.restricted(stage)
+        conditions = {action.symbol: action.where for action in actions if action.where is not None}
+        needed = self.closure(conditions.values())
+        choices = [f'    {self.names[action.symbol]} = CHOICES["{action.symbol}"]' for action in actions]
+        lines = self.inputs([*conditions.values(), *(d.expression for d in needed)], conditions)
+        lines += [*choices, *self.assignments(needed)]
+        entries = {}
+        for action in actions:
+            symbol = self.expressions.symbols[action.symbol]
+            stored = tuple(symbol.type.axes[k] for k in layout(self.model, symbol))
+            entries[action.symbol] = self.full(conditions[action.symbol], (action.candidates, *stored), "bool")
+        title = "Which choices fulfil the condition of their action, (choices, ...)."
+        return _function(self.at_stage("allowed", stage), title, lines, entries)
+
+    def remains(self, action: ir.Action) -> str:
+        """Whether a choice is allowed, in a step."""
+        stage = self.model.stage_of(action.symbol)
+        before = f"allowed_{stage}(state, actions, given" if stage else "allowed(state, given"
+        return f'jnp.any({before}{", held" if self.model.held else ""})["{action.symbol}"], axis=0)'
+
     def step(self) -> str:
         model, number = self.model, self.number
         expressions = [d.expression for d in model.equations]
@@ -203,6 +228,7 @@ CHOICES = {{
         sides = {i.name: f"({full(i.left, i.indices)}, {full(i.right, i.indices)})" for i in model.balances}
         lines += _entries("identities", sides)
         conditions = {s.name: full(s.expression, s.indices, "bool") for s in model.invariants}
+        conditions |= {action.remains: self.remains(action) for action in model.uncertain}
         lines += _entries("invariants", conditions)
         title = "One step: the next state, and what happened on the way."
         return _function(
@@ -293,9 +319,9 @@ CHOICES = {{
         """The last argument of functions that compute values which agents may take as given: (name, value) -> value."""
         return ", held=computed" if self.model.held else ""
 
-    def inputs(self, expressions: Iterable[ir.Expression]) -> list[str]:
-        """Lines that give the parameters, states and actions in `expressions` their local names."""
-        read = {name for expression in expressions for name in ir.references(expression)}
+    def inputs(self, expressions: Iterable[ir.Expression], without: Collection[str] = ()) -> list[str]:
+        """Lines that give the parameters, states and actions in `expressions`, but those `without`, local names."""
+        read = {name for expression in expressions for name in ir.references(expression)}.difference(without)
         lines = []
         parameters = [d.symbol for d in self.model.parameters if d.symbol in read]
         if parameters:

@@ -144,3 +144,48 @@ def end_in_another_unit(name: str, unit: str, found: str, span: Span, declared: 
 
 def falling_interval(span: Span) -> Diagnostic:
     return error("RB701", "an interval goes from its lower to its higher end", span)
+
+
+# --- choices that depend on the state --------------------------------------------------------------------------------
+
+
+def where_is_not_a_condition(action: str, members: bool, kind: str, span: Span) -> Diagnostic:
+    """`members`: the choice is one of an agent type; `kind` says what stands there instead."""
+    return error(
+        "RB401",
+        f"'where' is a condition, but this is {kind}",
+        span,
+        expected=f"for example {action} {'!=' if members else '<='} ...",
+    )
+
+
+def where_without_its_choice(action: str, span: Span) -> Diagnostic:
+    return error(
+        "RB701",
+        f"this condition does not depend on '{action}': it allows all choices, or none",
+        span,
+        expected=f"'{action}', which stands for each of its choices in turn",
+        help="what holds for all choices alike belongs in the equations",
+    )
+
+
+def where_without_a_list(action: str, end: str | None, span: Span) -> Diagnostic:
+    """The choice is from an interval, of which `end` may be an end, or one of shares."""
+    return error(
+        "RB701",
+        f"{'shares have' if end is None else 'an interval has'} no 'where': '{action}' is not chosen from a list",
+        span,
+        help="remove it: multiply the shares by what there is to divide, in an equation"
+        if end is None
+        else f'let its ends depend on what is known: between: [0, "{end}"]',
+    )
+
+
+def never_allowed(action: str, span: Span) -> Diagnostic:
+    return error(
+        "RB704",
+        f"no choice of '{action}' is ever allowed",
+        span,
+        expected="a choice that fulfils the condition, whatever happens",
+        help="with the values of the spec it is never true: is it the wrong way round?",
+    )

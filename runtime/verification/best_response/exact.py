@@ -5,11 +5,11 @@ All are listed, step by step, with what every combination of choices pays and le
 
     V(s) = max over own choices of E[reward less penalties + discount * V(next state)],
 
-with the choices of all others from the probabilities that their frozen policies have in that state (Bellman 1957). That
-is the payoff of a deviator who knows the state, and the choices of types that choose before it. Whoever knows less, or
-remembers more, earns no more than that: all others look at the current step only. So it bounds every best response; it
-is one if it depends on nothing that the deviator does not see, as in an episode of one step in which all choose at
-once.
+of those that it has in that state, with the choices of all others from the probabilities that their frozen policies
+have there (Bellman 1957). That is the payoff of a deviator who knows the state, and the choices of types that choose
+before it. Whoever knows less, or remembers more, earns no more than that: all others look at the current step only. So
+it bounds every best response; it is one if it depends on nothing that the deviator does not see, as in an episode of
+one step in which all choose at once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +17,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import log10, prod
+from types import MappingProxyType
 from typing import Any, Self
 
 import jax
@@ -27,7 +28,7 @@ from rbcc.compiler import ir
 from rbcc.runtime.actions.spaces import decode
 from rbcc.runtime.errors import RunError
 from rbcc.runtime.policies.policy import Indices, Parameters, Policy, Sight, sharpened
-from rbcc.runtime.rollout.rollout import Player, Trajectory, fixed_features, observe, penalised
+from rbcc.runtime.rollout.rollout import Player, Trajectory, allowed, fixed_features, observe, penalised
 from rbcc.runtime.validation.conditions import sane
 from rbcc.runtime.verification.best_response.learned import Arena, Deviator, Notion
 from rbcc.runtime.verification.perturbations import Frozen, Plant, Random, planted
@@ -35,6 +36,8 @@ from rbcc.runtime.verification.perturbations import Frozen, Plant, Random, plant
 
 MOST = 2_000_000
 """Pairs of a state and a choice of everyone in it that are tried at most, over all steps."""
+Offers = Mapping[str, np.ndarray]
+"""Which choices agents have in n cases, by action with a condition, (n, repeats, choices, agents)."""
 CHUNK = 4096
 """Pairs in one call of a program."""
 TIE = 1e-12
@@ -131,26 +134,50 @@ class _Side:
             joint = (joint[..., None] * weights[..., None, :]).reshape(count, agents, -1)
         return joint
 
-    def planted(self, chances: np.ndarray, plants: Sequence[Plant]) -> np.ndarray:
-        """Probabilities after the changes that `plants` make in them, one after another."""
+    def planted(self, chances: np.ndarray, plants: Sequence[Plant], offers: Offers) -> np.ndarray:
+        """Probabilities, (n, agents, count), after the changes that `plants` make in them, one after another."""
         for plant in plants:
             if plant.agent != self.policy.agent:
                 continue
             if isinstance(plant, Random):
-                chances = (1 - plant.share) * chances + plant.share / self.count
+                possible = self.possible(offers)
+                chances = (1 - plant.share) * chances + plant.share * possible / possible.sum(-1, keepdims=True)
                 continue
-            moved, before, chances = self.moved(plant), chances, np.zeros_like(chances)
-            for number in range(self.policy.agents):
-                np.add.at(chances[:, number].T, moved[:, number], before[:, number].T)
+            before, chances = chances, np.zeros_like(chances)
+            size = max(1, CHUNK // self.count) if offers else len(before)
+            for first in range(0, len(before), size):
+                part = slice(first, first + size)
+                moved = self.moved(plant, {name: own[part] for name, own in offers.items()})
+                for number in range(self.policy.agents):
+                    new, old = chances[part, number], before[part, number]
+                    np.add.at(new, (np.arange(len(new))[:, None], moved[..., number]), old)
         return chances
 
-    def moved(self, plant: Plant) -> np.ndarray:
-        """What a plant that draws nothing makes of each choice of each agent, (count, agents)."""
-        agents = self.policy.agents
-        every = self.indices(jnp.broadcast_to(jnp.arange(self.count)[:, None], (self.count, agents)))
-        nothing = jnp.zeros((0, self.count, agents))
+    def moved(self, plant: Plant, offers: Offers) -> np.ndarray:
+        """What a plant that draws nothing makes of each choice of each agent, (n, count, agents), n = 1 if there are no
+        `offers`."""
+        agents, n = self.policy.agents, max([1, *(len(own) for own in offers.values())])
+        each = jnp.tile(jnp.arange(self.count), n)[:, None]
+        every = self.indices(jnp.broadcast_to(each, (len(each), agents)))
+        nothing = jnp.zeros((0, len(each), agents))
+        allowed = {
+            name: jnp.repeat(jnp.moveaxis(jnp.asarray(own), 0, 2), self.count, axis=2) for name, own in offers.items()
+        }
         player = planted(self.policy, Player(0, lambda sight, uniform: (every, None)), [plant])
-        return self.numbers(player.play(Sight(nothing[..., 0], nothing, None, jnp.arange(agents)), nothing)[0])
+        sight = Sight(nothing[..., 0], nothing, None, jnp.arange(agents), allowed)
+        return self.numbers(player.play(sight, nothing)[0]).reshape(n, self.count, agents)
+
+    def possible(self, offers: Offers) -> np.ndarray:
+        """Which choices are allowed, (n, agents, count), n = 1 if there are no `offers`."""
+        joint = np.ones((1, self.policy.agents, 1), bool)
+        for head in self.policy.stacked_heads:
+            own = np.ones((head.repeats, head.choices, 1, 1), bool)
+            if head.restricted:
+                own = np.asarray(head.within({name: jnp.moveaxis(jnp.asarray(x), 0, 2) for name, x in offers.items()}))
+            for row in np.moveaxis(own, 1, -1):  # (n, agents, choices of the head)
+                joint = joint[..., None] & row[..., None, :]
+                joint = joint.reshape(*joint.shape[:2], -1)
+        return joint
 
 
 @dataclass(frozen=True)
@@ -159,8 +186,9 @@ class _Level:
 
     `states` by name, (states, ...). A pair is a state with the choices of everyone, those of the last type changing
     fastest: `payoffs` per type, (pairs, agents), and the numbers of the states that follow, (pairs,), none after the
-    last step. Per type, for each state and each choice of the types before it: the `chances` of its choices, (n,
-    agents, count), and a number for what each agent sees, `seen`, (n, agents).
+    last step; of pairs with a choice that is not allowed both are 0. Per type, for each state and each choice of the
+    types before it: the `chances` of its choices, (n, agents, count), a number for what each agent sees, `seen`, (n,
+    agents), and its `offers`.
     """
 
     states: dict[str, np.ndarray]
@@ -168,6 +196,7 @@ class _Level:
     following: np.ndarray | None
     chances: dict[str, np.ndarray]
     seen: dict[str, np.ndarray]
+    offers: dict[str, Offers]
 
 
 class Game:
@@ -199,7 +228,9 @@ class Game:
         """The same game with the networks and plants of another arena: states, and what they pay, are the same."""
         other = copy(self)
         other.arena = arena
-        other.levels = tuple(replace(level, chances=other._followed(level.states)[0]) for level in self.levels)
+        other.levels = tuple(
+            replace(level, chances=other._followed(level.states, level.offers)[0]) for level in self.levels
+        )
         other.__dict__.pop("_payoffs", None)
         return other
 
@@ -232,8 +263,10 @@ class Game:
         """
         side = self.sides[agent]
         policy = side.policy
-        looked = (self._looked(level.states, agent, policy, network)[0] for level in self.levels)
-        played = [side.planted(chances, plants) for chances in looked]
+        played = []
+        for level in self.levels:
+            looked, _ = self._looked(level.states, agent, policy, network, level.offers[agent])
+            played.append(side.planted(looked, plants, level.offers[agent]))
         found = []
         for weights, members in self._deviators(agent, notion):
             alone = np.isin(np.arange(policy.agents), members)[:, None]
@@ -315,6 +348,8 @@ class Game:
                     pays = (pays.reshape(len(own), -1, own.shape[1]) @ own).reshape(rest)
             if free and self.sides[agent].stage == stage:
                 pays = pays.reshape(len(pays), -1)
+                if offers := level.offers[agent]:
+                    pays = np.where(_together(self.sides[agent].possible(offers)[:, list(free)]), pays, -np.inf)
                 chosen = self._best(pays, level.seen[agent][:, list(free)], self.sides[agent].count)
                 pays = pays.max(axis=1)
         return pays, chosen
@@ -377,34 +412,75 @@ class Game:
             pairs = len(states["time"]) * self.profiles
             self._check_size(tried + pairs + left * self.profiles)
             tried += pairs
-            payoffs, following, later = self._played(states, bool(left), tried)
-            chances, seen = self._followed(states)
-            yield _Level(states, payoffs, following, chances, seen)
+            offers = {agent: self._offered(states, agent) for agent in self.sides}
+            payoffs, following, later = self._played(
+                states, bool(left), tried, self._possible(len(states["time"]), offers)
+            )
+            chances, seen = self._followed(states, offers)
+            yield _Level(states, payoffs, following, chances, seen, offers)
             states = later
 
-    def _followed(self, states: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def _offered(self, states: dict[str, np.ndarray], agent: str) -> Offers:
+        """Which choices a type has, of actions that have a condition, for each state and choice of those before it."""
+        if not any(head.restricted for head in self.sides[agent].policy.heads):
+            return {}
+        with jax.enable_x64(True):
+            parts = list(self._chunks(partial(self._offer, agent), states, self._before(agent)))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _before(self, agent: str) -> int:
+        """In how many ways the types of earlier stages than a type's can choose together."""
+        stage = self.sides[agent].stage
+        return prod(other.together for other in self.sides.values() if other.stage < stage)
+
+    def _possible(self, states: int, offers: Mapping[str, Offers]) -> np.ndarray | None:
+        """In which pairs all choices are allowed, (pairs,); None if all are."""
+        if not any(offers.values()):
+            return None
+        axes = [(agent, number) for agent, side in self.sides.items() for number in range(side.policy.agents)]
+        sizes = tuple(self.sides[agent].count for agent, _ in axes)
+        found = np.ones((states, *sizes), bool)
+        for place, (agent, number) in enumerate(axes):
+            if offers[agent]:
+                own = self.sides[agent].possible(offers[agent])[:, number]
+                first = next(place for place, (name, _) in enumerate(axes) if self._before(name) == self._before(agent))
+                shape = (states, *sizes[:first], *(n if k == place else 1 for k, n in enumerate(sizes) if k >= first))
+                found &= own.reshape(shape)
+        return found.reshape(-1)
+
+    def _followed(
+        self, states: dict[str, np.ndarray], offers: Mapping[str, Offers]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """The `chances` and `seen` of a `_Level`, with the networks and plants of the arena."""
         chances, seen = {}, {}
         for agent, side in self.sides.items():
-            looked, seen[agent] = self._looked(states, agent, side.policy, self.arena.networks[agent])
-            chances[agent] = side.planted(looked, self.arena.plants)
+            looked, seen[agent] = self._looked(states, agent, side.policy, self.arena.networks[agent], offers[agent])
+            chances[agent] = side.planted(looked, self.arena.plants, offers[agent])
         return chances, seen
 
     def _played(
-        self, states: dict[str, np.ndarray], go_on: bool, tried: int
+        self, states: dict[str, np.ndarray], go_on: bool, tried: int, possible: np.ndarray | None
     ) -> tuple[dict[str, np.ndarray], np.ndarray | None, dict[str, np.ndarray]]:
-        """What all pairs pay; if the episode does `go_on`, also the numbers of the states that follow, and these."""
-        numbering, numbers = _Numbers(), []
+        """What all `possible` pairs pay; if the episode does `go_on`, also the numbers of the states that follow, and
+        these."""
+        numbering, numbers, done = _Numbers(), [], 0
         payoffs: list[dict[str, np.ndarray]] = []
         new: list[dict[str, np.ndarray]] = []
         with jax.enable_x64(True):
             for following, pays in self._chunks(self._step, states, self.profiles):
+                count = len(next(iter(pays.values())))
+                here = np.ones(count, bool) if possible is None else possible[done : done + count]
+                done += count
+                if possible is not None:
+                    pays = {agent: np.where(here[:, None], own, 0) for agent, own in pays.items()}
+                    following = {name: array[here] for name, array in following.items()}
                 _check_finite(pays, "a payoff")
                 payoffs.append(pays)
                 if go_on:
                     _check_finite(following, "the next value")
                     found, first = numbering.of([array.reshape(len(array), -1) for array in following.values()])
-                    numbers.append(found)
+                    numbers.append(np.zeros(count, int))
+                    numbers[-1][here] = found
                     new.append({name: array[first] for name, array in following.items()})
                     self._check_size(tried + len(numbering) * self.profiles)
         joined = {agent: np.concatenate([part[agent] for part in payoffs]) for agent in self.sides}
@@ -414,13 +490,13 @@ class Game:
         return joined, np.concatenate(numbers), later
 
     def _looked(
-        self, states: dict[str, np.ndarray], agent: str, policy: Policy, network: Parameters
+        self, states: dict[str, np.ndarray], agent: str, policy: Policy, network: Parameters, offers: Offers
     ) -> tuple[np.ndarray, np.ndarray]:
         """The chances of a type's choices under a network, and numbers of what its agents see, as in `_Level`."""
         side = self.sides[agent]
-        before = prod(other.together for other in self.sides.values() if other.stage < side.stage)
         chances, numbers = [], []
-        for shared, own, logits in self._chunks(partial(self._look, agent, policy, network), states, before):
+        looked = self._chunks(partial(self._look, agent, policy, network), states, self._before(agent), offers)
+        for shared, own, logits in looked:
             chances.append(side.chances(logits))
             plane = own.shape[:2]
             rows = np.concatenate([np.broadcast_to(shared[:, None], (*plane, shared.shape[1])), own], axis=-1)
@@ -428,13 +504,21 @@ class Game:
             numbers.append(found.reshape(plane))
         return np.concatenate(chances), np.concatenate(numbers)
 
-    def _chunks(self, program: Callable[..., Any], states: Mapping[str, np.ndarray], profiles: int) -> Iterator[Any]:
-        """What `program` makes of each state with each of `profiles` choices, chunk by chunk, always of one size."""
+    def _chunks(
+        self,
+        program: Callable[..., Any],
+        states: Mapping[str, np.ndarray],
+        profiles: int,
+        offers: Offers = MappingProxyType({}),
+    ) -> Iterator[Any]:
+        """What `program` makes of each state with each of `profiles` choices, chunk by chunk, always of one size; it
+        also gets their `offers` if there are any."""
         total = len(states["time"]) * profiles
         for first in range(0, total, CHUNK):
             pairs = np.minimum(np.arange(first, first + CHUNK), total - 1)
             given = {name: array[pairs // profiles] for name, array in states.items()}
-            found = jax.device_get(program(given, pairs % profiles))
+            own = [{name: array[pairs] for name, array in offers.items()}] if offers else []
+            found = jax.device_get(program(given, pairs % profiles, *own))
             yield jax.tree.map(lambda array: array[: total - first], found)  # noqa: B023
 
     @cached_property
@@ -456,15 +540,34 @@ class Game:
 
     @cached_property
     def _look(self) -> Callable[..., Any]:
-        def look(agent: str, policy: Policy, network: Parameters, states: Any, numbers: jax.Array) -> Any:
+        def look(
+            agent: str, policy: Policy, network: Parameters, states: Any, numbers: jax.Array, offers: Any = None
+        ) -> Any:
             stage = self.sides[agent].stage
             seen = observe(self.model, states, self._actions(numbers, stage), {}, self.fixed, stage, {})[agent]
             seen = seen.of(jnp.broadcast_to(jnp.arange(policy.agents), seen.plane))
+            # In the precision of the economy: what is allowed here was tried there.
+            seen = replace(seen, allowed={name: jnp.moveaxis(own, 0, 2) for name, own in (offers or {}).items()})
             logits, _ = policy(network, seen)
-            logits = sharpened(logits, policy.allowed(), network, policy.stacks)
+            masks = policy.within(policy.allowed(), seen)
+            logits = sharpened(logits, masks, network, policy.stacks)
+            logits = [
+                jnp.where(mask, x, -jnp.inf) if stack.restricted else x
+                for x, mask, stack in zip(logits, masks, policy.stacks, strict=True)
+            ]
             return seen.shared.T, jnp.moveaxis(seen.own, 0, -1), tuple(jnp.moveaxis(x, 2, 0) for x in logits)
 
         return jax.jit(look, static_argnums=(0, 1))
+
+    @cached_property
+    def _offer(self) -> Callable[..., Any]:
+        def offer(agent: str, states: Any, numbers: jax.Array) -> Any:
+            stage = self.sides[agent].stage
+            found = allowed(self.model, states, self._actions(numbers, stage), {}, stage, {})
+            own = {name: x for name, x in found.items() if self.model.spaces[name].agent == agent}
+            return {name: jnp.moveaxis(x, 2, 0) for name, x in own.items()}
+
+        return jax.jit(offer, static_argnums=0)
 
     def _actions(self, numbers: jax.Array, stages: int) -> dict[str, jax.Array]:
         """The choices of the types that choose in the first `stages`, of the profiles with `numbers`."""
@@ -481,6 +584,14 @@ class Game:
                 own = indices.get(agent, ())
                 actions |= decode(agent, policy.stacks, own, self.model.spaces, {}, len(numbers))
         return actions
+
+
+def _together(possible: np.ndarray) -> np.ndarray:
+    """Which joint choices of several agents are possible, (n, choices), from those of each, (n, agents, count)."""
+    joint = np.ones((len(possible), 1), bool)
+    for own in np.moveaxis(possible, 1, 0):
+        joint = (joint[..., None] & own[:, None]).reshape(len(possible), -1)
+    return joint
 
 
 def _check_finite(arrays: Mapping[str, np.ndarray], what: str) -> None:

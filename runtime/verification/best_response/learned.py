@@ -176,7 +176,7 @@ def idle(arena: Arena) -> tuple[Arena, dict[str, np.ndarray]]:
     offered, held = {}, []
     for plant in shutdown(arena.model):
         space = arena.model.spaces[plant.action]
-        if space.continuous:
+        if space.continuous or space.restricted:  # where it is not allowed the nearest choice is played
             held.append(plant)
         else:
             offered[plant.action] = np.arange(len(space.values)) == plant.choice
