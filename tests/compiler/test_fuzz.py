@@ -26,11 +26,11 @@ SECONDS = 2.0
 
 
 @pytest.mark.skipif(not (ROOT / "experiments").is_dir(), reason="needs a checkout")
-def test_a_thousand_inputs() -> None:
-    command = [sys.executable, str(ROOT / "experiments" / "fuzz.py"), "--inputs", "1000", "--seed", "5"]
+def test_four_hundred_inputs() -> None:
+    command = [sys.executable, str(ROOT / "experiments" / "fuzz.py"), "--inputs", "400", "--seed", "5"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "1000 inputs, seed 5: 0 failures; 1 processes" in result.stdout
+    assert "400 inputs, seed 5: 0 failures; 1 processes" in result.stdout
 
 
 @given(st.text() | st.text("ab01.+-*/^()[],'=<>if else sum(i, where ", max_size=40))

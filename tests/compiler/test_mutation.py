@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not (ROOT / "experiments").is_dir(), reason="needs a checkout")
 
 
+@pytest.mark.slow
 def test_every_term_of_every_budget_dropped() -> None:
     """All by the compiler: nothing is run, so it does not depend on numbers such as an interest of 0.
 

@@ -121,6 +121,7 @@ def test_who_chooses_after_sees_the_choice(leader: Model) -> None:
     assert np.allclose(seen[:, :2], [[0.25, 0.25]] * 3)
 
 
+@pytest.mark.slow
 def test_a_leader_learns_what_its_followers_answer(leader: Model) -> None:
     """Followers work 1 - t, so the revenue t (1 - t) is largest at one half; who chose at once would take all."""
     progress = trained(leader)
@@ -129,6 +130,7 @@ def test_a_leader_learns_what_its_followers_answer(leader: Model) -> None:
     assert work == pytest.approx(1 - tax, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["pathwise", "ppo"])
 def test_learners_find_bertrand_prices(algorithm: str) -> None:
     changes: dict[str, object] = {"training.default.algorithm": algorithm, "training.phases.learn.iterations": 800}
@@ -184,6 +186,7 @@ def growth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_economy_that_goes_on_is_not_eaten_up_at_the_end_of_an_episode(growth: Path) -> None:
     share = simulate(growth, episodes=64, steps=100)["indicator.share"].values.mean(axis=0)
     assert np.allclose(share, 1 - 0.36 * 0.96, atol=0.02)

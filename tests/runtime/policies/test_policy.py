@@ -42,7 +42,7 @@ def test_masked_choices_are_never_drawn(mask: list[bool], uniform: float) -> Non
         assert np.isfinite(entropy).all()
 
 
-@pytest.mark.parametrize("choices", [2, 11, 64, 65, 300, 5000])
+@pytest.mark.parametrize("choices", [2, 11, 64, 65, 300, pytest.param(5000, marks=pytest.mark.slow)])
 def test_every_choice_can_be_drawn(choices: int) -> None:
     number = 4 * choices
     logits, mask = jnp.zeros((1, choices, number)), jnp.ones((1, choices), bool)

@@ -57,6 +57,7 @@ def test_the_directory_tells_everything(run: Run) -> None:
     assert [record["iteration"] for record in run.metrics] == list(range(1, 61))
 
 
+@pytest.mark.slow
 def test_resolved_spec_is_the_same_model(tmp_path: Path) -> None:
     one = train(
         "open_rbc_small",
@@ -511,6 +512,7 @@ def test_simulation_has_named_dimensions(run: Run) -> None:
     assert data.attrs["spec_digest"] == run.manifest["digest"]
 
 
+@pytest.mark.slow
 def test_simulation_of_several_types(tmp_path: Path) -> None:
     import xarray as xr
 

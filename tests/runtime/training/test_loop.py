@@ -204,6 +204,7 @@ def test_who_explores_is_learned_from() -> None:
         assert abs(some.metrics[name] / whole.metrics[name] - 1) < off, name
 
 
+@pytest.mark.slow
 def test_half_precision_learns_the_same_up_to_rounding() -> None:
     exact, rounded = explored(), explored(precision="bf16")
     assert not same(exact.state.networks, rounded.state.networks)
@@ -211,6 +212,7 @@ def test_half_precision_learns_the_same_up_to_rounding() -> None:
         assert abs(rounded.metrics[name] - exact.metrics[name]) < 0.05 * abs(exact.metrics[name]), name
 
 
+@pytest.mark.slow
 def test_losses_are_those_of_the_same_algorithm_in_plain_jax() -> None:
     """`bench/plain.py` knows neither stacks of heads nor blocks, shared features nor derivatives by hand."""
     script = Path(__file__).parents[3] / "bench" / "training.py"

@@ -62,6 +62,7 @@ def why(result: Equilibrium, notion: str) -> Explanation:
     return row.explanation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notion", ["individual", "team"])
 def test_work_and_sale_that_pay_together_only_are_named(market: tuple[Path, Equilibrium], notion: str) -> None:
     found = why(market[1], notion)
