@@ -132,7 +132,7 @@ def train_seeds(
 
         runs, states, number, first = _everywhere(begun, model, seeds)
         checks = Checks(model) if checked else None
-        gains = LiveExploitability(model) if jax.process_count() == 1 else None
+        gains = _gains(model, devices) if jax.process_count() == 1 else None
         progress = training(model, seeds, placement, states, number, first, tell, checks, gains)
         if not _writes():
             for step in progress:
@@ -164,7 +164,7 @@ def train_together(
         begun, states, phase, first = _going_on(runs)
         begun = _written(begun, status="running", devices=placement.devices)
         seeds, tell = [run.manifest["seed"] for run in runs], say or (lambda _: None)
-        gains = LiveExploitability(models[0]) if len(runs) == 1 else None
+        gains = _gains(models[0], devices) if len(runs) == 1 else None
         progress = training(
             models[0], seeds, placement, states, phase, first, tell, gains=gains, parameters=parameters
         )  # fmt: skip
@@ -179,6 +179,10 @@ def train_together(
     rest, alike, given = zip(*((runs[number], models[number], parameters[number]) for number in others), strict=True)
     done = train_together(rest, alike, given, devices=devices, listener=listener, say=say)
     return (*done[:gone], Run.open(runs[gone].folder), *done[gone:])
+
+
+def _gains(model: Model, devices: int | None) -> LiveExploitability:
+    return LiveExploitability(model, place([model.ir.verification.economies], devices))
 
 
 def check_trainable(model: Model, path: str | Path, seeds: int) -> None:

@@ -161,6 +161,8 @@ def _programs(points: Sequence[_Point], seeds: range, devices: int | None) -> li
 
 
 def _fitting(model: Model, names: list[str]) -> list[list[str]]:
+    if any(phase.until for phase in model.ir.phases):  # each run ends such a phase at an iteration of its own
+        return [[name] for name in names]
     try:
         check_trainable(model, model.spec or "", len(names))
     except TooLarge:

@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 RECORDS = 200
 MAX_RECORD = 50
 # A phase of at least LONG iterations has its gains measured TIMES times.
-LONG, TIMES = 1000, 10
+LONG, TIMES = 1000, 5
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def record_length(phase: ir.Phase) -> int:
 
 
 def measured(phase: ir.Phase, iteration: int) -> bool:
-    """Whether gains are measured after `iteration`: ten times in a phase that is long or may end by them."""
+    """Whether gains are measured after `iteration`: five times in a phase that is long or may end by them."""
     if not phase.until and phase.iterations < LONG:
         return False
     length = record_length(phase)

@@ -13,28 +13,29 @@ import numpy as np
 from rbcc.compiler import ir
 from rbcc.runtime import prng
 from rbcc.runtime.economy.model import Model
-from rbcc.runtime.parallel.devices import SINGLE
+from rbcc.runtime.parallel.devices import SINGLE, Placement
 from rbcc.runtime.policies.policy import explorers_of, profile_of
 from rbcc.runtime.training.loop import TrainState, initial_state, networks_of, profile
 from rbcc.runtime.verification.best_response.learned import Arena, Base, Course, Deviation, idle
 from rbcc.runtime.verification.best_response.search import CAUTION
 
 
-ITERATIONS, EPISODES = 100, 512
+ITERATIONS, EPISODES = 50, 512
 _TAG = 0x11FE
 
 
 class LiveExploitability:
-    """Measures gains of single agents of `model` between iterations of training.
+    """Measures gains of single agents of `model` between iterations of training, on the devices of `placement`.
 
-    The same state is measured with the same result, whatever was measured before it.
+    The same state is measured with the same result, whatever was measured before it. The programs are those with which
+    verify searches: where compiled programs are kept, it finds them there.
     """
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, placement: Placement = SINGLE):
         self.model, self.untrained = model, cache(lambda seed: initial_state(model, seed).networks)
         state, policies = initial_state(model, 0), networks_of(model)
         economies = model.ir.verification.economies
-        arena = Arena(model, policies, state.networks, state.multipliers, (), economies, SINGLE)
+        arena = Arena(model, policies, state.networks, state.multipliers, (), economies, placement)
         self.batches = -(-EPISODES // arena.economies)
         nothing, self.offered = idle(arena)
         self.base, self.nothing = Base(arena), Base(nothing)

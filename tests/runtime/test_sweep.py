@@ -64,6 +64,18 @@ def test_points_and_seeds_train_in_one_program(said: list[str], swept: rbcc.Swee
     ]
 
 
+@pytest.mark.slow
+def test_runs_that_end_by_their_gains_train_in_turn(tmp_path: Path) -> None:
+    said: list[str] = []
+    until = {**FEW, "training.phases.learn.until": "90%"}
+    found = rbcc.sweep("cournot", COSTS, until, seed=3, out=tmp_path / "sweep", say=said.append)
+    assert [words for words in said if words.startswith("program")] == [
+        "program 1 of 2: 1 run",
+        "program 2 of 2: 1 run",
+    ]
+    assert all("gain_share.seller" in run.metrics[-1] for run in found)
+
+
 def test_a_run_is_the_one_that_train_writes(swept: rbcc.Sweep, tmp_path: Path) -> None:
     alone = rbcc.train("cournot", {**FEW, "parameters.cost": 20}, seed=4, out=tmp_path / "alone")
     run = swept[3]
