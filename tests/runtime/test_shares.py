@@ -196,6 +196,7 @@ def shares_learned(path: Path, changes: dict[str, object]) -> tuple[float, float
     return found["indicator.first"], found["indicator.last"], found["indicator.kept"]
 
 
+@pytest.mark.slow
 def test_derivatives_divide_as_weights_do(path: Path) -> None:
     assert shares_learned(path, {}) == pytest.approx((0.1, 0.4, 0.5), rel=0.01)
 

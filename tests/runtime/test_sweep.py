@@ -187,6 +187,7 @@ def test_a_run_that_diverges_does_not_stop_the_others(tmp_path: Path) -> None:
     assert said == []
 
 
+@pytest.mark.slow
 def test_runs_that_do_not_fit_into_memory_train_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few: list[str] = []
 

@@ -365,6 +365,7 @@ training: {phases: {learn: {iterations: 2, economies: 2, network: [4]}}}
 """
 
 
+@pytest.mark.slow
 def test_pairs_of_different_sizes_are_traced_and_named(write_spec, tmp_path: Path) -> None:
     from rbcc.runtime.reports.dataset import simulate
 
@@ -573,6 +574,7 @@ def test_seeds_killed_at_different_checkpoints_go_back_to_the_last_they_have_in_
         train_seeds("cournot", quick, seeds=range(2), out=tmp_path / "two", resume=True)
 
 
+@pytest.mark.slow
 def test_a_type_with_one_choice_only_needs_no_policy(write_spec, tmp_path: Path) -> None:
     spec = write_spec("""
 rbcc: 1

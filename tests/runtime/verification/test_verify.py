@@ -263,6 +263,7 @@ verify: {alive: [bake > 0.2], shutdown: {baker.bake: 0}, learning_rate: 3e-2, it
 """
 
 
+@pytest.mark.slow
 def test_agents_that_differ_in_what_they_do_not_see(write_spec: Any, tmp_path: Path) -> None:
     """Baking pays the first alone, and none sees that; but they know who they are, and learn it."""
     trained = train(write_spec(DIFFERENT.replace("ITERATIONS", "600")), out=tmp_path / "a")
@@ -357,6 +358,7 @@ def test_other_policies_are_tried(tmp_path: Path) -> None:
     assert abs(others["seed 1"]) < 50
 
 
+@pytest.mark.slow
 def test_deviators_learn_by_the_derivative_where_the_type_did(tmp_path: Path) -> None:
     """Both at 5.5, the joint optimum: the best reply is 4.375, between two constant choices, and gains 2.53125."""
     run = train("bertrand_linear", {"training.phases.learn.iterations": 50}, out=tmp_path / "a")
@@ -455,6 +457,7 @@ verify: {iterations: 1, economies: 64, episodes: 64, shutdown: {heir.bid: 1}}
     assert found["individual"].verdict is Verdict.REFUTED
 
 
+@pytest.mark.slow
 def test_a_single_agent_that_takes_values_as_given_is_asked_both_questions(tmp_path: Path) -> None:
     """At 30 one who takes the price of 40 as given gains nothing, and who knows that it moves it 12.5 %, at 22.5."""
     changes = {"agents.seller.count": 1, "training.phases.learn.iterations": 1}
@@ -857,6 +860,7 @@ def test_the_dead_are_called_trivial(tmp_path: Path) -> None:
     assert set(result.verdicts.values()) == {Verdict.TRIVIAL}
 
 
+@pytest.mark.slow
 def test_types_without_choices_are_not_asked(tmp_path: Path) -> None:
     spec = tmp_path / "idle.yaml"
     idler = "agents: {idler: {count: 1, state: {age: 1}}}\nequations: {idler: age' = age + 1}\n"
