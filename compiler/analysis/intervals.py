@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import product
 from types import SimpleNamespace
 
@@ -95,6 +96,7 @@ class Ranges:
                     varying += inner is None or inner.low != inner.high
         return varying <= 1
 
+    @cached_property
     def usual(self) -> Environment:
         """With choices, what follows from them and the start, and states a step later: what is met in an episode."""
         values = dict(self.start)

@@ -13,7 +13,7 @@ def cancellation(model: ir.Model, ranges: Ranges, report: Report) -> None:
     """Differences of numbers so large and so close that single precision cannot tell them."""
     if model.precision == "float64":
         return
-    values = ranges.usual()
+    values = ranges.usual
     for definition in (*model.equations, *model.indicators):
         for node, left, right in _differences(definition.expression, values, ranges):
             result, large = ranges.of(node, values), max(_least(left), _least(right))
@@ -34,15 +34,13 @@ def _differences(
     """Sums and differences of which the two sides, as they are subtracted, have the same sign; not those of written
     numbers, which the compiler computes exactly."""
     for node in ir.walk(expression):
-        if isinstance(node, ir.Binary) and node.operator in ("+", "-") and any(ir.references(node)):
+        if isinstance(node, ir.Binary) and node.operator in ("+", "-"):
             left, right = ranges.of(node.left, values), ranges.of(node.right, values)
             if right is not None and node.operator == "+":
                 right = Interval(-right.high, -right.low)
-            if (
-                left is not None
-                and right is not None
-                and (min(left.low, right.low) > 0 or max(left.high, right.high) < 0)
-            ):
+            if left is None or right is None or not any(ir.references(node)):
+                continue
+            if min(left.low, right.low) > 0 or max(left.high, right.high) < 0:
                 yield node, left, right
 
 

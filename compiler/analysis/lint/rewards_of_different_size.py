@@ -16,7 +16,7 @@ def rewards(model: ir.Model, ranges: Ranges, report: Report) -> None:
     """
     if not model.phases:
         return
-    usual = ranges.usual()
+    usual = ranges.usual
     scales = {learner.agent: as_number(learner.reward_scale) for learner in model.phases[0].learners}
     sizes = {}
     for agent, scale in scales.items():

@@ -46,7 +46,7 @@ def test_ranges_of_the_market() -> None:
     assert Ranges(replace(MODEL, horizon=1, continuing=True)).exact("seller.price") == Interval(0, 10)
     assert ranges.exact("buyer.budget") is None
     assert ranges.exact("buyer.favourite") is None
-    usual = ranges.usual()
+    usual = ranges.usual
     assert usual["sold"] == Interval(0, 12)  # 6 buyers, 2 each
     assert usual["profit"] == Interval(-24, 96)
     budget = usual["buyer.budget"]
